@@ -1,0 +1,1 @@
+"""What mail is: addresses, headers, MIME, structure. Pure values and formats, standard library only."""

@@ -1,0 +1,1 @@
+"""Where mail lives: verbs as scripts, one text of SQL, blobs, hints."""

@@ -1,0 +1,1 @@
+"""How protocols are spoken: engines that turn octets into events and responses into octets. Pure."""
