@@ -1,0 +1,233 @@
+"""View: what one IMAP session has been told of its selected mailbox (RFC 9051 §2.3.1.2, §7.5.1).
+
+A View is a column of uids, one per message, in ascending order: the message sequence number of a message is its place
+in that column plus one. It changes only in `sync`, which turns the changes of the store into untagged responses and
+renumbers; the session calls it only where RFC 9051 §7.5.1 allows, and says whether EXPUNGE is allowed there.
+
+The column is loaded late: SELECT needs only the counters of the mailbox row. What happened between SELECT and the
+loading is put back from the tombstones, so the numbers are those the client counts with.
+
+What it does NOT do: it reads nothing itself, and it never tells the flags of messages the client has not seen yet.
+"""
+
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from posthouse.mail.ids import ModSeq
+
+
+#: Places in the column, as ascending half-open ranges that do not touch.
+Ranges = tuple[tuple[int, int], ...]
+
+
+class FlagRow(NamedTuple):
+    """The flags of one message and the ModSeq of their last change."""
+
+    uid: int
+    flags: int
+    keywords: str
+    modseq: int
+
+
+class Changes(NamedTuple):
+    """What happened to a mailbox since a ModSeq: rows created or changed, uids that went, and where it stands now."""
+
+    modseq: int
+    uidnext: int
+    changed: Sequence[FlagRow]
+    vanished: Sequence[int]
+
+
+class Told(NamedTuple):
+    """What `sync` found: numbers that went, the new total, and the rows whose flags are news, with their numbers.
+
+    It is printed in this order: EXPUNGE counts down from the highest number, so each number is right as it stands;
+    EXISTS follows when messages came; FETCH uses the numbers after both.
+    """
+
+    expunged: tuple[int, ...]
+    exists: int | None
+    flags: tuple[tuple[int, FlagRow], ...]
+
+
+class View:
+    """The messages of one selected mailbox as its session counts them.
+
+    `total` is the number last told by EXISTS less the EXPUNGEs since; `uidnext` bounds the uids told; `modseq` says up
+    to which change the client knows all; `held` are uids that are gone but whose EXPUNGE may not be said yet.
+    """
+
+    __slots__ = ("held", "modseq", "total", "uidnext", "uids")
+
+    def __init__(self, total: int, uidnext: int, modseq: int) -> None:
+        self.total = total
+        self.uidnext = uidnext
+        self.modseq = ModSeq(modseq)
+        self.uids: array[int] | None = None if total else array("I")
+        self.held: set[int] = set()
+
+    # --- loading
+
+    def needs_uids(self, changes: Changes) -> bool:
+        """Whether `sync` cannot word these changes without the column: flags or removals of messages it counts."""
+        if self.uids is not None:
+            return False
+        old = self.uidnext
+        return any(row.uid < old for row in changes.changed) or any(uid < old for uid in changes.vanished)
+
+    def load(self, uids: "array[int]", changes: Changes) -> None:
+        """Take the column as it stands now, and undo what `changes` (since `self.modseq`, of the same snapshot) says:
+        the column becomes what it was when the client was last told. The array is shared: it is not altered."""
+        known = uids[: bisect_left(uids, self.uidnext)]
+        back = [uid for uid in changes.vanished if uid < self.uidnext]
+        if back:
+            known = array("I", sorted({*known, *back}))
+        self.uids = uids if not back and len(known) == len(uids) else known
+        self.total = len(known)
+
+    # --- numbers
+
+    @property
+    def column(self) -> "array[int]":
+        """The uids in order; the column must have been loaded."""
+        if self.uids is None:
+            raise LookupError("the uids of this mailbox were not loaded")
+        return self.uids
+
+    def number(self, uid: int) -> int | None:
+        """The message sequence number of a uid; None when the session does not count it (RFC 9051 §2.3.1.2)."""
+        uids = self.column
+        place = bisect_left(uids, uid)
+        return place + 1 if place < len(uids) and uids[place] == uid else None
+
+    def by_number(self, spans: Iterable[tuple[int | None, int | None]]) -> Ranges | None:
+        """A set of message sequence numbers, None standing for `*`. None when one of them is larger than the number
+        of messages, which the client should be told with BAD (RFC 9051 §9, seq-number)."""
+        last = self.total
+        found = []
+        for first, second in spans:
+            one = last if first is None else first
+            two = last if second is None else second
+            low, high = min(one, two), max(one, two)
+            if not 1 <= low <= high <= last:
+                return None
+            found.append((low - 1, high))
+        return merge(found)
+
+    def by_uid(self, spans: Iterable[tuple[int | None, int | None]]) -> Ranges:
+        """A set of uids, None standing for `*`, the highest uid. What does not exist is ignored (RFC 9051 §6.4.9)."""
+        uids = self.column
+        if not uids:
+            return ()
+        last = uids[-1]
+        found = []
+        for first, second in spans:
+            one = last if first is None else first
+            two = last if second is None else second
+            start = bisect_left(uids, min(one, two, 2**32 - 1))
+            stop = bisect_right(uids, min(max(one, two), 2**32 - 1))
+            if start < stop:
+                found.append((start, stop))
+        return merge(found)
+
+    def uid_spans(self, ranges: Ranges) -> tuple[tuple[int, int], ...]:
+        """Ranges of places as inclusive spans of uids. Nothing outside the ranges lies in a span, because a span
+        begins and ends at a message of ours and no uid is ever put between two others (RFC 9051 §2.3.1.1)."""
+        uids = self.column
+        return tuple((uids[start], uids[stop - 1]) for start, stop in ranges)
+
+    # --- changes
+
+    def sync(self, changes: Changes, *, expunge: bool, own: int = 0) -> Told:
+        """Take changes (all since `self.modseq`), renumber, and say what the client must be told.
+
+        `expunge`: removals may be told now; otherwise they are held, and their messages keep their numbers.
+        `own`: rows whose last change has this ModSeq are the session's own doing; the client knows them already.
+        """
+        old = self.uidnext
+        self.held.update(uid for uid in changes.vanished if uid < old)
+        expunged = self._remove() if expunge and self.held else ()
+        gone = set(changes.vanished)
+        arrived = [row.uid for row in changes.changed if row.uid >= old and row.uid not in gone]
+        if arrived:
+            self._append(sorted(arrived))
+        flags = []
+        for row in changes.changed:
+            number = self.number(row.uid) if row.uid < old and row.modseq != own else None
+            if number is not None:
+                flags.append((number, row))
+        self.uidnext = max(old, changes.uidnext)
+        self.modseq = ModSeq(max(self.modseq, changes.modseq))
+        return Told(expunged, self.total if arrived else None, tuple(sorted(flags)))
+
+    def _append(self, arrived: list[int]) -> None:
+        if self.uids is not None:
+            self.uids = self.uids + array("I", arrived)  # a new array: the old one may be shared
+        self.total += len(arrived)
+
+    def _remove(self) -> tuple[int, ...]:
+        """Forget the held uids; their numbers, highest first."""
+        uids = self.column
+        places = sorted(
+            place for uid in self.held if (place := bisect_left(uids, uid)) < len(uids) and uids[place] == uid
+        )
+        kept = array("I")
+        start = 0
+        for place in places:
+            kept += uids[start:place]
+            start = place + 1
+        kept += uids[start:]
+        self.uids = kept
+        self.total = len(kept)
+        self.held.clear()
+        return tuple(place + 1 for place in reversed(places))
+
+
+def merge(ranges: Iterable[tuple[int, int]]) -> Ranges:
+    """Half-open ranges in ascending order, overlapping and touching ones made one."""
+    merged: list[tuple[int, int]] = []
+    for start, stop in sorted(ranges):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(stop, merged[-1][1]))
+        else:
+            merged.append((start, stop))
+    return tuple(merged)
+
+
+def count(ranges: Ranges) -> int:
+    """How many messages."""
+    return sum(stop - start for start, stop in ranges)
+
+
+def spans_of(numbers: Iterable[int]) -> list[tuple[int, int]]:
+    """Ascending numbers as inclusive spans of consecutive ones: 1 2 3 7 is 1:3 and 7 (RFC 9051 §9, sequence-set)."""
+    spans: list[tuple[int, int]] = []
+    first = last = -1
+    for number in numbers:
+        if number != last + 1 or first < 0:
+            if first >= 0:
+                spans.append((first, last))
+            first = number
+        last = number
+    if first >= 0:
+        spans.append((first, last))
+    return spans
+
+
+def chunks(ranges: Ranges, size: int) -> Iterable[Ranges]:
+    """The same places in pieces of at most `size` messages, so that a long answer leaves in parts."""
+    piece: list[tuple[int, int]] = []
+    room = size
+    for start, stop in ranges:
+        while start < stop:
+            end = min(stop, start + room)
+            piece.append((start, end))
+            room -= end - start
+            start = end
+            if not room:
+                yield tuple(piece)
+                piece, room = [], size
+    if piece:
+        yield tuple(piece)
