@@ -7,57 +7,63 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from posthouse.serve.imap.view import Changes, FlagRow, Told, View, chunks, count, merge, spans_of
+from posthouse.mail.ids import UID, ModSeq
+from posthouse.serve.imap.view import FlagRow, Told, View, chunks, count, join
+from posthouse.store.emails import Changes
+from posthouse.wire.imap.number_set import parse_number_set
 
 
 def loaded(*uids: int, modseq: int = 1) -> View:
     view = View(len(uids), max(uids, default=0) + 1, modseq)
-    view.load(array("I", uids), Changes(modseq, view.uidnext, (), ()))
+    view.load(array("I", uids), changes(modseq, view.uidnext))
     return view
 
 
 @pytest.mark.parametrize(
-    ("spans", "places"),
+    ("numbers", "places"),
     [
-        ([(1, 1)], [(0, 1)]),
-        ([(1, None)], [(0, 4)]),
-        ([(None, None)], [(3, 4)]),
-        ([(4, 2)], [(1, 4)]),  # RFC 9051 §9: 4:2 and 2:4 are equivalent
-        ([(3, 4), (1, 1)], [(0, 1), (2, 4)]),
-        ([(1, 2), (2, 3)], [(0, 3)]),
-        ([(5, 5)], None),
-        ([(1, 5)], None),
-        ([(0, 1)], None),
+        (b"1", [(0, 1)]),
+        (b"1:*", [(0, 4)]),
+        (b"*", [(3, 4)]),
+        (b"4:2", [(1, 4)]),  # RFC 9051 §9: 4:2 and 2:4 are equivalent
+        (b"3:4,1", [(0, 1), (2, 4)]),
+        (b"1:2,2:3", [(0, 3)]),
+        (b"5", None),
+        (b"1:5", None),
+        (b"9:*", None),
     ],
 )
-def test_numbers_to_places(spans, places):
-    assert loaded(10, 20, 30, 40).by_number(spans) == (None if places is None else tuple(places))
+def test_numbers_to_places(numbers, places):
+    view = loaded(10, 20, 30, 40)
+    found = view.by_number(parse_number_set(numbers).resolve(view.total))
+    assert found == (None if places is None else tuple(places))
 
 
 @pytest.mark.parametrize(
-    ("spans", "places"),
+    ("numbers", "places"),
     [
-        ([(10, 10)], [(0, 1)]),
-        ([(1, 9)], []),
-        ([(11, 19)], []),
-        ([(11, 30)], [(1, 3)]),
-        ([(None, None)], [(3, 4)]),
-        ([(559, None)], [(3, 4)]),  # RFC 9051 §6.4.9: always includes the last message
-        ([(None, 20)], [(1, 4)]),
-        ([(1, 4294967295)], [(0, 4)]),
-        ([(40, 40), (10, 10)], [(0, 1), (3, 4)]),
+        (b"10", [(0, 1)]),
+        (b"1:9", []),
+        (b"11:19", []),
+        (b"11:30", [(1, 3)]),
+        (b"*", [(3, 4)]),
+        (b"559:*", [(3, 4)]),  # RFC 9051 §6.4.9: always includes the last message
+        (b"*:20", [(1, 4)]),
+        (b"1:4294967295", [(0, 4)]),
+        (b"40,10", [(0, 1), (3, 4)]),
     ],
 )
-def test_uids_to_places(spans, places):
-    assert loaded(10, 20, 30, 40).by_uid(spans) == tuple(places)
+def test_uids_to_places(numbers, places):
+    view = loaded(10, 20, 30, 40)
+    assert view.by_uid(parse_number_set(numbers).resolve(view.last_uid)) == tuple(places)
 
 
 def test_star_in_an_empty_mailbox():
     """RFC 9051 §9: "*" is an error as a message number there, and nothing as a uid."""
     view = View(0, 1, 1)
-    assert view.by_number([(1, None)]) is None
-    assert view.by_number([(None, None)]) is None
-    assert view.by_uid([(1, None)]) == ()
+    assert view.by_number(parse_number_set(b"1:*").resolve(view.total)) is None
+    assert view.by_number(parse_number_set(b"*").resolve(view.total)) is None
+    assert view.by_uid(parse_number_set(b"1:*").resolve(view.last_uid)) == ()
 
 
 def test_spans_reach_from_message_to_message():
@@ -65,11 +71,18 @@ def test_spans_reach_from_message_to_message():
     assert view.uid_spans(((0, 2), (3, 4))) == ((10, 20), (40, 40))
 
 
+def row(uid: int, modseq: int) -> FlagRow:
+    return (UID(uid), 1, "", ModSeq(modseq))
+
+
+def changes(modseq: int, uidnext: int, *, arrived=(), changed=(), vanished=()) -> Changes:
+    return Changes(ModSeq(modseq), uidnext, 0, tuple(arrived), tuple(changed), tuple(vanished))
+
+
 def test_expunge_counts_down_then_exists_then_flags():
     view = loaded(10, 20, 30, 40)
-    row = FlagRow(40, 1, "", 5)
-    told = view.sync(Changes(7, 52, (row, FlagRow(51, 0, "", 6)), (10, 30)), expunge=True)
-    assert told == Told((3, 1), 3, ((2, row),))
+    news = changes(7, 52, arrived=[row(51, 6)], changed=[row(40, 5)], vanished=[10, 30])
+    assert view.sync(news, expunge=True) == Told((3, 1), 3, ((2, row(40, 5)),))
     assert list(view.column) == [20, 40, 51]
     assert (view.total, view.uidnext, view.modseq) == (3, 52, 7)
 
@@ -77,41 +90,35 @@ def test_expunge_counts_down_then_exists_then_flags():
 def test_held_expunge_keeps_numbers_until_allowed():
     """RFC 9051 §7.5.1: no EXPUNGE while responding to FETCH, STORE or SEARCH."""
     view = loaded(10, 20, 30)
-    row = FlagRow(30, 1, "", 3)
-    assert view.sync(Changes(3, 32, (row, FlagRow(31, 0, "", 3)), (10,)), expunge=False) == Told((), 4, ((3, row),))
+    news = changes(3, 32, arrived=[row(31, 3)], changed=[row(30, 3)], vanished=[10])
+    assert view.sync(news, expunge=False) == Told((), 4, ((3, row(30, 3)),))
     assert view.number(30) == 3
-    assert view.sync(Changes(3, 32, (), ()), expunge=True) == Told((1,), None, ())
+    assert view.sync(changes(3, 32), expunge=True) == Told((1,), None, ())
     assert view.number(30) == 2
     assert view.total == 3
 
 
 def test_own_changes_are_not_told_again():
     view = loaded(10, 20)
-    mine, other = FlagRow(10, 1, "", 9), FlagRow(20, 1, "", 8)
-    assert view.sync(Changes(9, 21, (mine, other), ()), expunge=False, own=9).flags == ((2, other),)
-
-
-def test_a_message_that_came_and_went_is_never_told():
-    view = loaded(10)
-    assert view.sync(Changes(9, 12, (), (11,)), expunge=True) == Told((), None, ())
-    assert (view.total, view.uidnext) == (1, 12)
+    news = changes(9, 21, changed=[row(10, 9), row(20, 8)])
+    assert view.sync(news, expunge=False, own=9).flags == ((2, row(20, 8)),)
 
 
 def test_exists_needs_no_uids():
     view = View(100_000, 100_001, 5)
-    changes = Changes(6, 100_002, (FlagRow(100_001, 0, "", 6),), ())
-    assert not view.needs_uids(changes)
-    assert view.sync(changes, expunge=True) == Told((), 100_001, ())
+    news = changes(6, 100_002, arrived=[row(100_001, 6)])
+    assert not view.needs_uids(news)
+    assert view.sync(news, expunge=True) == Told((), 100_001, ())
     assert view.uids is None
 
 
 def test_late_loading_puts_back_what_went_meanwhile():
     view = View(3, 31, 5)
-    changes = Changes(7, 42, (FlagRow(41, 0, "", 7),), (20,))
-    assert view.needs_uids(changes)
-    view.load(array("I", [10, 30, 41]), changes)
+    news = changes(7, 42, arrived=[row(41, 7)], vanished=[20])
+    assert view.needs_uids(news)
+    view.load(array("I", [10, 30, 41]), news)
     assert list(view.column) == [10, 20, 30]
-    assert view.sync(changes, expunge=True) == Told((2,), 3, ())
+    assert view.sync(news, expunge=True) == Told((2,), 3, ())
 
 
 def test_unloaded_column_is_an_error():
@@ -122,27 +129,24 @@ def test_unloaded_column_is_an_error():
 def test_a_shared_column_is_not_altered():
     shared = array("I", [1, 2, 3])
     one, two = View(3, 4, 1), View(3, 4, 1)
-    one.load(shared, Changes(1, 4, (), ()))
-    two.load(shared, Changes(1, 4, (), ()))
-    one.sync(Changes(2, 5, (FlagRow(4, 0, "", 2),), (1,)), expunge=True)
+    one.load(shared, changes(1, 4))
+    two.load(shared, changes(1, 4))
+    one.sync(changes(2, 5, arrived=[row(4, 2)], vanished=[1]), expunge=True)
     assert list(one.column) == [2, 3, 4]
     assert two.column is shared
     assert list(shared) == [1, 2, 3]
 
 
-def test_spans_and_merge():
-    assert spans_of([]) == []
-    assert spans_of([1]) == [(1, 1)]
-    assert spans_of([1, 2, 3, 7, 9, 10]) == [(1, 3), (7, 7), (9, 10)]
-    assert merge([(5, 6), (0, 2), (2, 3), (1, 2)]) == ((0, 3), (5, 6))
-    assert merge([]) == ()
+def test_join():
+    assert join([(5, 6), (0, 2), (2, 3), (1, 2)]) == ((0, 3), (5, 6))
+    assert join([]) == ()
 
 
 def test_chunks_cover_everything_once():
     ranges = ((0, 5), (7, 8), (10, 23))
     pieces = list(chunks(ranges, 4))
     assert [count(piece) for piece in pieces] == [4, 4, 4, 4, 3]
-    assert merge(pair for piece in pieces for pair in piece) == ranges
+    assert join(pair for piece in pieces for pair in piece) == ranges
     assert list(chunks((), 4)) == []
 
 
@@ -164,9 +168,16 @@ class TwoSides(RuleBasedStateMachine):
         self.known: dict[int, int] = {}
 
     def changes(self) -> Changes:
-        since = self.view.modseq if self.view else 0
-        rows = [FlagRow(uid, 0, "", modseq) for uid, modseq in self.mailbox.items() if modseq > since]
-        return Changes(self.modseq, self.uidnext, rows, [uid for uid, modseq in self.gone.items() if modseq > since])
+        assert self.view
+        since, known = self.view.modseq, self.view.uidnext
+        rows = [row(uid, modseq) for uid, modseq in sorted(self.mailbox.items()) if modseq > since]
+        return changes(
+            self.modseq,
+            self.uidnext,
+            arrived=[r for r in rows if r[0] >= known],
+            changed=[r for r in rows if r[0] < known],
+            vanished=sorted(uid for uid, modseq in self.gone.items() if modseq > since and uid < known),
+        )
 
     @rule(count=st.integers(1, 3), skip=st.integers(0, 2))
     def arrive(self, count: int, skip: int) -> None:
@@ -206,10 +217,10 @@ class TwoSides(RuleBasedStateMachine):
     @rule(expunge=st.booleans())
     def sync(self, expunge: bool) -> None:
         assert self.view
-        changes = self.changes()
-        if self.view.needs_uids(changes):
+        news = self.changes()
+        if self.view.needs_uids(news):
             self.load()
-        told = self.view.sync(changes, expunge=expunge)
+        told = self.view.sync(news, expunge=expunge)
         assert expunge or not told.expunged
         for number in told.expunged:
             del self.known[self.client.pop(number - 1)]
@@ -217,9 +228,9 @@ class TwoSides(RuleBasedStateMachine):
         assert told.exists == (len(self.client) + len(arrived) if arrived else None)
         self.client += arrived
         self.known |= {uid: self.mailbox[uid] for uid in arrived}
-        for number, row in told.flags:
-            assert self.client[number - 1] == row.uid
-            self.known[row.uid] = row.modseq
+        for number, (uid, _, _, modseq) in told.flags:
+            assert self.client[number - 1] == uid
+            self.known[uid] = modseq
         if expunge:
             assert self.client == sorted(self.mailbox)
         assert all(self.known[uid] == modseq for uid, modseq in self.mailbox.items())

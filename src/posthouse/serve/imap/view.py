@@ -12,32 +12,18 @@ What it does NOT do: it reads nothing itself, and it never tells the flags of me
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from posthouse.mail.ids import ModSeq
-
+from posthouse.mail.ids import UID, ModSeq
+from posthouse.store.emails import Changes
 
 #: Places in the column, as ascending half-open ranges that do not touch.
 Ranges = tuple[tuple[int, int], ...]
 
 
-class FlagRow(NamedTuple):
-    """The flags of one message and the ModSeq of their last change."""
-
-    uid: int
-    flags: int
-    keywords: str
-    modseq: int
-
-
-class Changes(NamedTuple):
-    """What happened to a mailbox since a ModSeq: rows created or changed, uids that went, and where it stands now."""
-
-    modseq: int
-    uidnext: int
-    changed: Sequence[FlagRow]
-    vanished: Sequence[int]
+#: uid, flags, keywords, modseq: as the store gives them.
+FlagRow = tuple[UID, int, str, ModSeq]
 
 
 class Told(NamedTuple):
@@ -72,19 +58,15 @@ class View:
 
     def needs_uids(self, changes: Changes) -> bool:
         """Whether `sync` cannot word these changes without the column: flags or removals of messages it counts."""
-        if self.uids is not None:
-            return False
-        old = self.uidnext
-        return any(row.uid < old for row in changes.changed) or any(uid < old for uid in changes.vanished)
+        return self.uids is None and bool(changes.changed or changes.vanished)
 
     def load(self, uids: "array[int]", changes: Changes) -> None:
         """Take the column as it stands now, and undo what `changes` (since `self.modseq`, of the same snapshot) says:
         the column becomes what it was when the client was last told. The array is shared: it is not altered."""
         known = uids[: bisect_left(uids, self.uidnext)]
-        back = [uid for uid in changes.vanished if uid < self.uidnext]
-        if back:
-            known = array("I", sorted({*known, *back}))
-        self.uids = uids if not back and len(known) == len(uids) else known
+        if changes.vanished:
+            known = array("I", sorted({*known, *changes.vanished}))
+        self.uids = uids if not changes.vanished and len(known) == len(uids) else known
         self.total = len(known)
 
     # --- numbers
@@ -102,35 +84,32 @@ class View:
         place = bisect_left(uids, uid)
         return place + 1 if place < len(uids) and uids[place] == uid else None
 
-    def by_number(self, spans: Iterable[tuple[int | None, int | None]]) -> Ranges | None:
-        """A set of message sequence numbers, None standing for `*`. None when one of them is larger than the number
-        of messages, which the client should be told with BAD (RFC 9051 §9, seq-number)."""
-        last = self.total
+    def by_number(self, spans: Iterable[tuple[int, int]]) -> Ranges | None:
+        """Inclusive spans of message sequence numbers, `*` already resolved to `total`. None when one of them is not
+        that of a message: the client should be told so with BAD (RFC 9051 §9, seq-number)."""
         found = []
-        for first, second in spans:
-            one = last if first is None else first
-            two = last if second is None else second
-            low, high = min(one, two), max(one, two)
-            if not 1 <= low <= high <= last:
+        for first, last in spans:
+            if not 1 <= first <= last <= self.total:
                 return None
-            found.append((low - 1, high))
-        return merge(found)
+            found.append((first - 1, last))
+        return join(found)
 
-    def by_uid(self, spans: Iterable[tuple[int | None, int | None]]) -> Ranges:
-        """A set of uids, None standing for `*`, the highest uid. What does not exist is ignored (RFC 9051 §6.4.9)."""
+    def by_uid(self, spans: Iterable[tuple[int, int]]) -> Ranges:
+        """Inclusive spans of uids, `*` already resolved to `last_uid`. What does not exist is ignored
+        (RFC 9051 §6.4.9)."""
         uids = self.column
-        if not uids:
-            return ()
-        last = uids[-1]
         found = []
-        for first, second in spans:
-            one = last if first is None else first
-            two = last if second is None else second
-            start = bisect_left(uids, min(one, two, 2**32 - 1))
-            stop = bisect_right(uids, min(max(one, two), 2**32 - 1))
+        for first, last in spans:
+            start = bisect_left(uids, first)
+            stop = bisect_right(uids, last)
             if start < stop:
                 found.append((start, stop))
-        return merge(found)
+        return join(found)
+
+    @property
+    def last_uid(self) -> int:
+        """What `*` means in a set of uids: the highest uid, 0 in an empty mailbox."""
+        return self.column[-1] if self.column else 0
 
     def uid_spans(self, ranges: Ranges) -> tuple[tuple[int, int], ...]:
         """Ranges of places as inclusive spans of uids. Nothing outside the ranges lies in a span, because a span
@@ -146,21 +125,18 @@ class View:
         `expunge`: removals may be told now; otherwise they are held, and their messages keep their numbers.
         `own`: rows whose last change has this ModSeq are the session's own doing; the client knows them already.
         """
-        old = self.uidnext
-        self.held.update(uid for uid in changes.vanished if uid < old)
+        self.held.update(changes.vanished)
         expunged = self._remove() if expunge and self.held else ()
-        gone = set(changes.vanished)
-        arrived = [row.uid for row in changes.changed if row.uid >= old and row.uid not in gone]
-        if arrived:
-            self._append(sorted(arrived))
+        if changes.arrived:
+            self._append([row[0] for row in changes.arrived])
         flags = []
         for row in changes.changed:
-            number = self.number(row.uid) if row.uid < old and row.modseq != own else None
+            number = self.number(row[0]) if row[3] != own else None
             if number is not None:
                 flags.append((number, row))
-        self.uidnext = max(old, changes.uidnext)
+        self.uidnext = max(self.uidnext, changes.uidnext)
         self.modseq = ModSeq(max(self.modseq, changes.modseq))
-        return Told(expunged, self.total if arrived else None, tuple(sorted(flags)))
+        return Told(expunged, self.total if changes.arrived else None, tuple(flags))
 
     def _append(self, arrived: list[int]) -> None:
         if self.uids is not None:
@@ -185,7 +161,7 @@ class View:
         return tuple(place + 1 for place in reversed(places))
 
 
-def merge(ranges: Iterable[tuple[int, int]]) -> Ranges:
+def join(ranges: Iterable[tuple[int, int]]) -> Ranges:
     """Half-open ranges in ascending order, overlapping and touching ones made one."""
     merged: list[tuple[int, int]] = []
     for start, stop in sorted(ranges):
@@ -199,21 +175,6 @@ def merge(ranges: Iterable[tuple[int, int]]) -> Ranges:
 def count(ranges: Ranges) -> int:
     """How many messages."""
     return sum(stop - start for start, stop in ranges)
-
-
-def spans_of(numbers: Iterable[int]) -> list[tuple[int, int]]:
-    """Ascending numbers as inclusive spans of consecutive ones: 1 2 3 7 is 1:3 and 7 (RFC 9051 §9, sequence-set)."""
-    spans: list[tuple[int, int]] = []
-    first = last = -1
-    for number in numbers:
-        if number != last + 1 or first < 0:
-            if first >= 0:
-                spans.append((first, last))
-            first = number
-        last = number
-    if first >= 0:
-        spans.append((first, last))
-    return spans
 
 
 def chunks(ranges: Ranges, size: int) -> Iterable[Ranges]:
