@@ -1,0 +1,87 @@
+"""What goes wrong below, in the words of each protocol: one table (house.md §6, rule 8)."""
+
+from typing import NamedTuple
+
+from posthouse.mail.status import Reply, reply
+from posthouse.serve.limits import Refusal
+from posthouse.store.script import Exists, NotFound, OverQuota, Stale, StoreError, Unavailable
+
+
+class Words(NamedTuple):
+    """A refusal as SMTP says it (RFC 5321 §4.2, RFC 3463) and as IMAP does: response code and text (RFC 5530)."""
+
+    smtp: Reply
+    imap: tuple[bytes, str]
+
+
+STORE_WORDS: dict[type[StoreError], Words] = {
+    NotFound: Words(
+        reply(451, "4.2.0", "The mailbox is not there at the moment; try again later"),
+        (b"NONEXISTENT", "It does not exist, or no longer"),
+    ),
+    Exists: Words(
+        reply(451, "4.3.0", "Something of that name exists already; try again later"),
+        (b"ALREADYEXISTS", "Something of that name exists already"),
+    ),
+    OverQuota: Words(
+        reply(452, "4.2.2", "The mailbox is full; try again later"),
+        (b"OVERQUOTA", "The mailbox is full"),
+    ),
+    Stale: Words(
+        reply(451, "4.3.0", "Another change came first; try again"),
+        (b"UNAVAILABLE", "Another change came first; try again"),
+    ),
+    Unavailable: Words(
+        reply(452, "4.3.1", "The server cannot store mail at the moment; try again later"),
+        (b"UNAVAILABLE", "The server cannot read or store mail at the moment; try again later"),
+    ),
+}
+
+REFUSAL_WORDS: dict[Refusal, Words] = {
+    Refusal.WRONG: Words(
+        reply(535, "5.7.8", "User name or password is wrong"),
+        (b"AUTHENTICATIONFAILED", "User name or password is wrong"),
+    ),
+    Refusal.MALFORMED: Words(
+        reply(501, "5.5.2", "That is no answer to the challenge; authentication was given up"),
+        (b"", "That is no answer to the challenge; authentication was given up"),
+    ),
+    Refusal.CANCELLED: Words(
+        reply(501, "5.7.0", "Authentication cancelled"),
+        (b"", "Authentication cancelled"),
+    ),
+    Refusal.MECHANISM: Words(
+        reply(504, "5.5.4", "That authentication mechanism is not offered here"),
+        (b"", "That authentication mechanism is not offered here"),
+    ),
+    Refusal.FAILURES: Words(
+        reply(421, "4.7.0", "Too many failed logins from your address; try again later", close=True),
+        (b"LIMIT", "Too many failed logins from your address; try again later"),
+    ),
+    Refusal.BUSY: Words(
+        reply(454, "4.7.0", "Too many logins at the moment; try again in a few seconds"),
+        (b"UNAVAILABLE", "Too many logins at the moment; try again in a few seconds"),
+    ),
+    Refusal.CONNECTIONS: Words(
+        reply(421, "4.7.0", "Too many connections from your address; close some or try again later", close=True),
+        (b"LIMIT", "Too many connections from your address; close some or try again later"),
+    ),
+    Refusal.RATE: Words(
+        reply(421, "4.7.0", "Too many new connections from your address; try again in a minute", close=True),
+        (b"LIMIT", "Too many new connections from your address; try again in a minute"),
+    ),
+}
+
+FAULT = Words(
+    reply(451, "4.3.0", "Something went wrong on this server; it has been noted. Try again later"),
+    (b"SERVERBUG", "Something went wrong on this server; it has been noted"),
+)
+CLOSING = reply(421, "4.3.2", "The server is closing down; try again in a moment", close=True)
+
+
+def words(error: StoreError) -> Words:
+    """The table's row for an error of the store, or for the root it stands for."""
+    for kind in type(error).__mro__:
+        if kind in STORE_WORDS:
+            return STORE_WORDS[kind]
+    return FAULT

@@ -1,0 +1,277 @@
+"""How much one peer may ask of us: connections, new connections, unknown recipients, failed logins (limits.md §1).
+
+All counting is in the memory of one worker. The kernel spreads connections over workers, so each worker gets its
+share of the limits (`share`); what that loses in exactness it gains by needing no counter that two processes touch.
+Every table is bounded by TABLE entries: the oldest is forgotten first.
+"""
+
+import ipaddress
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from enum import Enum
+from functools import lru_cache
+
+TABLE = 65_536  # peers remembered in each table; an attacker with more addresses only forgets their own history
+GOOD_SECONDS = 30 * 86_400.0  # how long an address that logged in well is not locked out
+# Failed logins are counted for an address and its networks: prefix lengths (IPv4, IPv6) and how often the limit.
+FAILURE_NETWORKS = (((32, 64), 1), ((24, 48), 3), ((16, 32), 9))
+
+
+class Refusal(Enum):
+    """Why a connection or a login is refused. errors.py has the words."""
+
+    WRONG = "wrong user name or password"
+    MALFORMED = "not an answer to the challenge"
+    CANCELLED = "the client gave up"
+    MECHANISM = "unknown mechanism"
+    FAILURES = "too many failed logins"
+    BUSY = "too many logins being checked"
+    CONNECTIONS = "too many connections"
+    RATE = "too many new connections"
+
+
+class Service(Enum):
+    """Connections are counted apart for each kind of service."""
+
+    SMTP = "smtp"
+    IMAP = "imap"
+
+
+@dataclass(frozen=True, slots=True)
+class PeerLimits:
+    """What one IP address may do (IPv4 /32, IPv6 /64). Counts, and seconds where the name says so."""
+
+    smtp_connections: int = 50
+    imap_connections: int = 100
+    imap_connections_of_user: int = 20  # one user from one address
+    new_connections: int = 300  # a minute
+    new_connections_wide: int = 900  # a minute, of a /24 or /48
+    unknown_recipients: int = 60  # an hour, over all sessions
+    unknown_recipients_seconds: int = 600  # how long every RCPT is then deferred
+    login_failures_minute: int = 10
+    login_failures_day: int = 50
+    account_failures_hour: int = 100  # one account, over all addresses: then each refusal takes longer
+    messages_hour: int = 200  # of one user, on submission
+    recipients_day: int = 2_000  # of one user, on submission
+    exempt_loopback: bool = False  # benchmarks, tests and `posthouse try` are many clients on one address
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLimits:
+    """What one SMTP session may do. Counts, and seconds where the name says so."""
+
+    soft_errors: int = 5  # from here on each error is answered late
+    hard_errors: int = 20
+    error_delay_seconds: float = 1.0  # doubled with each error
+    error_delay_most_seconds: float = 10.0
+    junk_commands: int = 100  # RSET, NOOP, HELP, VRFY, EHLO … since the last message
+    transactions: int = 1_000
+    age_seconds: float = 3_600.0
+    unknown_recipients: int = 20
+    login_failures: int = 3
+    command_seconds: float = 300.0  # RFC 5321 §4.5.3.2.7
+    slow_window_seconds: float = 60.0  # DATA slower than `slow_octets` a second over this time is given up
+    slow_octets: int = 1_024
+
+
+def share(limits: PeerLimits, workers: int) -> PeerLimits:
+    """One worker's part of limits meant for the whole server: rounded up, never below one."""
+    parts = {f.name: -(-getattr(limits, f.name) // workers) for f in fields(limits) if _counted(f.name)}
+    return replace(limits, **parts)
+
+
+def _counted(name: str) -> bool:
+    return not name.endswith("_seconds") and name != "exempt_loopback"
+
+
+@lru_cache(4_096)
+def network(ip: str, v4: int, v6: int) -> str:
+    """The network an address is counted under, by prefix length: `192.0.2.0/24`. What is no address is itself."""
+    try:
+        address = ipaddress.ip_address(ip)
+    except ValueError:
+        return ip
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    prefix = v4 if address.version == 4 else v6
+    return str(ipaddress.ip_network((address, prefix), strict=False))
+
+
+@lru_cache(4_096)
+def loopback(ip: str) -> bool:
+    """Whether a connection comes from this machine itself; a Unix socket has no address and does."""
+    try:
+        return not ip or ipaddress.ip_address(ip).is_loopback
+    except ValueError:
+        return False
+
+
+class Window:
+    """How often something happened to a key in the last `seconds`, exactly, up to `most` times each."""
+
+    __slots__ = ("_most", "_seconds", "_times")
+
+    def __init__(self, seconds: float, most: int) -> None:
+        self._seconds = seconds
+        self._most = most
+        self._times: OrderedDict[str, deque[float]] = OrderedDict()
+
+    def add(self, key: str, now: float) -> int:
+        """Count one more; returns how many there are now (at most `most` + 1, older ones are forgotten)."""
+        times = self._times.get(key)
+        if times is None:
+            times = self._times[key] = deque(maxlen=self._most + 1)
+            if len(self._times) > TABLE:
+                self._times.popitem(last=False)
+        times.append(now)
+        return self.count(key, now)
+
+    def count(self, key: str, now: float) -> int:
+        """How many there are within the window."""
+        times = self._times.get(key)
+        if times is None:
+            return 0
+        while times and times[0] <= now - self._seconds:
+            times.popleft()
+        if not times:
+            del self._times[key]
+        return len(times)
+
+    def clear(self, key: str) -> None:
+        """Forget one key."""
+        self._times.pop(key, None)
+
+
+class Peers:
+    """What every peer is doing on this worker right now and did lately. One per worker, shared by all sessions.
+
+    `now` is a clock that never goes back, in seconds.
+    """
+
+    def __init__(self, limits: PeerLimits | None = None, now: Callable[[], float] = time.monotonic) -> None:
+        self.limits = limits or PeerLimits()
+        self.now = now
+        self._open: dict[tuple[str, str], int] = {}
+        self._new = Window(60.0, self.limits.new_connections)
+        self._new_wide = Window(60.0, self.limits.new_connections_wide)
+        self._unknown = Window(3_600.0, self.limits.unknown_recipients)
+        self._deferred: OrderedDict[str, float] = OrderedDict()
+        self._messages = Window(3_600.0, self.limits.messages_hour)
+        self._recipients = Window(86_400.0, self.limits.recipients_day)
+        self._failures = [
+            (prefix, Window(seconds, most * factor), most * factor)
+            for seconds, most in ((60.0, self.limits.login_failures_minute), (86_400.0, self.limits.login_failures_day))
+            for prefix, factor in FAILURE_NETWORKS
+        ]
+        self._account_failures = Window(3_600.0, self.limits.account_failures_hour)
+        self._good: OrderedDict[str, float] = OrderedDict()
+
+    def exempt(self, ip: str) -> bool:
+        """Whether nothing is counted for this peer."""
+        return (self.limits.exempt_loopback or not ip) and loopback(ip)
+
+    @contextmanager
+    def connection(self, ip: str, service: Service) -> Iterator[Refusal | None]:
+        """Count a connection while the block runs. Gives the reason when the peer has one too many: answer it with
+        421 or BYE and close."""
+        if self.exempt(ip):
+            yield None
+            return
+        most = self.limits.smtp_connections if service is Service.SMTP else self.limits.imap_connections
+        with self._counted((service.value, network(ip, 32, 64)), most) as fits:
+            yield self._judge_new(ip) if fits else Refusal.CONNECTIONS
+
+    @contextmanager
+    def user_connection(self, user: str, ip: str) -> Iterator[Refusal | None]:
+        """Count an IMAP connection of one user from one address while the block runs."""
+        if self.exempt(ip):
+            yield None
+            return
+        with self._counted((user, network(ip, 32, 64)), self.limits.imap_connections_of_user) as fits:
+            yield None if fits else Refusal.CONNECTIONS
+
+    @contextmanager
+    def _counted(self, key: tuple[str, str], most: int) -> Iterator[bool]:
+        count = self._open[key] = self._open.get(key, 0) + 1
+        try:
+            yield count <= most
+        finally:
+            self._open[key] -= 1
+            if not self._open[key]:
+                del self._open[key]
+
+    def _judge_new(self, ip: str) -> Refusal | None:
+        now = self.now()
+        narrow = self._new.add(network(ip, 32, 64), now) > self.limits.new_connections
+        wide = self._new_wide.add(network(ip, 24, 48), now) > self.limits.new_connections_wide
+        return Refusal.RATE if narrow or wide else None
+
+    def unknown_recipient(self, ip: str) -> None:
+        """Somebody at `ip` asked for a user who is not there; too many of these and `deferred` says so."""
+        if self.exempt(ip):
+            return
+        key, now = network(ip, 32, 64), self.now()
+        if self._unknown.add(key, now) >= self.limits.unknown_recipients:
+            self._deferred[key] = now + self.limits.unknown_recipients_seconds
+            if len(self._deferred) > TABLE:
+                self._deferred.popitem(last=False)
+
+    def deferred(self, ip: str) -> bool:
+        """Whether every RCPT of this peer is answered 450 for a while (directory harvest)."""
+        if not self._deferred:
+            return False
+        key = network(ip, 32, 64)
+        until = self._deferred.get(key)
+        if until is not None and until <= self.now():
+            del self._deferred[key]
+            return False
+        return until is not None
+
+    def may_submit(self, user: str, ip: str, recipients: int) -> bool:
+        """Whether a user may hand in one more message with this many recipients; counts it if so."""
+        if self.exempt(ip):
+            return True
+        now = self.now()
+        if self._messages.count(user, now) >= self.limits.messages_hour:
+            return False
+        if self._recipients.count(user, now) + recipients > self.limits.recipients_day:
+            return False
+        self._messages.add(user, now)
+        for _ in range(recipients):
+            self._recipients.add(user, now)
+        return True
+
+    def login_failed(self, name: str, ip: str) -> bool:
+        """Count a failed login. True when the account is being guessed at so much that every refusal takes longer."""
+        if self.exempt(ip):
+            return False
+        now = self.now()
+        for (v4, v6), window, _ in self._failures:
+            window.add(network(ip, v4, v6), now)
+        return bool(name) and self._account_failures.add(name, now) > self.limits.account_failures_hour
+
+    def logged_in(self, ip: str) -> None:
+        """A login from `ip` went well: its own failures are forgotten (not those of its network), and it will not be
+        locked out for GOOD_SECONDS."""
+        if self.exempt(ip):
+            return
+        key, now = network(ip, 32, 64), self.now()
+        for prefix, window, _ in self._failures:
+            if prefix == (32, 64):
+                window.clear(key)
+        self._good[key] = now + GOOD_SECONDS
+        self._good.move_to_end(key)
+        if len(self._good) > TABLE:
+            self._good.popitem(last=False)
+
+    def locked_out(self, ip: str) -> bool:
+        """Whether logins from `ip` are refused without a look at the password."""
+        if self.exempt(ip):
+            return False
+        now = self.now()
+        if self._good.get(network(ip, 32, 64), now) > now:
+            return False
+        return any(window.count(network(ip, v4, v6), now) >= most for (v4, v6), window, most in self._failures)

@@ -1,0 +1,244 @@
+"""Who may come in: passwords and SCRAM proofs against the store, and the brakes on guessing (limits.md §1, S8).
+
+Every failure costs the same two seconds and has the same words, whether the user exists or not. Hashing runs in two
+threads with a bounded queue. A password that has been proved is remembered under a keyed hash for a few minutes, so
+that a mail program which logs in for every folder costs no second Argon2id.
+
+The user name is the full address: `anna@home.test`. There is no guessing of a domain.
+"""
+
+import asyncio
+import contextlib
+import os
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from hashlib import blake2b
+from pathlib import Path
+from secrets import token_bytes, token_hex, token_urlsafe
+from typing import TypeVar
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from posthouse.mail.address import Address, parse_address
+from posthouse.serve.limits import TABLE, Peers, Refusal
+from posthouse.store import accounts
+from posthouse.store.accounts import Credential, Login, ScramSecret
+from posthouse.store.store import Store
+from posthouse.wire import sasl, scram
+
+HASH_THREADS = 2  # each needs 19 MiB and a core; hashing before login is itself a way to attack
+HASH_QUEUE = 32  # logins waiting for a thread: about half a second of work; beyond it 454 or [UNAVAILABLE]
+REFUSAL_SECONDS = 2.0  # from the question to "no", whatever the reason
+SLOW_REFUSAL_SECONDS = 15.0  # the same for an account that is being guessed at from everywhere
+PROVEN_SECONDS = 600.0  # how long a proven password is remembered
+PROVEN_ENTRIES = 10_000  # about 2 MiB
+LOGIN_SECONDS = 1.0  # how long a row of find_login is used again: a new password is in force after this
+SECRET_FILE = "secret"  # beside the database
+SECRET_LENGTH = 32
+NONCE_LENGTH = 18  # octets of chance in a SCRAM nonce; RFC 5802 §5.1 leaves the length to us
+
+# OWASP's second choice: 19 MiB, two passes, one lane.
+HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
+# The hash of a password nobody has, checked for users who do not exist.
+NOBODY = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+Ask = Callable[[bytes], Awaitable[bytes | None]]
+Outcome = sasl.Credentials | sasl.Proven | sasl.Failed
+
+
+class Door:
+    """The one place where a name and a proof become a Login. One per worker, used by SMTP and IMAP sessions.
+
+    `secret` keys the remembered passwords and the salts shown to users who do not exist (`load_secret`); `sleep` is
+    asyncio.sleep or a test's own.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        peers: Peers,
+        *,
+        secret: bytes | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.peers = peers
+        self._store = store
+        self._secret = secret or token_bytes(SECRET_LENGTH)
+        self._sleep = sleep
+        self._threads = ThreadPoolExecutor(HASH_THREADS, "argon2")
+        self._checking: dict[bytes, asyncio.Future[bool]] = {}
+        self._proven: OrderedDict[bytes, float] = OrderedDict()
+        self._logins: OrderedDict[Address, tuple[float, Login]] = OrderedDict()
+
+    def close(self) -> None:
+        """Let the hashing threads end; logins still being checked are given up."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def verify(self, name: str, password: bytes, ip: str) -> Login | Refusal:
+        """Check a name and a password (IMAP LOGIN, SASL PLAIN and LOGIN). Raises Unavailable."""
+        began = self.peers.now()
+        if self.peers.locked_out(ip):
+            return await self._refuse(Refusal.FAILURES, name, ip, began)
+        login = await self._find(name)
+        correct = await self._matches(login, password)
+        if isinstance(correct, Refusal):
+            return correct
+        if login is None or not correct:
+            return await self._refuse(Refusal.WRONG, name, ip, began)
+        self.peers.logged_in(ip)
+        return login
+
+    async def authenticate(self, mechanism: str, initial: bytes | None, ask: Ask, ip: str) -> Login | Refusal:
+        """A whole SASL exchange (RFC 4422 §3): PLAIN, LOGIN or SCRAM-SHA-256.
+
+        `initial` is the initial response without its base64, None where there was none. `ask` sends a challenge and
+        gives the client's answer, both without base64; None means that the client cancelled. Raises Unavailable.
+        """
+        exchange = sasl.start(mechanism, token_urlsafe(NONCE_LENGTH))
+        if exchange is None:
+            return Refusal.MECHANISM
+        began = self.peers.now()
+        if self.peers.locked_out(ip):
+            return await self._refuse(Refusal.FAILURES, "", ip, began)
+        login: Login | None = None
+        step = exchange.step(initial)
+        while isinstance(step, sasl.Challenge | sasl.KeysWanted):
+            if isinstance(step, sasl.KeysWanted):
+                login = await self._find(step.authcid)
+                step = exchange.keys(self._keys(login, step.authcid))
+                continue
+            answer = await ask(step.octets)
+            if answer is None:
+                return Refusal.CANCELLED
+            step = exchange.step(answer)
+        return await self._conclude(step, login, ip, began)
+
+    async def _conclude(self, step: Outcome, login: Login | None, ip: str, began: float) -> Login | Refusal:
+        """What the end of an exchange means."""
+        if isinstance(step, sasl.Credentials):
+            return await self.verify(step.authcid, step.password.encode("utf-8"), ip)
+        if isinstance(step, sasl.Proven):
+            if login is None:  # the keys of nobody cannot be proved, but nobody must not come in either
+                return await self._refuse(Refusal.WRONG, step.authcid, ip, began)
+            self.peers.logged_in(ip)
+            return login
+        if step.malformed:
+            return Refusal.MALFORMED
+        return await self._refuse(Refusal.WRONG, str(login.address) if login else "", ip, began)
+
+    async def _find(self, name: str) -> Login | None:
+        """The account a user name opens, remembered for LOGIN_SECONDS; None when there is none (not remembered)."""
+        address = user_address(name)
+        if address is None:
+            return None
+        now = self.peers.now()
+        known = self._logins.get(address)
+        if known is not None and known[0] > now:
+            return known[1]
+        login = await self._store.read(accounts.find_login, address)
+        if login is None:
+            self._logins.pop(address, None)
+            return None
+        remember(self._logins, address, (now + LOGIN_SECONDS, login), TABLE)
+        return login
+
+    async def _matches(self, login: Login | None, password: bytes) -> bool | Refusal:
+        """Whether the password is the login's: from memory, or by Argon2id in a thread. For nobody, a hash of the
+        same cost is checked."""
+        stored = NOBODY if login is None else login.credential.password_hash
+        key = self._key(login, stored, password)
+        until = self._proven.get(key)
+        if until is not None and until > self.peers.now():
+            return True
+        checking = self._checking.get(key)
+        if checking is None:
+            if len(self._checking) >= HASH_THREADS + HASH_QUEUE:
+                return Refusal.BUSY
+            loop = asyncio.get_running_loop()
+            checking = loop.run_in_executor(self._threads, password_matches, stored, password)
+            self._checking[key] = checking
+            checking.add_done_callback(lambda _: self._checking.pop(key, None))
+        # Shielded, because other sessions may wait for the same password.
+        correct = await asyncio.shield(checking)
+        if correct:
+            remember(self._proven, key, self.peers.now() + PROVEN_SECONDS, PROVEN_ENTRIES)
+        return correct
+
+    def _key(self, login: Login | None, stored: str, password: bytes) -> bytes:
+        """A keyed hash that says nothing to who reads our memory, and changes when the stored password does."""
+        name = b"" if login is None else str(login.address).encode()
+        parts = (len(name).to_bytes(2), name, len(stored).to_bytes(2), stored.encode(), password)
+        return blake2b(b"".join(parts), key=self._secret, digest_size=32).digest()
+
+    def _keys(self, login: Login | None, name: str) -> scram.ScramKeys:
+        if login is None:
+            return scram.fake_keys(name, self._secret)
+        secret = login.credential.scram_sha256
+        return scram.ScramKeys(secret.salt, secret.iterations, secret.stored_key, secret.server_key)
+
+    async def _refuse(self, reason: Refusal, name: str, ip: str, began: float) -> Refusal:
+        """Say no, not before REFUSAL_SECONDS have passed since the question, whatever the reason."""
+        guessed = self.peers.login_failed(name.casefold(), ip)
+        wait = SLOW_REFUSAL_SECONDS if guessed else REFUSAL_SECONDS
+        await self._sleep(max(0.0, began + wait - self.peers.now()))
+        return reason
+
+
+def remember(table: OrderedDict[Key, Value], key: Key, value: Value, most: int) -> None:
+    """Put an entry at the young end of a bounded table; the oldest leaves."""
+    table[key] = value
+    table.move_to_end(key)
+    if len(table) > most:
+        table.popitem(last=False)
+
+
+@lru_cache(4_096)
+def user_address(name: str) -> Address | None:
+    """The address a user name spells, or None: names are full addresses without control octets (S12, S30)."""
+    if len(name.encode("utf-8", "replace")) > sasl.NAME_LENGTH or not name.isprintable():
+        return None
+    return parse_address(name)
+
+
+def password_matches(stored: str, password: bytes) -> bool:
+    """Whether the password belongs to the Argon2id hash. About 20 ms and 19 MiB: call it in a thread."""
+    try:
+        prepared = scram.saslprep(password.decode("utf-8"))
+        return prepared is not None and HASHER.verify(stored, prepared)
+    except (UnicodeDecodeError, VerificationError, InvalidHashError):
+        return False
+
+
+def make_credential(password: str) -> Credential:
+    """What is kept of a new password: an Argon2id hash and the SCRAM-SHA-256 keys (RFC 5803). About 30 ms.
+
+    Passwords are prepared by SASLprep, so that PLAIN and SCRAM agree (RFC 4013). Raises ValueError, with a sentence for
+    the user, where that forbids a character, or the length is not 1 to PASSWORD_LENGTH octets.
+    """
+    prepared = scram.saslprep(password)
+    if prepared is None:
+        raise ValueError("The password holds a control character or another one that no mail program can send")
+    if not 0 < len(prepared.encode("utf-8")) <= sasl.PASSWORD_LENGTH:
+        raise ValueError(f"A password has 1 to {sasl.PASSWORD_LENGTH} octets")
+    keys = scram.derive(password, token_bytes(scram.SALT_LENGTH))
+    secret = ScramSecret(keys.salt, keys.iterations, keys.stored_key, keys.server_key)
+    return Credential(HASHER.hash(prepared), secret)
+
+
+def load_secret(directory: Path) -> bytes:
+    """The store's secret, made at the first call. All workers share it, so that the salt SCRAM shows for a user who
+    does not exist is the same every day, as a real one's is (RFC 5802 §9)."""
+    path = directory / SECRET_FILE
+    if not path.exists():
+        fresh = path.with_name(f"{SECRET_FILE}.{token_hex(8)}")
+        fresh.touch(0o600)
+        fresh.write_bytes(token_bytes(SECRET_LENGTH))
+        with contextlib.suppress(FileExistsError):  # another worker was faster: its secret is the one
+            os.link(fresh, path)
+        fresh.unlink()
+    return path.read_bytes()

@@ -1,0 +1,56 @@
+"""The one door into the store: every message that is kept comes through here (house.md §5.6).
+
+`prepare` makes octets ready (their description and their blob), `accept` commits one message for all its recipients in
+one transaction. When `accept` returns, the message is durable for everyone; when it raises, for nobody.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from mmap import mmap
+
+from posthouse.mail.ids import UID, AccountId, Millis
+from posthouse.mail.structure import describe
+from posthouse.store import emails, mailboxes
+from posthouse.store.crashpoint import crashpoint
+from posthouse.store.emails import NewEmail
+from posthouse.store.mailboxes import Box
+from posthouse.store.script import NotFound, Script
+from posthouse.store.store import Store
+
+DESCRIBED_ON_LOOP = 256 * 1024  # octets; larger messages are read in a thread, so that nobody else waits for them
+
+
+async def prepare(
+    store: Store, octets: bytes | mmap, received: Millis, flags: int = 0, keywords: tuple[str, ...] = ()
+) -> NewEmail:
+    """Make a message ready for the store: described, hashed, compressed; large ones are durable when this returns.
+
+    The octets are kept as they are. Used for incoming mail and for IMAP APPEND. Raises Unavailable.
+    """
+    if len(octets) > DESCRIBED_ON_LOOP:
+        description = await asyncio.to_thread(describe, octets)
+    else:
+        description = describe(octets)
+    blob = await store.blobs.put(octets)
+    header = bytes(octets[: description.header_size])
+    return NewEmail(blob, description, header, received, flags, keywords)
+
+
+async def accept(store: Store, email: NewEmail, recipients: Iterable[AccountId]) -> None:
+    """Take responsibility: the message is in the INBOX of every account, once each, or nowhere (RFC 5321 §6.1).
+
+    Raises NotFound when an account has gone since RCPT, and Unavailable.
+    """
+    crashpoint("smtp.before_commit")
+    await store.run(deliver_to_inboxes, tuple(sorted(set(recipients))), email)
+
+
+def deliver_to_inboxes(recipients: tuple[AccountId, ...], email: NewEmail) -> Script[list[UID]]:
+    """The script of `accept`. Which mailbox is INBOX is looked up inside the transaction, so it cannot be stale."""
+    items = []
+    for account in recipients:
+        inbox = yield from mailboxes.find(account, "INBOX")
+        if inbox is None:
+            raise NotFound("The recipient is no longer here")
+        items.append((Box(account, inbox.id), email))
+    return (yield from emails.deliver(items))

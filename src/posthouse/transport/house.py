@@ -1,0 +1,59 @@
+"""The one bundle a worker makes and hands to its sessions: the store, who we are, and the limits of a transaction."""
+
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+from posthouse.mail.ids import Millis
+from posthouse.store.store import Store
+from posthouse.transport.route import Routes
+from posthouse.transport.spool import DiskSpace
+
+
+class SmtpRole(Enum):
+    """For whom a port listens."""
+
+    MX = "mx"  # other servers, for our own domains (RFC 5321 §2.1)
+    SUBMISSION = "submission"  # our users, STARTTLS first (RFC 6409 §3.1)
+    SUBMISSIONS = "submissions"  # our users, TLS from the first octet (RFC 8314 §3.3)
+    LMTP = "lmtp"  # a trusted server in front of us (RFC 2033)
+
+
+@dataclass(frozen=True, slots=True)
+class MessageLimits:
+    """What one message and one transaction may be. Octets and counts; every one is settable."""
+
+    message_size: int = 50 * 1024 * 1024  # announced by SIZE (RFC 1870 §4)
+    recipients: int = 1_000  # RFC 5321 §4.5.3.1.8 asks for 100
+    header_size: int = 1024 * 1024  # real headers end at about 100 KiB; nothing is ever cut
+    field_size: int = 256 * 1024  # a To of 2,000 addresses fits
+    header_fields: int = 2_000  # a list of 50 relays with ARC sets has some 500
+    received_fields: int = 50  # loops end here (RFC 5321 §6.3); long honest ways have 20
+    spool_above: int = 256 * 1024  # larger messages wait in a file, not in memory
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """Everything transport needs, made once by the worker (house.md §5.3).
+
+    `hostname` is our name in the greeting and in Received (RFC 5321 §4.1.3); `clock` is the wall clock; `tls` is the context STARTTLS uses, or None where there is no certificate.
+    `allow_plaintext_login` offers AUTH without TLS: for tests and loopback only. `add_sender` decides what happens to
+    a user's message whose From is not theirs: refused (False), or a Sender field names them (RFC 6409 §8.1).
+    """
+
+    store: Store
+    hostname: str
+    clock: Callable[[], Millis]
+    tls: ssl.SSLContext | None = None
+    limits: MessageLimits = field(default_factory=MessageLimits)
+    allow_plaintext_login: bool = False
+    add_sender: bool = False
+    disk: DiskSpace = field(default_factory=DiskSpace)
+    routes: Routes = field(default_factory=Routes)
+
+    @property
+    def spool(self) -> Path:
+        """Where large messages wait while they are received."""
+        return self.store.directory / "spool"

@@ -1,0 +1,143 @@
+"""Receiving mail: what is said to MAIL and RCPT, and `take`, which decides after the final dot (RFC 5321 §3.3, §6.1).
+
+Every refusal is a Reply. Errors of the store are raised as they are; `serve/errors.py` has the words.
+"""
+
+import asyncio
+import re
+from dataclasses import dataclass
+from mmap import mmap
+
+from posthouse.mail.address import Address, Domain, ForwardPath, ReversePath, parse_domain
+from posthouse.mail.envelope import Envelope
+from posthouse.mail.header import header_end
+from posthouse.mail.ids import AccountId, Millis
+from posthouse.mail.status import Reply, reply
+from posthouse.store.accounts import Elsewhere, NoSuchDomain, NoSuchUser
+from posthouse.store.crashpoint import crashpoint
+from posthouse.transport.accept import accept, prepare
+from posthouse.transport.client import Client
+from posthouse.transport.house import House, MessageLimits
+from posthouse.transport.spool import copy_to_file, kept
+from posthouse.transport.submit import Edit, complete, may_send
+from posthouse.transport.trace import hops, trace_fields
+
+SENDER_OK = reply(250, "2.1.0", "Sender accepted")
+RECIPIENT_OK = reply(250, "2.1.5", "Recipient accepted")
+TAKEN = reply(250, "2.0.0", "Message accepted and stored")
+
+TOO_LARGE = reply(552, "5.3.4", "The message is larger than this server accepts")
+DISK_FULL = reply(452, "4.3.1", "The server is short of disk space; try again later")
+NEEDS_SMTPUTF8 = reply(550, "5.6.7", "An address with letters outside ASCII needs SMTPUTF8 in MAIL")
+NO_SUCH_USER = reply(550, "5.1.1", "There is no such user here; check the address")
+NO_RELAY = reply(
+    550, "5.7.1", "This server does not take mail for that domain from strangers; if you have an account here,",
+    "log in on the submission port and send from there",
+)  # fmt: skip
+NO_SENDING_OUT = reply(
+    550, "5.7.1", "Sending to other servers is not there yet; only addresses on this server can be reached"
+)
+ROUTING_LOOP = reply(554, "5.4.6", "The message has been through too many servers; it seems to go in a circle")
+NUL_INSIDE = reply(550, "5.6.0", "The message holds a NUL octet, which mail must not")
+HEADER_TOO_LARGE = reply(552, "5.3.4", "The header of the message is too large")
+FIELD_TOO_LARGE = reply(552, "5.3.4", "A field in the header of the message is too large")
+TOO_MANY_FIELDS = reply(552, "5.3.4", "The header of the message has too many fields")
+
+# A field and the lines folded into it (RFC 5322 §2.2.3), as coarse as counting needs.
+_FIELD = re.compile(rb"[^\n]*\n(?:[ \t][^\n]*\n)*")
+_FIELD_START = re.compile(rb"^[^ \t\r\n]", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A message that has arrived whole, and what is known of it. `accounts` is where its recipients led at RCPT."""
+
+    client: Client
+    envelope: Envelope
+    accounts: tuple[AccountId, ...]
+    octets: bytes | mmap
+
+
+async def mail(path: ReversePath, size: int, utf8: bool, client: Client, house: House) -> Reply:
+    """The answer to MAIL (RFC 5321 §4.1.1.2); `size` is 0 where the client did not say. Raises Unavailable."""
+    if size > house.limits.message_size:
+        return TOO_LARGE
+    if path.address is not None and not path.address.ascii and not utf8:
+        return NEEDS_SMTPUTF8
+    if not house.disk.room(house.store.directory, house.limits.message_size):
+        return DISK_FULL
+    if client.login is not None and path.address is not None:
+        return await may_send(client.login, path.address, house) or SENDER_OK
+    return SENDER_OK
+
+
+async def rcpt(path: ForwardPath, utf8: bool, client: Client, house: House) -> tuple[AccountId, ...] | Reply:
+    """The accounts a recipient leads to, or the refusal of RCPT (RFC 5321 §4.1.1.3, §3.6). Raises Unavailable."""
+    if not path.address.ascii and not utf8:
+        return NEEDS_SMTPUTF8
+    found = await house.routes.resolve(_whole(path.address, house.hostname), house.store)
+    if isinstance(found, NoSuchUser):
+        return NO_SUCH_USER
+    if isinstance(found, NoSuchDomain):
+        return NO_RELAY if client.login is None else NO_SENDING_OUT
+    if isinstance(found, Elsewhere):
+        return NO_SENDING_OUT
+    return tuple(target.account for target in found)
+
+
+def _whole(address: Address, hostname: str) -> Address:
+    """`<Postmaster>` alone is ours (RFC 5321 §4.1.1.3); anything else has its domain."""
+    if address.domain.name:
+        return address
+    return Address(address.local, parse_domain(hostname) or Domain(hostname))
+
+
+async def take(mail: Incoming, house: House) -> Reply:
+    """After the final dot: decide, then take responsibility (RFC 5321 §4.1.1.4, §6.1).
+
+    When it answers 250 the message is durable for every recipient; otherwise it is kept for none. Raises NotFound,
+    Unavailable and OSError.
+    """
+    stop = header_end(mail.octets)
+    fault = header_fault(mail.octets, stop, house.limits)
+    if fault is not None:
+        return fault
+    if mail.octets.find(b"\0") >= 0:
+        return NUL_INSIDE
+    if hops(mail.octets, stop) >= house.limits.received_fields:
+        return ROUTING_LOOP
+    received = house.clock()
+    edit = await _completed(mail, stop, received, house)
+    if isinstance(edit, Reply):
+        return edit
+    front = trace_fields(mail.client, mail.envelope, house.hostname, received) + edit.front
+    octets = await _edited(mail.octets, Edit(front, edit.cuts), house)
+    await accept(house.store, await prepare(house.store, octets, received), mail.accounts)
+    crashpoint("smtp.after_commit_before_250")
+    return TAKEN
+
+
+def header_fault(octets: bytes | mmap, stop: int, limits: MessageLimits) -> Reply | None:
+    """The refusal for a header beyond the limits; `stop` is where it ends. A header is never cut."""
+    if stop > limits.header_size:
+        return HEADER_TOO_LARGE
+    head = octets[:stop]
+    # Most headers are too short to break the other two limits: look only where they could.
+    if head.count(b"\n") > limits.header_fields and len(_FIELD_START.findall(head)) > limits.header_fields:
+        return TOO_MANY_FIELDS
+    if stop > limits.field_size and any(len(field) > limits.field_size for field in _FIELD.findall(head)):
+        return FIELD_TOO_LARGE
+    return None
+
+
+async def _completed(mail: Incoming, stop: int, received: Millis, house: House) -> Edit | Reply:
+    if mail.client.login is None:
+        return Edit()
+    return await complete(mail.octets, stop, mail.client.login, received, house)
+
+
+async def _edited(octets: bytes | mmap, edit: Edit, house: House) -> bytes | mmap:
+    """The message as it will be kept: a new file where it came in one. Raises OSError."""
+    if isinstance(octets, bytes):
+        return b"".join([edit.front, *kept(octets, edit.cuts)])
+    return await asyncio.to_thread(copy_to_file, octets, edit.front, edit.cuts, house.spool)

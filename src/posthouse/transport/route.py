@@ -1,0 +1,47 @@
+"""Where a recipient's mail goes: the Dispositions of an address (RFC 5321 §3.6, §3.9).
+
+Everything is local so far: an address leads to accounts here, or nowhere.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+from posthouse.mail.address import Address
+from posthouse.store import accounts
+from posthouse.store.accounts import Elsewhere, NoSuchDomain, NoSuchUser, Resolution, Target
+from posthouse.store.store import Store
+
+REMEMBERED_SECONDS = 1.0  # a user or alias that was removed still gets mail for this long; the commit looks again
+ROUTES = 10_000  # addresses remembered: about 4 MiB
+
+
+class Routes:
+    """Addresses that led somewhere a moment ago. One per worker.
+
+    Only success is remembered: who is added while the server runs can be written to at once. `now` is a clock that
+    never goes back, in seconds.
+    """
+
+    __slots__ = ("_known", "_now")
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._known: OrderedDict[Address, tuple[float, tuple[Target, ...]]] = OrderedDict()
+
+    async def resolve(self, address: Address, store: Store) -> Resolution:
+        """Where mail for the address goes (RFC 5321 §3.6). Raises Unavailable."""
+        now = self._now()
+        known = self._known.get(address)
+        if known is not None and known[0] > now:
+            return known[1]
+        found = await store.read(accounts.resolve, address)
+        if not isinstance(found, NoSuchDomain | NoSuchUser | Elsewhere):
+            self._remember(address, now, found)
+        return found
+
+    def _remember(self, address: Address, now: float, targets: tuple[Target, ...]) -> None:
+        self._known[address] = (now + REMEMBERED_SECONDS, targets)
+        self._known.move_to_end(address)
+        if len(self._known) > ROUTES:
+            self._known.popitem(last=False)

@@ -1,0 +1,121 @@
+"""What a message submission agent does for its users: sender rights and missing fields (RFC 6409 §6, §8).
+
+Nothing of the message is rewritten: fields are put in front, and `Bcc` (and a `Sender` that is not the user's) are
+left out.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from mmap import mmap
+from secrets import token_hex
+
+from posthouse.mail import header
+from posthouse.mail.address import Address, parse_address
+from posthouse.mail.address_list import AddressGroup, NamedAddress, parse_address_list
+from posthouse.mail.dates import format_rfc5322
+from posthouse.mail.header import Field
+from posthouse.mail.ids import AccountId, Millis
+from posthouse.mail.status import Reply, reply
+from posthouse.store import accounts
+from posthouse.store.accounts import Login
+from posthouse.store.script import Script
+from posthouse.transport.house import House
+
+NOT_YOUR_ADDRESS = reply(553, "5.7.1", "This sender address is not yours; use your own address or an alias of it")
+NOT_YOUR_FROM = reply(550, "5.7.1", "The From address of the message is not yours; use your own or an alias of it")
+BAD_FROM = reply(550, "5.6.0", "The message needs one From field with an address in it")
+TOO_MANY_FIELDS = reply(552, "5.3.4", "The header of the message has too many fields")
+
+# Fields that name the authors and senders; a message sent on has its own (RFC 5322 §3.6.2, §3.6.6).
+_ORIGINATORS = (b"from", b"sender", b"resent-from", b"resent-sender")
+_HIDDEN = (b"bcc", b"resent-bcc")  # RFC 5322 §3.6.3
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """How a message is changed: `front` is put before it, the spans in `cuts` (ascending) are left out."""
+
+    front: bytes = b""
+    cuts: tuple[tuple[int, int], ...] = ()
+
+
+async def may_send(login: Login, address: Address, house: House) -> Reply | None:
+    """The refusal when a user may not use this sender address (RFC 6409 §6.1). Raises Unavailable."""
+    if address == login.address or await house.store.read(accounts.may_send_as, login.account, address):
+        return None
+    return NOT_YOUR_ADDRESS
+
+
+async def complete(
+    octets: bytes | mmap, header_stop: int, login: Login, received: Millis, house: House
+) -> Edit | Reply:
+    """Check the authors and add what is missing: From, Date, Message-ID (RFC 6409 §8). Raises Unavailable."""
+    fields = header.split(octets, 0, header_stop)
+    if len(fields) >= header.FIELDS:  # what stands behind these would be seen by others and not by us
+        return TOO_MANY_FIELDS
+    named = _by_name(fields)
+    from_count = len(named.get(b"from", ()))
+    authors = {name: _addresses(octets, named.get(name, ())) for name in _ORIGINATORS}
+    if from_count > 1 or (from_count and not authors[b"from"]):
+        return BAD_FROM
+    strangers = await _strangers(login, authors, house)
+    # Who sends a message on stands in Resent-From; its From is somebody else's by right (RFC 5322 §3.6.6).
+    responsible = authors[b"resent-from"] or authors[b"from"]
+    foreign = not strangers.isdisjoint(responsible)
+    if foreign and not house.add_sender:
+        return NOT_YOUR_FROM
+    front = _missing(named, login, received, house.hostname)
+    if foreign:
+        front += b"Sender: <%s>\r\n" % str(login.address).encode("utf-8")
+    cut = [field for name in _HIDDEN for field in named.get(name, ())]
+    if foreign or not strangers.isdisjoint(authors[b"sender"]):
+        cut += named.get(b"sender", ())
+    return Edit(front, tuple(sorted((field.start, field.stop) for field in cut)))
+
+
+def _by_name(fields: Iterable[Field]) -> dict[bytes, list[Field]]:
+    named: dict[bytes, list[Field]] = {}
+    for field in fields:
+        named.setdefault(field.name.lower(), []).append(field)
+    return named
+
+
+def _addresses(octets: bytes | mmap, fields: Iterable[Field]) -> tuple[Address | None, ...]:
+    """The addresses in these fields; None for one that cannot be an address and so is nobody's."""
+    found: list[NamedAddress] = []
+    for field in fields:
+        for item in parse_address_list(octets[field.value_start : field.stop]):
+            found.extend(item.members if isinstance(item, AddressGroup) else (item,))
+    return tuple(parse_address(f"{item.local}@{item.domain}") for item in found)
+
+
+async def _strangers(
+    login: Login, authors: dict[bytes, tuple[Address | None, ...]], house: House
+) -> set[Address | None]:
+    """Those of the addresses that are not the user's."""
+    asked = {address for addresses in authors.values() for address in addresses} - {login.address}
+    known = {address for address in asked if address is not None}
+    if not known:
+        return asked
+    return asked - await house.store.read(owned, login.account, frozenset(known))
+
+
+def owned(account: AccountId, addresses: frozenset[Address]) -> Script[set[Address | None]]:
+    """Those of the addresses that the account may send as."""
+    mine: set[Address | None] = set()
+    for address in addresses:
+        if (yield from accounts.may_send_as(account, address)):
+            mine.add(address)
+    return mine
+
+
+def _missing(named: dict[bytes, list[Field]], login: Login, received: Millis, hostname: str) -> bytes:
+    """The fields every message must have and this one has not (RFC 5322 §3.6, RFC 6409 §8.2, §8.3)."""
+    lines = []
+    if b"from" not in named:
+        lines.append(f"From: <{login.address}>")
+    if b"date" not in named:
+        lines.append(f"Date: {format_rfc5322(received)}")
+    if b"message-id" not in named:
+        lines.append(f"Message-ID: <{token_hex(16)}@{hostname}>")
+    return "".join(line + "\r\n" for line in lines).encode("utf-8")
