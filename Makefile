@@ -13,7 +13,7 @@ PROCESSES ?= 2
 
 # Commands that the system tests drive, and the Debian packages that bring them.
 CLIENTS := swaks msmtp mbsync mutt curl tmux
-CLIENT_PACKAGES := swaks msmtp isync mutt curl tmux ca-certificates
+CLIENT_PACKAGES := swaks libnet-ssleay-perl msmtp isync mutt curl tmux ca-certificates
 
 .PHONY: run test check fix bench clients lint
 

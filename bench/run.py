@@ -1,0 +1,141 @@
+"""Benchmarks of Posthouse, side by side with Postfix and Dovecot where they are installed (make bench).
+
+    python bench/run.py [--small] [--reps N] [--only CASE,...] [--alone]
+
+It runs the workloads of the shared harness (environment SHARED_BENCH, by default ../shared/bench) against a Posthouse
+of two workers that it starts itself, and, in the same run, turn by turn, against Postfix + Dovecot (maildir). What
+comes out are ratios of medians: one machine is like another only beside itself. Everything stays under bench/out/.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sides import OUT, ROOT, Peer, Posthouse, Side
+from table import report
+from trial import start_times
+
+SHARED = Path(os.environ.get("SHARED_BENCH", ROOT.parent / "shared" / "bench"))
+FIXED_SIZES = (3072, 4096)  # octets; 3072 fills the large mailbox, 4096 is sent
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much of everything: the real run, or a smoke run of a minute or two."""
+
+    messages: int
+    mixed: int
+    probes: int
+    large_mailbox: int
+    idle: int
+    seconds: int
+
+
+FULL = Scale(messages=1000, mixed=1000, probes=100, large_mailbox=100_000, idle=1000, seconds=5)
+SMALL = Scale(messages=200, mixed=100, probes=20, large_mailbox=2_000, idle=50, seconds=2)
+
+
+def workloads(scale: Scale, reps: int) -> dict[str, list[str]]:
+    """Case -> arguments of the harness's sidebyside.py after the target files."""
+    return {
+        "inbound": ["smtp_in", "--cases", "f4096:10:0", "--n", str(scale.messages)],
+        "realistic": ["smtp_in", "--cases", "mixed:10:0", "--n", str(scale.mixed)],
+        "visible": ["visible", "--n", str(scale.probes)],
+        "login": ["imap_login", "--modes", "plain", "--procs", "10", "--secs", str(scale.seconds), "--users", "100"],
+        "fetch": ["imap_big", "--n", str(scale.large_mailbox), "--reps", str(reps), "--stages", "select,fetch"],
+        "idle": ["imap_idle", "--conns", str(scale.idle), "--spread", "100", "--n", "20", "--via", "smtp"],
+    }
+
+
+ONCE = {"fetch", "idle", "visible"}  # these repeat inside, or cost a mailbox each
+
+
+def prepare(scale: Scale) -> None:
+    """The load generator and the corpus, made once."""
+    if not (SHARED / "sidebyside.py").is_file():
+        sys.exit(f"no benchmark harness in {SHARED}: name its folder in SHARED_BENCH")
+    if not (OUT / "bin" / "mailload").exists():
+        made = subprocess.run(["make", "-s", "-C", SHARED, f"OUT={OUT / 'bin'}"], check=False)
+        if made.returncode:
+            sys.exit("the load generator needs a C compiler: apt-get install gcc libssl-dev")
+    wanted = {f"f{size}": ["--kind", "fixed", "--size", str(size), "--n", "1000"] for size in FIXED_SIZES}
+    wanted["mixed"] = ["--n", "2000"]
+    for name, arguments in wanted.items():
+        folder = OUT / "corpus" / name
+        if not (folder / "index.json").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            subprocess.run([sys.executable, SHARED / "corpus.py", "--out", folder, *arguments], check=True)
+
+
+def target(side: Side, results: Path) -> Path:
+    """The harness's description of a server, as a JSON file."""
+    file = OUT / f"{side.name.split()[0]}.json"
+    common = {"bin": str(OUT / "bin"), "corpus": str(OUT / "corpus"), "out": str(results), "users": 1000}
+    file.write_text(json.dumps({"name": side.name, "probe": side.probe, **side.ports, **common}, indent=1))
+    return file
+
+
+@contextlib.contextmanager
+def running(alone: bool) -> Iterator[list[Side]]:
+    """Posthouse, and beside it the peer, if that is wanted and installed."""
+    with contextlib.ExitStack() as stack:
+        sides: list[Side] = []
+        if not alone and (missing := Peer.missing()):
+            print(f"Posthouse runs alone: {missing}\n  {SHARED}/peers/dovecot-postfix/install.sh installs the peers.")
+        elif not alone:
+            sides.append(stack.enter_context(Peer(SHARED, OUT / "peer")))
+        sides.append(stack.enter_context(Posthouse(OUT / "posthouse")))
+        yield sides
+
+
+def measure(case: str, arguments: list[str], files: list[Path], reps: int) -> bool:
+    rounds = 1 if case in ONCE else reps
+    command = [sys.executable, SHARED / "sidebyside.py", "--reps", str(rounds), *files, "--", *arguments]
+    print(f"\n# {case}: {' '.join(arguments)}", flush=True)
+    return subprocess.run(command, cwd=OUT, check=False).returncode == 0
+
+
+def warm_up(sides: list[Side], files: list[Path], scale: Scale) -> None:
+    """Every user that logs in later has logged in once, so that proven credentials are cached; boxes are filled."""
+    for side, file in zip(sides, files, strict=True):
+        side.fill(SHARED, file, scale.large_mailbox)
+        command = [sys.executable, SHARED / "workloads" / "imap_login.py", "--target", file, "--out", "", "--reps", "1"]
+        subprocess.run([*command, "--modes", "plain", "--procs", "4", "--users", "100", "--secs", "5"], check=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--small", action="store_true", help="a smoke run, no figures to quote")
+    parser.add_argument("--alone", action="store_true", help="Posthouse only")
+    parser.add_argument("--reps", type=int, default=3)
+    parser.add_argument("--only", default="", help="cases, by name, with commas between")
+    wish = parser.parse_args()
+    scale = SMALL if wish.small else FULL
+    cases = workloads(scale, wish.reps)
+    chosen = {name: cases[name] for name in (wish.only.split(",") if wish.only else cases)}
+    OUT.mkdir(parents=True, exist_ok=True)
+    prepare(scale)
+    results = OUT / "results.jsonl"
+    results.unlink(missing_ok=True)
+    failed = []
+    with running(wish.alone) as sides:
+        files = [target(side, results) for side in sides]
+        warm_up(sides, files, scale)
+        failed = [name for name, arguments in chosen.items() if not measure(name, arguments, files, wish.reps)]
+        names = [side.name for side in sides]
+    text = report(results, names, start_times(5))
+    (OUT / "report.md").write_text(text)
+    print(f"\n{text}\nKept in {OUT / 'report.md'}")
+    if failed:
+        sys.exit(f"these cases failed on at least one side: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main()

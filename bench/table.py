@@ -1,0 +1,72 @@
+"""The harness's JSON lines as one Markdown table: ratios of medians, Posthouse to the peer."""
+
+import json
+import statistics
+from collections import defaultdict
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Row(NamedTuple):
+    """One line of the table: which measurement, how it is called, and whether more is better."""
+
+    workload: str
+    case: str
+    key: str
+    title: str
+    goal: str
+
+
+ROWS = (
+    Row("smtp_in", "f4096:10:0", "e2e_rate", "inbound 4 KB, 10 connections, end to end, messages/s", ">= 2.5 x"),
+    Row("smtp_in", "f4096:10:0", "cpu_s_per_1000", "the same, CPU seconds per 1,000 messages", "<= 0.5 x"),
+    Row("smtp_in", "mixed:10:0", "e2e_rate", "realistic corpus, 10 connections, end to end, messages/s", ">= 2 x"),
+    Row("smtp_in", "mixed:10:0", "cpu_s_per_1000", "the same, CPU seconds per 1,000 messages", ""),
+    Row("visible", "f4096", "accept_p50_ms", "one message on an idle server: to 250, p50 ms", ""),
+    Row("visible", "f4096", "after_p50_ms", "from 250 to `* EXISTS`, p50 ms", "< 10 ms"),
+    Row("imap_login", "plain:10", "rate", "logins, plain, warm, per second", ">= 5 x"),
+    Row("imap_login", "plain:10", "srv_cpu_ms_each", "the same, CPU ms each", ""),
+    Row("imap_big", "FETCH 1:* all (first = nothing cached)", "secs", "FETCH list view, large mailbox, s", "<= 0.5 x"),
+    Row("imap_big", "FETCH 1:* FLAGS", "secs", "FETCH 1:* FLAGS of it, s", ""),
+    Row("imap_big", "SELECT warm", "select_ms", "SELECT of it, ms", ""),
+    Row("imap_idle", "hold", "pss_kib_per_conn", "an idle plain IMAP connection, KiB (PSS)", "<= 32 KiB"),
+)
+
+
+def samples(results: Path) -> dict[tuple[str, str, str, str], list[float]]:
+    """(workload, case, key, server) -> values; the first reading of an uncached mailbox is left out."""
+    found: dict[tuple[str, str, str, str], list[float]] = defaultdict(list)
+    lines = results.read_text().splitlines() if results.exists() else []
+    for line in map(json.loads, lines):
+        if line.get("first"):
+            continue
+        case = line["case"].split(" ")[0] if line["workload"] == "imap_idle" else line["case"]
+        if line["workload"] == "visible":
+            line["after_p50_ms"] = line["visible_p50_ms"] - line["accept_p50_ms"]
+        for key, value in line.items():
+            if isinstance(value, int | float):
+                found[line["workload"], case, key, line["name"]].append(value)
+    return found
+
+
+def cell(values: list[float]) -> str:
+    return f"{statistics.median(values):.4g} ({min(values):.4g} to {max(values):.4g})" if values else "-"
+
+
+def report(results: Path, names: list[str], starts: list[float]) -> str:
+    """Markdown. The last name is Posthouse, the one before it, if any, the peer."""
+    found = samples(results)
+    ours, peer = names[-1], names[0] if len(names) > 1 else ""
+    lines = [f"| measured | {peer or 'peer (not run)'} | {ours} | ratio | goal |", "|---|---|---|---|---|"]
+    for row in ROWS:
+        mine = found.get((row.workload, row.case, row.key, ours), [])
+        theirs = found.get((row.workload, row.case, row.key, peer), [])
+        if not mine and not theirs:
+            continue
+        compared = mine and theirs and statistics.median(theirs)
+        ratio = f"{statistics.median(mine) / statistics.median(theirs):.2f}" if compared else "-"
+        lines.append(f"| {row.title} | {cell(theirs)} | {cell(mine)} | {ratio} | {row.goal} |")
+    if starts:
+        lines.append(f"| `posthouse try`, a new folder, until ready, s | - | {cell(starts)} | - | < 2 s |")
+    note = "Medians (least to most). Only ratios of one interleaved run mean anything."
+    return "\n".join([*lines, "", note, ""])

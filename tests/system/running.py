@@ -1,0 +1,225 @@
+"""The real program, started for a test: its processes, its ports, its people.
+
+Every instance has a folder, a settings file and ports of its own, so that tests can run beside each other.
+"""
+
+import contextlib
+import dataclasses
+import datetime
+import imaplib
+import ipaddress
+import os
+import re
+import signal
+import smtplib
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+PROGRAM = Path(sys.executable).parent / "posthouse"
+START_WAIT = 20.0  # seconds until every port must answer
+STOP_WAIT = 20.0  # seconds until SIGTERM must have ended everything
+FIRST_PORT, LAST_PORT = 20_000, 32_000  # below the range that the kernel gives to clients
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports nobody listens on; every test process begins to look in a place of its own."""
+    found: list[int] = []
+    port = FIRST_PORT + (os.getpid() * 97) % (LAST_PORT - FIRST_PORT - 100) + _taken[0]
+    while len(found) < count:
+        port = port + 1 if port < LAST_PORT else FIRST_PORT
+        _taken[0] += 1
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            found.append(port)
+    return found
+
+
+_taken = [0]
+
+
+@dataclasses.dataclass(frozen=True)
+class Ports:
+    """Where this instance listens, all on 127.0.0.1."""
+
+    smtp: int
+    submission: int
+    submissions: int
+    imap: int
+    imaps: int
+
+
+def make_certificate(folder: Path) -> tuple[Path, Path]:
+    """A self-signed certificate for localhost, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=30))
+        .add_extension(names, critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    form = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    (folder / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (folder / "key.pem").write_bytes(key.private_bytes(serialization.Encoding.PEM, *form))
+    return folder / "cert.pem", folder / "key.pem"
+
+
+class Running:
+    """One Posthouse: `serve` with its own settings, until stop() or kill()."""
+
+    def __init__(self, folder: Path, workers: int = 2) -> None:
+        self.folder, self.workers = folder, workers
+        self.ports = Ports(*free_ports(5))
+        self.ca, key = make_certificate(folder)
+        self.data = folder / "data"
+        self.lmtp = self.data / "run" / "lmtp.sock"
+        self.settings = folder / "posthouse.toml"
+        self.settings.write_text(SETTINGS.format(it=self, ports=self.ports, key=key))
+        self.log = folder / "log"
+        self.process: subprocess.Popen[bytes] | None = None
+        self._people = 0
+
+    # life
+
+    def start(self, **environment: str) -> None:
+        """Start and wait until every port answers."""
+        with self.log.open("ab") as log:
+            command = [PROGRAM, "serve", "--config", self.settings]
+            env = {**os.environ, **environment}
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=env, start_new_session=True)
+        for port in dataclasses.astuple(self.ports):
+            self._wait_for(port)
+
+    def _wait_for(self, port: int) -> None:
+        deadline = time.monotonic() + START_WAIT
+        while True:
+            assert self.process is not None
+            dead = self.process.poll() is not None
+            assert not dead, f"the program ended by itself:\n{self.log.read_text()[-4000:]}"
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
+                return
+            assert time.monotonic() < deadline, f"port {port} is silent:\n{self.log.read_text()[-4000:]}"
+            time.sleep(0.02)
+
+    def stop(self) -> int:
+        """SIGTERM, and the exit status."""
+        assert self.process is not None
+        self.process.terminate()
+        return self.process.wait(STOP_WAIT)
+
+    def family(self) -> list[int]:
+        """The supervisor and all below it, by pid, the supervisor first."""
+        assert self.process is not None
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return [self.process.pid, *(p.pid for p in psutil.Process(self.process.pid).children(recursive=True))]
+        return []
+
+    def worker_pids(self) -> list[int]:
+        """The processes below the supervisor that listen: those with an open TCP port."""
+        return [pid for pid in self.family()[1:] if _listens(pid)]
+
+    def kill(self) -> None:
+        """SIGKILL to everything at once: a power cut as far as processes can have one."""
+        family = self.family()
+        for pid in family:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+        for pid in family:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        assert self.process is not None
+        self.process.wait(STOP_WAIT)
+        psutil.wait_procs([psutil.Process(pid) for pid in family if psutil.pid_exists(pid)], timeout=STOP_WAIT)
+
+    # people and clients
+
+    def command(self, *words: str, text: str = "") -> str:
+        """`posthouse WORDS --config FILE`: what it printed. It must succeed."""
+        command = [PROGRAM, *words, "--config", self.settings]
+        done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, f"posthouse {' '.join(words)}:\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    def person(self, domain: str = "home.test") -> "Person":
+        """A new user."""
+        self._people += 1
+        address, password = f"person{self._people}@{domain}", f"a good password {self._people}".replace(" ", "-")
+        self.command("user", "add", address, "--password-stdin", text=password + "\n")
+        return Person(self, address, password)
+
+    def trust(self) -> ssl.SSLContext:
+        """A client's context that trusts this instance's certificate and nothing else."""
+        return ssl.create_default_context(cafile=str(self.ca))
+
+
+def _listens(pid: int) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return any(c.status == psutil.CONN_LISTEN for c in psutil.Process(pid).net_connections("tcp"))
+    return False
+
+
+@dataclasses.dataclass(frozen=True)
+class Person:
+    """A user of a running Posthouse."""
+
+    home: Running
+    address: str
+    password: str
+
+    def receive(self, *messages: bytes, sender: str = "eve@far.test") -> None:
+        """Mail from outside, by SMTP."""
+        with smtplib.SMTP("127.0.0.1", self.home.ports.smtp, timeout=60) as stranger:
+            for octets in messages:
+                stranger.sendmail(sender, [self.address], octets, mail_options=["BODY=8BITMIME"])
+
+    @contextlib.contextmanager
+    def imap(self):  # type: ignore[no-untyped-def]  # a generator of the standard library's class
+        """A logged-in IMAP connection."""
+        with imaplib.IMAP4_SSL(
+            "localhost", self.home.ports.imaps, ssl_context=self.home.trust(), timeout=120
+        ) as client:
+            client.login(self.address, self.password)
+            yield client
+
+    def messages(self, mailbox: str = "INBOX") -> list[bytes]:
+        """Every message of a mailbox, as octets, in order."""
+        with self.imap() as client:
+            kind, [count] = client.select(mailbox, readonly=True)
+            assert kind == "OK", count
+            answers = client.fetch("1:*", "(BODY.PEEK[])")[1] if int(count) else []
+        return [answer[1] for answer in answers if isinstance(answer, tuple)]
+
+    def uids(self, mailbox: str = "INBOX") -> tuple[int, dict[int, str]]:
+        """UIDVALIDITY, and UID -> Message-ID."""
+        with self.imap() as client:
+            kind, [count] = client.select(mailbox, readonly=True)
+            assert kind == "OK", count
+            uidvalidity = int(client.response("UIDVALIDITY")[1][0])
+            answers = client.fetch("1:*", "(UID BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)])")[1] if int(count) else []
+        found = {}
+        for answer in answers:
+            if isinstance(answer, tuple):
+                [uid] = re.findall(rb"UID (\d+)", answer[0])
+                found[int(uid)] = answer[1].decode().partition(":")[2].strip()
+        return uidvalidity, found
+
+
+SETTINGS = ""
