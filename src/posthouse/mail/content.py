@@ -1,0 +1,112 @@
+"""The content of one part: transfer encodings undone, text read in its charset (RFC 2045 §6, RFC 2046 §4.1).
+
+Never raises for what a message contains. It does not change text: HTML stays HTML, line ends stay as they are but in
+`text`, where they become LF (RFC 8621 §4.1.4).
+"""
+
+import binascii
+import re
+from typing import NamedTuple
+
+from posthouse.mail import charset as charsets
+from posthouse.mail import parameters as parameterized
+from posthouse.mail.header import Octets, decode_base64, searchable
+from posthouse.mail.mime import Part
+
+HTML_HEAD = 1_024  # octets of HTML in which a charset declaration is looked for, as browsers do
+
+# RFC 2045 §6.1   mechanism = "7bit" / "8bit" / "binary" / "quoted-printable" / "base64"; the rest is what people write
+_IDENTITIES = frozenset({"7bit", "8bit", "binary", "7-bit", "8-bit", "7bits", "8bits", "none"})
+_UUENCODES = frozenset({"x-uuencode", "uuencode", "x-uue", "uue"})
+_HTML_CHARSET = re.compile(rb"""<meta[^>]{1,200}?charset[ \t]*=[ \t]*["']?([A-Za-z0-9._:-]{1,40})""", re.IGNORECASE)
+_TRAILING_SPACE = re.compile(rb"[ \t]+(?=\r?\n|\Z)")
+_LINE_END = re.compile(r"\r\n?")
+
+
+class Text(NamedTuple):
+    """The text of a part, and whether its charset or transfer encoding was unknown or wrong (RFC 8621 §4.1.4)."""
+
+    value: str
+    problem: bool
+
+
+def decoded(octets: Octets, part: Part) -> bytes | None:
+    """The body of a part with its transfer encoding undone (RFC 2045 §6), or None where that encoding is unknown.
+    Multiparts and messages have none: their body is given as it stands."""
+    body = searchable(octets)[part.body.start : part.body.stop]
+    encoding = part.encoding
+    if encoding in _IDENTITIES or part.multipart:
+        return body
+    if encoding == "base64":
+        return decode_base64(body)
+    if encoding == "quoted-printable":
+        return _quoted_printable(body)
+    if encoding in _UUENCODES:
+        return _uuencoded(body)
+    return None
+
+
+def octets_of(octets: Octets, part: Part) -> bytes:
+    """As `decoded`, with an unknown transfer encoding treated as none (RFC 8621 §4.1.4, blobId)."""
+    body = decoded(octets, part)
+    return searchable(octets)[part.body.start : part.body.stop] if body is None else body
+
+
+def text(octets: Octets, part: Part) -> Text:
+    """The text of a part, in the charset it names or, if that fails, the one it most likely has; line ends are LF
+    (RFC 8621 §4.1.4, EmailBodyValue)."""
+    body = decoded(octets, part)
+    unknown = body is None
+    raw = octets_of(octets, part) if body is None else body
+    name = charset_of(part, raw)
+    value, problem = charsets.decode(raw, name)
+    value = value.removeprefix("\ufeff")
+    if "\r" in value:
+        value = _LINE_END.sub("\n", value)
+    return Text(value.replace("\0", ""), problem or unknown)
+
+
+def charset_of(part: Part, body: bytes = b"") -> str:
+    """The charset parameter, or what the HTML itself says where there is none, or US-ASCII (RFC 2046 §4.1.2)."""
+    named = parameterized.text(part.parameters, b"charset")
+    if named:
+        return named
+    if part.subtype == "html":
+        match = _HTML_CHARSET.search(body, 0, HTML_HEAD)
+        if match is not None:
+            return match[1].decode("ascii")
+    return "us-ascii"
+
+
+def _quoted_printable(body: bytes) -> bytes:
+    """RFC 2045 §6.7. White space at a line's end was added on the way (rule 3); a `=` that is not followed by two
+    hexadecimal digits stays."""
+    if b" \r" in body or b" \n" in body or b"\t\r" in body or b"\t\n" in body or body[-1:] in (b" ", b"\t"):
+        body = _TRAILING_SPACE.sub(b"", body)
+    return binascii.a2b_qp(body)
+
+
+def _uuencoded(body: bytes) -> bytes:
+    """Lines between `begin` and `end`; a line that cannot be read is passed over."""
+    out: list[bytes] = []
+    inside = False
+    for line in body.splitlines():
+        if not inside:
+            inside = line.startswith(b"begin ")
+        elif line in (b"end", b"`", b" "):
+            continue
+        else:
+            out.append(_uu_line(line))
+    return b"".join(out)
+
+
+def _uu_line(line: bytes) -> bytes:
+    try:
+        return binascii.a2b_uu(line)
+    except binascii.Error:
+        pass
+    # Some encoders pad the line with too much: take as many octets as its length says.
+    try:
+        return binascii.a2b_uu(line[: (((line[0] - 32) & 63) * 4 + 5) // 3]) if line else b""
+    except binascii.Error:
+        return b""

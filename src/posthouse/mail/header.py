@@ -1,0 +1,282 @@
+"""Header fields: cut, unfold, find, and encoded-words both ways (RFC 5322 §2.2, RFC 2047).
+
+Line ends may be CRLF or a bare LF: mail from files and from other servers' stores has both. Nothing here raises
+for what a message contains; a line that is no field is passed over, as every other mail program does.
+"""
+
+import binascii
+import re
+from itertools import islice
+from mmap import mmap
+from typing import NamedTuple
+
+from posthouse.mail import charset as charsets
+
+HEADER_VIEW = 1 << 20  # octets of a header that are looked at; the transport refuses longer ones (limits.md §1)
+FIELDS = 1_000  # fields of one header that are looked at; a header of a million empty fields stays cheap
+FIELD_VALUE = 262_144  # octets of one field's value that are decoded; longer ones are refused by the transport
+ENCODED_WORDS = 200  # encoded-words decoded in one field; what follows is shown as it is
+CHARSET_NAME = 64  # octets of the charset name in an encoded-word; RFC 2978 §2.3 allows 40, with a language tag
+ENCODED_WORD = 75  # octets of an encoded-word we print, RFC 2047 §2
+_FEW_OCTETS = 65_536  # below this, all fields are cut in one call; above, one by one up to FIELDS
+
+Octets = bytes | mmap | memoryview
+
+# RFC 5322 §2.2   field = field-name ":" unstructured CRLF; §4.5 allows WSP before the colon. Folded lines follow.
+_FIELD = re.compile(rb"^([!-9;-~\x80-\xff]++)[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+)", re.MULTILINE)
+_FOLD = re.compile(rb"\r?\n")
+_WORD_GAP = re.compile(r"[ \t\r\n]*\Z")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# RFC 2047 §5 (3): the octets that stand for themselves in the Q encoding wherever it is used.
+_Q_SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*+-/")
+
+
+class Field(NamedTuple):
+    """One header field by its offsets in the octets it was found in (RFC 5322 §2.2). `name` is as spelled;
+    the value begins at `value_start`, just after the colon; `stop` is behind the field's line end."""
+
+    name: bytes
+    start: int
+    value_start: int
+    stop: int
+
+
+def header_end(octets: Octets, start: int = 0, stop: int | None = None) -> int:
+    """The offset of the first octet behind the blank line that ends the header (RFC 5322 §2.1), or `stop` where
+    there is no blank line: then everything is header."""
+    octets = searchable(octets)
+    stop = len(octets) if stop is None else stop
+    if octets[start : start + 1] == b"\n" and start < stop:
+        return start + 1
+    if octets[start : start + 2] == b"\r\n" and start + 1 < stop:
+        return start + 2
+    first = octets.find(b"\n", start, stop)
+    if first < 0:
+        return stop
+    # Look for the message's own kind of line end first: it bounds the search for the other kind.
+    crlf_first = octets[first - 1 : first] == b"\r"
+    ends = (b"\n\r\n", b"\n\n") if crlf_first else (b"\n\n", b"\n\r\n")
+    best = stop
+    for end in ends:
+        found = octets.find(end, first, best)
+        if found >= 0:
+            best = found + len(end)
+    return best
+
+
+def searchable(octets: Octets) -> bytes | mmap:
+    """The same octets as something that has `find`. A memoryview of a whole bytes or mmap object costs nothing;
+    any other memoryview is copied."""
+    if not isinstance(octets, memoryview):
+        return octets
+    source = octets.obj
+    if isinstance(source, bytes | mmap) and len(source) == octets.nbytes and octets.c_contiguous:
+        return source
+    return octets.tobytes()
+
+
+def split(octets: Octets, start: int = 0, stop: int | None = None) -> list[Field]:
+    """The fields of the header that begins at `start`, at most FIELDS of them, in order (RFC 5322 §2.2). `stop`
+    is where the search for the header's end ends, if not at the end of the octets."""
+    octets = searchable(octets)
+    end = min(header_end(octets, start, stop), start + HEADER_VIEW)
+    fields: list[Field] = []
+    for match in islice(_FIELD.finditer(octets, start, end), FIELDS):
+        after = match.end()
+        if octets[after : after + 1] == b"\n" and after < end:
+            after += 1
+        fields.append(Field(match[1], match.start(), match.start(2), after))
+    return fields
+
+
+def pairs(block: bytes) -> list[tuple[bytes, bytes]]:
+    """Names and raw values of the fields of a header block, at most FIELDS (RFC 5322 §2.2). A raw value begins
+    behind the colon; its folding is kept, its own line end is not, but for the CR of it."""
+    if len(block) <= _FEW_OCTETS:
+        return _FIELD.findall(block)[:FIELDS]
+    return [(match[1], match[2]) for match in islice(_FIELD.finditer(block, 0, HEADER_VIEW), FIELDS)]
+
+
+def firsts(block: bytes) -> dict[bytes, bytes]:
+    """The first raw value of each field of a header block, by the field's name in lower case."""
+    return {name.lower(): value for name, value in reversed(pairs(block))}
+
+
+def first(octets: Octets, name: bytes) -> bytes | None:
+    """The raw value of the first field called `name`, in any case, or None (RFC 5322 §2.2)."""
+    wanted = name.lower()
+    octets = searchable(octets)
+    for field in split(octets):
+        if field.name.lower() == wanted:
+            return octets[field.value_start : field.stop].rstrip(b"\r\n")
+    return None
+
+
+def unfold(value: bytes) -> bytes:
+    """One line, without the white space at both ends (RFC 5322 §2.2.3). NUL octets, which no protocol of ours can
+    carry in a string, are dropped (RFC 8621 §4.1.2.1)."""
+    if b"\n" in value:
+        value = _FOLD.sub(b"", value)
+    if b"\0" in value:
+        value = value.replace(b"\0", b"")
+    return value.strip(b" \t\r")
+
+
+def select_fields(block: bytes, names: frozenset[bytes], *, matching: bool) -> bytes:
+    """The fields of a header block whose names are (or, with matching=False, are not) among `names`, given in
+    lower case, octet for octet, and the blank line behind them (RFC 9051 §6.4.5.1, HEADER.FIELDS and
+    HEADER.FIELDS.NOT). The blank line is left out where the block has none."""
+    end = header_end(block)
+    kept: list[bytes] = []
+    for match in _FIELD.finditer(block, 0, end):
+        if (match[1].lower() in names) is matching:
+            kept.append(match[0])
+            kept.append(b"\n")
+    blank = _blank_line(block, end)
+    if not blank and kept and not block.endswith(b"\n"):
+        kept.pop()
+    kept.append(blank)
+    return b"".join(kept)
+
+
+def _blank_line(block: bytes, end: int) -> bytes:
+    """The blank line that ends the header, as it is written, or nothing where the block just stops."""
+    for blank in (b"\r\n", b"\n"):
+        if block[:end] == blank or block[:end].endswith(b"\n" + blank):
+            return blank
+    return b""
+
+
+def decode_text(value: bytes) -> str:
+    """The octets of a header as text: UTF-8 (RFC 6532 §3.1), or else what old mailers meant, windows-1252."""
+    if value.isascii():
+        return value.decode("ascii")
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return charsets.western(value)
+
+
+def decode_words(value: bytes | str) -> str:
+    """Unfolded text with its encoded-words decoded (RFC 2047 §6). White space between two encoded-words is dropped,
+    and octets of a character cut in two by neighbours of one charset are joined before decoding, because real mailers
+    cut there. Words that touch other text are decoded too: mailers write `Re:=?...` and people want to read it, though
+    RFC 8621 §4.1.2.2 would leave it. What cannot be decoded stays as it is. Control characters are dropped."""
+    text = value if isinstance(value, str) else decode_text(unfold(value[:FIELD_VALUE]))
+    if "=?" in text:
+        text = _decode_words(text)
+    return _CONTROL.sub(_plain_control, text) if not text.isprintable() else text
+
+
+def _plain_control(match: re.Match[str]) -> str:
+    return " " if match[0] in "\t\r\n" else ""
+
+
+class _Word(NamedTuple):
+    """An encoded-word: its charset, its octets, and where it ends."""
+
+    charset: str
+    octets: bytes
+    stop: int
+
+
+def _decode_words(text: str) -> str:
+    """Text with its encoded-words decoded. Each search either moves on or ends the loop: linear time."""
+    out: list[str] = []
+    waiting: list[bytes] = []  # octets of neighbouring encoded-words in one charset
+    charset = ""
+    done = 0
+    at = text.find("=?")
+    decoded = 0
+    while at >= 0 and decoded < ENCODED_WORDS:
+        word = _word_at(text, at)
+        if word is None:
+            at = text.find("=?", at + 2)
+            continue
+        adjoining = decoded > 0 and _WORD_GAP.match(text, done, at) is not None
+        if waiting and not (adjoining and word.charset == charset):
+            out.append(charsets.decode_known(b"".join(waiting), charset))
+            waiting.clear()
+        if not adjoining:
+            out.append(text[done:at])
+        waiting.append(word.octets)
+        charset, done, decoded = word.charset, word.stop, decoded + 1
+        at = text.find("=?", done)
+    if waiting:
+        out.append(charsets.decode_known(b"".join(waiting), charset))
+    out.append(text[done:])
+    return "".join(out)
+
+
+def _word_at(text: str, at: int) -> _Word | None:
+    """The encoded-word that begins at `at`, or None (RFC 2047 §2). Spaces inside are let through: some mailers
+    write them."""
+    mark = text.find("?", at + 2, at + 2 + CHARSET_NAME + 1)
+    if mark < 0 or text[mark + 2 : mark + 3] != "?":
+        return None
+    encoding = text[mark + 1].lower()
+    charset = text[at + 2 : mark].partition("*")[0].lower()  # RFC 2231 §5: charset*language
+    end = text.find("?=", mark + 3)
+    if end < 0 or encoding not in "bq" or not charsets.known(charset):
+        return None
+    # In `=?utf-8?Q?=C3=A9?=` the first "?=" may be the beginning of the text itself.
+    if end == mark + 3 and encoding == "q" and text.startswith("?=", end + 3 - 1):
+        end += 2
+    inner = text[mark + 3 : end].encode("ascii", "replace")
+    if b"=?" in inner:
+        return None
+    return _Word(charset, _decode_b(inner) if encoding == "b" else _decode_q(inner), end + 2)
+
+
+def _decode_b(inner: bytes) -> bytes:
+    """The B encoding (RFC 2047 §4.1), with missing padding mended."""
+    return decode_base64(inner)
+
+
+def decode_base64(octets: bytes) -> bytes:
+    """Base64 as received: octets outside the alphabet are skipped, missing padding is mended, a lone last
+    character is dropped, and text behind padding goes on, as after a concatenation (RFC 2045 §6.8)."""
+    try:
+        return binascii.a2b_base64(octets)
+    except binascii.Error:
+        pass
+    out: list[bytes] = []
+    for run in octets.split(b"="):
+        letters = run.translate(None, _NOT_BASE64)
+        letters = letters[: len(letters) - 1] if len(letters) % 4 == 1 else letters
+        if letters:
+            out.append(binascii.a2b_base64(letters + b"=" * (-len(letters) % 4)))
+    return b"".join(out)
+
+
+_NOT_BASE64 = bytes(set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"))
+
+
+def _decode_q(inner: bytes) -> bytes:
+    """The Q encoding: `_` is a space (RFC 2047 §4.2)."""
+    return binascii.a2b_qp(inner.replace(b"_", b" "), header=False)
+
+
+def encode_words(text: str) -> bytes:
+    """Text for an unstructured field or a phrase: as it is where it is printable ASCII that nobody takes for an
+    encoded-word, else UTF-8 encoded-words of at most 75 octets in the Q encoding, separated by a space
+    (RFC 2047 §2, §5). Folding is the caller's business."""
+    if text.isascii() and text.isprintable() and "=?" not in text:
+        return text.encode("ascii")
+    room = ENCODED_WORD - len("=?utf-8?q??=")
+    words: list[bytes] = []
+    current = bytearray()
+    for character in text:
+        piece = b"".join(_q_octet(octet) for octet in character.encode("utf-8", "replace"))
+        if len(current) + len(piece) > room:
+            words.append(bytes(current))
+            current.clear()
+        current += piece
+    words.append(bytes(current))
+    return b" ".join(b"=?utf-8?q?%b?=" % word for word in words)
+
+
+def _q_octet(octet: int) -> bytes:
+    if octet == 0x20:
+        return b"_"
+    return bytes((octet,)) if octet in _Q_SAFE else b"=%02X" % octet

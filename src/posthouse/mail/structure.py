@@ -1,0 +1,283 @@
+"""ENVELOPE, BODYSTRUCTURE and sections of a message, as IMAP shows them (RFC 9051 §7.5.2, §6.4.5.1, RFC 3501 §7.4.2).
+
+`describe` gives the wire text once, at arrival; `section_octets` answers BODY[...] from the octets. The text is valid
+for IMAP4rev1 and IMAP4rev2: header text as received, in quoted strings; octets above 127 and what else cannot stand
+between quotes go into literals. It does not print responses: wire/imap/fetch.py does.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from posthouse.mail import content
+from posthouse.mail.address_list import AddressGroup, NamedAddress, parse_address_list
+from posthouse.mail.header import Octets, searchable, select_fields, unfold
+from posthouse.mail.mime import Part, Span, parse
+from posthouse.mail.parameters import Parameters
+
+LANGUAGES = 100  # tags of one Content-Language shown; more is no language list
+
+# RFC 9051 §9   quoted = DQUOTE *QUOTED-CHAR DQUOTE; in IMAP4rev1 only 7-bit characters, never CR, LF or NUL
+_QUOTED_AS_IS = re.compile(rb"[\x01-\x09\x0b\x0c\x0e-\x21\x23-\x5b\x5d-\x7f]*+").fullmatch
+_QUOTABLE = re.compile(rb"[\x01-\x09\x0b\x0c\x0e-\x7f]*+").fullmatch
+_NEEDS_BACKSLASH = re.compile(rb'(["\\])')
+
+
+class SectionText(Enum):
+    """What a section names of its part (RFC 9051 §9, section-text). WHOLE: no section-text was given."""
+
+    WHOLE = ""
+    HEADER = "HEADER"
+    HEADER_FIELDS = "HEADER.FIELDS"
+    HEADER_FIELDS_NOT = "HEADER.FIELDS.NOT"
+    TEXT = "TEXT"
+    MIME = "MIME"
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A section-spec: part numbers, () for the message itself, what of it, and for HEADER.FIELDS and
+    HEADER.FIELDS.NOT the field names, in any case (RFC 9051 §6.4.5.1)."""
+
+    part: tuple[int, ...] = ()
+    text: SectionText = SectionText.WHOLE
+    fields: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What the store keeps beside a message: the wire text of ENVELOPE and of BODYSTRUCTURE with extension data,
+    without the names of the items, and the size of the header with its blank line in octets."""
+
+    envelope: bytes
+    structure: bytes
+    header_size: int
+
+
+def describe(octets: Octets) -> Description:
+    """ENVELOPE and BODYSTRUCTURE of a message (RFC 9051 §7.5.2). Never raises; linear time."""
+    part = parse(octets)
+    return Description(envelope(part.fields), body_structure(part), part.header.stop)
+
+
+# ENVELOPE
+
+
+def envelope(fields: Mapping[bytes, bytes]) -> bytes:
+    """The ENVELOPE from the first raw value of each field by lower-case name (RFC 9051 §7.5.2). Sender and
+    Reply-To are those of From where they are absent or empty; a date, subject, in-reply-to or message-id that is there
+    but empty is "", one that is absent NIL."""
+    get = fields.get
+    sender = addresses(get(b"from"))
+    return b"(%b %b %b %b %b %b %b %b %b %b)" % (
+        _field(get(b"date")),
+        _field(get(b"subject")),
+        sender,
+        _or(addresses(get(b"sender")), sender),
+        _or(addresses(get(b"reply-to")), sender),
+        addresses(get(b"to")),
+        addresses(get(b"cc")),
+        addresses(get(b"bcc")),
+        _field(get(b"in-reply-to")),
+        _field(get(b"message-id")),
+    )
+
+
+def _or(given: bytes, default: bytes) -> bytes:
+    return default if given == b"NIL" else given
+
+
+def _field(value: bytes | None) -> bytes:
+    return b"NIL" if value is None else string(unfold(value))
+
+
+def addresses(value: bytes | None) -> bytes:
+    """A parenthesized list of address structures from a raw address field, or NIL where there is none
+    (RFC 9051 §7.5.2). A group is bracketed by structures whose host is NIL."""
+    if value is None:
+        return b"NIL"
+    structures: list[bytes] = []
+    for item in parse_address_list(value):
+        if isinstance(item, AddressGroup):
+            structures.append(b"(NIL NIL %b NIL)" % string(item.name))
+            structures.extend(map(_address, item.members))
+            structures.append(b"(NIL NIL NIL NIL)")
+        else:
+            structures.append(_address(item))
+    return b"(%b)" % b"".join(structures) if structures else b"NIL"
+
+
+def _address(address: NamedAddress) -> bytes:
+    """An address structure: name, source route, local part, host. The last two are never NIL here, because that
+    would begin or end a group (RFC 9051 §7.5.2)."""
+    name, route, local, domain = address
+    if route is None:
+        return b"(%b NIL %b %b)" % (nstring(name), string(local), string(domain))
+    return b"(%b %b %b %b)" % (nstring(name), string(route), string(local), string(domain))
+
+
+def string(value: bytes) -> bytes:
+    """An IMAP string: quoted where that is possible in IMAP4rev1, else a literal (RFC 9051 §4.3). NUL, which
+    neither may hold, is dropped."""
+    if _QUOTED_AS_IS(value):
+        return b'"%b"' % value
+    if _QUOTABLE(value):
+        return b'"%b"' % _NEEDS_BACKSLASH.sub(rb"\\\1", value)
+    if b"\0" in value:
+        return string(value.replace(b"\0", b""))
+    return b"{%d}\r\n%b" % (len(value), value)
+
+
+def nstring(value: bytes | None) -> bytes:
+    """An IMAP string, or NIL for None (RFC 9051 §9)."""
+    return b"NIL" if value is None else string(value)
+
+
+# BODYSTRUCTURE
+
+
+def body_structure(part: Part) -> bytes:
+    """BODYSTRUCTURE: the body structure with extension data (RFC 9051 §7.5.2)."""
+    return _body(part, extended=True)
+
+
+def plain_body(part: Part) -> bytes:
+    """BODY: the body structure without extension data (RFC 9051 §7.5.2)."""
+    return _body(part, extended=False)
+
+
+def _body(part: Part, *, extended: bool) -> bytes:
+    if part.children:
+        children = b"".join([_body(child, extended=extended) for child in part.children])
+        subtype = string(part.subtype.encode("ascii"))
+        if not extended:
+            return b"(%b %b)" % (children, subtype)
+        return b"(%b %b %b %b)" % (children, subtype, _parameters(part.parameters), _extension(part.fields, part))
+    get = part.fields.get
+    basic = b'"%b" "%b" %b %b %b %b %d' % (
+        part.type.encode("ascii"),
+        part.subtype.encode("ascii"),
+        _parameters(part.parameters),
+        _nfield(get(b"content-id")),
+        _nfield(get(b"content-description")),
+        string(part.encoding.encode("ascii")),
+        part.body.stop - part.body.start,
+    )
+    if part.message is not None:
+        basic = b"%b %b %b %d" % (
+            basic,
+            envelope(part.message.fields),
+            _body(part.message, extended=extended),
+            part.lines,
+        )
+    elif part.type == "text":
+        basic = b"%b %d" % (basic, part.lines)
+    if not extended:
+        return b"(%b)" % basic
+    return b"(%b %b %b)" % (basic, _nfield(get(b"content-md5")), _extension(part.fields, part))
+
+
+def _nfield(value: bytes | None) -> bytes:
+    """A field as nstring; one that is empty says nothing, so it is NIL."""
+    return b"NIL" if value is None else string(unfold(value)) if value.strip() else b"NIL"
+
+
+def _extension(fields: Mapping[bytes, bytes], part: Part) -> bytes:
+    """Disposition, language and location (RFC 9051 §7.5.2)."""
+    disposition = b"NIL"
+    if b"content-disposition" in fields and (found := part.disposition) is not None:
+        disposition = b"(%b %b)" % (string(found[0].encode("ascii")), _parameters(found[1]))
+    if b"content-language" not in fields and b"content-location" not in fields:
+        return b"%b NIL NIL" % disposition
+    return b"%b %b %b" % (
+        disposition,
+        _languages(fields.get(b"content-language")),
+        _nfield(fields.get(b"content-location")),
+    )
+
+
+def _languages(value: bytes | None) -> bytes:
+    """The tags of Content-Language (RFC 3282 §2), as a list where there are several."""
+    tags = [] if value is None else [tag.strip() for tag in unfold(value).split(b",", LANGUAGES)[:LANGUAGES]]
+    tags = [string(tag) for tag in tags if tag]
+    if not tags:
+        return b"NIL"
+    return tags[0] if len(tags) == 1 else b"(%b)" % b" ".join(tags)
+
+
+def _parameters(parameters: Parameters) -> bytes:
+    """A parenthesized list of names and values, or NIL (RFC 9051 §9, body-fld-param)."""
+    if not parameters:
+        return b"NIL"
+    return b"(%b)" % b" ".join([b"%b %b" % (string(name), string(value)) for name, value in parameters.items()])
+
+
+# Sections
+
+
+def find_part(root: Part, numbers: tuple[int, ...]) -> Part | None:
+    """The part with these part numbers, or None (RFC 9051 §6.4.5.1). () is the message itself; a message that is not
+    multipart has one part, 1, which is its body."""
+    part = root
+    in_message = True  # the next number counts the parts of the message `part`, not of the part `part`
+    for number in numbers:
+        if not in_message and part.message is not None:
+            part, in_message = part.message, True
+        if part.children:
+            if not 1 <= number <= len(part.children):
+                return None
+            part, in_message = part.children[number - 1], False
+        elif in_message and number == 1:
+            in_message = False
+        else:
+            return None
+    return part
+
+
+def find(octets: Octets, section: Section) -> Span | None:
+    """Where the octets of a section stand, or None where there is no such section. For HEADER.FIELDS and
+    HEADER.FIELDS.NOT it is the header they are taken from (RFC 9051 §6.4.5.1)."""
+    return span(parse(octets), len(octets), section)
+
+
+def span(root: Part, size: int, section: Section) -> Span | None:
+    """As `find`, from the Part tree of a message of `size` octets."""
+    part = find_part(root, section.part)
+    if part is None:
+        return None
+    if section.text is SectionText.MIME:
+        return part.header if section.part else None
+    if section.text is SectionText.WHOLE:
+        return part.body if section.part else Span(0, size)
+    message = part.message if section.part else part
+    if message is None:
+        return None
+    return message.body if section.text is SectionText.TEXT else message.header
+
+
+def section_octets(octets: Octets, section: Section) -> bytes | None:
+    """The octets of a section, or None where there is no such section (RFC 9051 §6.4.5.1). A partial is a slice of
+    them."""
+    octets = searchable(octets)
+    found = find(octets, section)
+    if found is None:
+        return None
+    part = octets[found.start : found.stop]
+    if section.text not in (SectionText.HEADER_FIELDS, SectionText.HEADER_FIELDS_NOT):
+        return part
+    names = frozenset(name.lower() for name in section.fields)
+    return select_fields(part, names, matching=section.text is SectionText.HEADER_FIELDS)
+
+
+def binary(octets: Octets, part: tuple[int, ...]) -> bytes | None:
+    """The octets of BINARY[part]: the transfer encoding undone; None where that encoding is unknown, so that the
+    answer is NO [UNKNOWN-CTE] (RFC 9051 §6.4.5, RFC 3516 §4.3). b"" where there is no such part. A multipart, and the
+    whole message, (), are as they stand."""
+    octets = searchable(octets)
+    if not part:
+        return octets[:]
+    found = find_part(parse(octets), part)
+    if found is None:
+        return b""
+    return content.decoded(octets, found)
