@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from posthouse.mail.status import Reply, reply
 from posthouse.serve.limits import Refusal
-from posthouse.store.script import Exists, NotFound, OverQuota, Stale, StoreError, Unavailable
+from posthouse.store.script import Exists, NotFound, OverQuota, Refused, Stale, StoreError, Unavailable
 
 
 class Words(NamedTuple):
@@ -30,6 +30,10 @@ STORE_WORDS: dict[type[StoreError], Words] = {
     Stale: Words(
         reply(451, "4.3.0", "Another change came first; try again"),
         (b"UNAVAILABLE", "Another change came first; try again"),
+    ),
+    Refused: Words(
+        reply(550, "5.3.0", "That cannot be done here"),
+        (b"CANNOT", "That cannot be done"),
     ),
     Unavailable: Words(
         reply(452, "4.3.1", "The server cannot store mail at the moment; try again later"),

@@ -38,9 +38,10 @@ class MessageLimits:
 class House:
     """Everything transport needs, made once by the worker (house.md §5.3).
 
-    `hostname` is our name in the greeting and in Received (RFC 5321 §4.1.3); `clock` is the wall clock; `tls` is the context STARTTLS uses, or None where there is no certificate.
-    `allow_plaintext_login` offers AUTH without TLS: for tests and loopback only. `add_sender` decides what happens to
-    a user's message whose From is not theirs: refused (False), or a Sender field names them (RFC 6409 §8.1).
+    `hostname` is our name in the greeting and in Received (RFC 5321 §4.1.3); `clock` is the wall clock; `tls` is the
+    context STARTTLS uses, or None where there is no certificate. `allow_plaintext_login` offers AUTH without TLS: for
+    tests and loopback only. `add_sender` decides what happens to a user's message whose From is not theirs: refused
+    (False), or a Sender field names them (RFC 6409 §8.1).
     """
 
     store: Store

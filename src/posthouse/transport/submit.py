@@ -11,7 +11,7 @@ from secrets import token_hex
 
 from posthouse.mail import header
 from posthouse.mail.address import Address, parse_address
-from posthouse.mail.address_list import AddressGroup, NamedAddress, parse_address_list
+from posthouse.mail.address_list import mailboxes
 from posthouse.mail.dates import format_rfc5322
 from posthouse.mail.header import Field
 from posthouse.mail.ids import AccountId, Millis
@@ -82,11 +82,8 @@ def _by_name(fields: Iterable[Field]) -> dict[bytes, list[Field]]:
 
 def _addresses(octets: bytes | mmap, fields: Iterable[Field]) -> tuple[Address | None, ...]:
     """The addresses in these fields; None for one that cannot be an address and so is nobody's."""
-    found: list[NamedAddress] = []
-    for field in fields:
-        for item in parse_address_list(octets[field.value_start : field.stop]):
-            found.extend(item.members if isinstance(item, AddressGroup) else (item,))
-    return tuple(parse_address(f"{item.local}@{item.domain}") for item in found)
+    named = [item for field in fields for item in mailboxes(octets[field.value_start : field.stop])]
+    return tuple(parse_address(item.addr_spec) for item in named)
 
 
 async def _strangers(
