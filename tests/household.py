@@ -1,0 +1,36 @@
+"""Who lives in the test store: two domains, two people, two aliases. For the tests of transport and serve."""
+
+from functools import lru_cache
+from pathlib import Path
+
+from posthouse.mail.address import Address, Domain
+from posthouse.mail.ids import Millis
+from posthouse.serve.login import make_credential
+from posthouse.store import accounts
+from posthouse.store.accounts import Credential
+from posthouse.store.store import Store
+
+HOSTNAME = "mail.home.test"
+NOW = Millis(1_700_000_000_000)  # Tue, 14 Nov 2023 22:13:20 +0000
+ANNA = Address("anna", Domain("home.test"))
+BEN = Address("ben", Domain("work.test"))
+INFO = Address("info", Domain("home.test"))  # an alias of both
+HELLO = Address("hello", Domain("home.test"))  # an alias of Anna
+PASSWORD = "correct horse"
+
+
+@lru_cache
+def credential(password: str = PASSWORD) -> Credential:
+    """Hashed once for all tests."""
+    return make_credential(password)
+
+
+async def open_store(directory: Path) -> Store:
+    """A new store with everybody in it."""
+    store = await Store.open(directory)
+    for address in (ANNA, BEN):
+        await store.run(accounts.add_domain, address.domain)
+        await store.run(accounts.add_account, address, credential())
+    await store.run(accounts.add_alias, INFO, (ANNA, BEN))
+    await store.run(accounts.add_alias, HELLO, (ANNA,))
+    return store

@@ -1,0 +1,228 @@
+"""serve/limits.py: what one peer may ask of us (limits.md §1)."""
+
+from contextlib import ExitStack
+
+import pytest
+
+from posthouse.serve.limits import (
+    GOOD_SECONDS,
+    TABLE,
+    PeerLimits,
+    Peers,
+    Refusal,
+    Service,
+    Window,
+    loopback,
+    network,
+    share,
+)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def test_networks_are_counted_by_prefix() -> None:
+    assert network("192.0.2.77", 32, 64) == "192.0.2.77/32"
+    assert network("192.0.2.77", 24, 48) == "192.0.2.0/24"
+    assert network("2001:db8:1:2:3:4:5:6", 32, 64) == "2001:db8:1:2::/64"
+    assert network("2001:db8:1:2:3:4:5:6", 16, 32) == "2001:db8::/32"
+    assert network("::ffff:192.0.2.77", 32, 64) == "192.0.2.77/32"
+    assert network("", 32, 64) == ""
+
+
+@pytest.mark.parametrize(
+    ("ip", "is_loopback"), [("127.0.0.1", True), ("::1", True), ("", True), ("192.0.2.1", False), ("junk", False)]
+)
+def test_loopback(ip: str, is_loopback: bool) -> None:
+    assert loopback(ip) is is_loopback
+
+
+def test_a_worker_has_its_share_of_counts_but_not_of_times() -> None:
+    limits = share(PeerLimits(exempt_loopback=True), 4)
+    assert limits.smtp_connections == 13
+    assert limits.unknown_recipients_seconds == 600
+    assert limits.exempt_loopback
+    assert share(PeerLimits(login_failures_minute=1), 8).login_failures_minute == 1
+
+
+def test_a_window_forgets_what_is_old(clock: Clock) -> None:
+    window = Window(60.0, 5)
+    assert [window.add("a", clock.now + second) for second in (0, 10, 20)] == [1, 2, 3]
+    assert window.count("a", clock.now + 60) == 2
+    assert window.count("a", clock.now + 80) == 0
+    assert window.count("b", clock.now) == 0
+
+
+def test_a_window_is_bounded(clock: Clock) -> None:
+    window = Window(60.0, 3)
+    for _ in range(100):
+        window.add("busy", clock.now)
+    assert window.count("busy", clock.now) == 4
+    for number in range(TABLE):
+        window.add(str(number), clock.now)
+    assert window.count("busy", clock.now) == 0  # the oldest was forgotten
+    assert len(window._times) == TABLE
+
+
+def test_too_many_connections_of_one_address(clock: Clock) -> None:
+    peers = Peers(PeerLimits(smtp_connections=2, imap_connections=1), clock)
+    with ExitStack() as stack:
+        assert stack.enter_context(peers.connection("192.0.2.1", Service.SMTP)) is None
+        assert stack.enter_context(peers.connection("192.0.2.1", Service.SMTP)) is None
+        with peers.connection("192.0.2.1", Service.SMTP) as third:
+            assert third is Refusal.CONNECTIONS
+        with peers.connection("192.0.2.1", Service.IMAP) as other_service:
+            assert other_service is None
+        with peers.connection("192.0.2.2", Service.SMTP) as neighbour:
+            assert neighbour is None
+    with peers.connection("192.0.2.1", Service.SMTP) as again:
+        assert again is None
+
+
+def test_addresses_of_one_ipv6_network_count_together(clock: Clock) -> None:
+    peers = Peers(PeerLimits(smtp_connections=1), clock)
+    with (
+        peers.connection("2001:db8::1", Service.SMTP) as first,
+        peers.connection("2001:db8::ffff", Service.SMTP) as second,
+    ):
+        assert (first, second) == (None, Refusal.CONNECTIONS)
+
+
+def test_too_many_new_connections_in_a_minute(clock: Clock) -> None:
+    peers = Peers(PeerLimits(new_connections=3, new_connections_wide=5), clock)
+
+    def connect(ip: str) -> Refusal | None:
+        with peers.connection(ip, Service.SMTP) as refusal:
+            return refusal
+
+    assert [connect("192.0.2.1") for _ in range(4)] == [None, None, None, Refusal.RATE]
+    assert connect("192.0.2.2") is None
+    assert connect("192.0.2.3") is Refusal.RATE  # the sixth of the /24
+    assert connect("198.51.100.1") is None
+    clock.now += 61
+    assert connect("192.0.2.1") is None
+
+
+def test_loopback_may_be_exempt(clock: Clock) -> None:
+    peers = Peers(PeerLimits(smtp_connections=1, exempt_loopback=True), clock)
+    with peers.connection("127.0.0.1", Service.SMTP), peers.connection("127.0.0.1", Service.SMTP) as second:
+        assert second is None
+    strict = Peers(PeerLimits(smtp_connections=1), clock)
+    with strict.connection("127.0.0.1", Service.SMTP), strict.connection("127.0.0.1", Service.SMTP) as second:
+        assert second is Refusal.CONNECTIONS
+
+
+def test_a_unix_socket_is_never_counted(clock: Clock) -> None:
+    peers = Peers(PeerLimits(smtp_connections=0), clock)
+    with peers.connection("", Service.SMTP) as refusal:
+        assert refusal is None
+
+
+def test_imap_connections_of_one_user_from_one_address(clock: Clock) -> None:
+    peers = Peers(PeerLimits(imap_connections_of_user=1), clock)
+    with peers.user_connection("anna@home.test", "192.0.2.1") as first:
+        assert first is None
+        with peers.user_connection("anna@home.test", "192.0.2.1") as second:
+            assert second is Refusal.CONNECTIONS
+        with peers.user_connection("anna@home.test", "192.0.2.9") as elsewhere:
+            assert elsewhere is None
+
+
+def test_unknown_recipients_defer_the_address_for_ten_minutes(clock: Clock) -> None:
+    peers = Peers(PeerLimits(unknown_recipients=3), clock)
+    for _ in range(2):
+        peers.unknown_recipient("192.0.2.1")
+    assert not peers.deferred("192.0.2.1")
+    peers.unknown_recipient("192.0.2.1")
+    assert peers.deferred("192.0.2.1")
+    assert not peers.deferred("192.0.2.2")
+    clock.now += 599
+    assert peers.deferred("192.0.2.1")
+    clock.now += 2
+    assert not peers.deferred("192.0.2.1")
+
+
+def test_a_user_sends_so_many_messages_an_hour_and_recipients_a_day(clock: Clock) -> None:
+    peers = Peers(PeerLimits(messages_hour=2, recipients_day=5), clock)
+    assert peers.may_submit("anna@home.test", "192.0.2.1", 2)
+    assert peers.may_submit("anna@home.test", "192.0.2.1", 1)
+    assert not peers.may_submit("anna@home.test", "192.0.2.1", 1)
+    assert peers.may_submit("ben@work.test", "192.0.2.1", 1)
+    clock.now += 3_601
+    assert not peers.may_submit("anna@home.test", "192.0.2.1", 3)  # 3 + 3 in a day
+    assert peers.may_submit("anna@home.test", "192.0.2.1", 2)
+
+
+def test_failed_logins_lock_an_address_out_and_time_lets_it_in(clock: Clock) -> None:
+    peers = Peers(PeerLimits(login_failures_minute=3), clock)
+    for _ in range(3):
+        assert not peers.locked_out("192.0.2.1")
+        peers.login_failed("anna@home.test", "192.0.2.1")
+    assert peers.locked_out("192.0.2.1")
+    assert not peers.locked_out("192.0.2.2")
+    clock.now += 61
+    assert not peers.locked_out("192.0.2.1")
+
+
+def test_failed_logins_of_a_day(clock: Clock) -> None:
+    peers = Peers(PeerLimits(login_failures_day=5), clock)
+    for _ in range(5):
+        peers.login_failed("anna@home.test", "192.0.2.1")
+        clock.now += 61
+    assert peers.locked_out("192.0.2.1")
+    clock.now += 86_400
+    assert not peers.locked_out("192.0.2.1")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "inside", "outside", "factor"),
+    [("192.0.2.{}", "192.0.2.200", "192.0.3.1", 3), ("192.0.{}.1", "192.0.200.9", "192.1.0.1", 9)],
+)
+def test_failed_logins_of_a_network_count_together(
+    clock: Clock, pattern: str, inside: str, outside: str, factor: int
+) -> None:
+    peers = Peers(PeerLimits(login_failures_minute=2), clock)
+    for number in range(2 * factor):
+        assert not peers.locked_out(inside)
+        peers.login_failed("anna@home.test", pattern.format(number + 1))
+    assert peers.locked_out(inside)
+    assert not peers.locked_out(outside)
+
+
+def test_an_address_that_logged_in_well_is_never_locked_out(clock: Clock) -> None:
+    peers = Peers(PeerLimits(login_failures_minute=2, login_failures_day=4), clock)
+    peers.logged_in("192.0.2.1")
+    for _ in range(10):
+        peers.login_failed("anna@home.test", "192.0.2.1")
+    assert not peers.locked_out("192.0.2.1")
+    assert peers.locked_out("192.0.2.2")  # the network has failed ten times: more than three times two
+    clock.now += GOOD_SECONDS + 1
+    for _ in range(2):
+        peers.login_failed("anna@home.test", "192.0.2.1")
+    assert peers.locked_out("192.0.2.1")
+
+
+def test_success_clears_only_the_address_itself(clock: Clock) -> None:
+    peers = Peers(PeerLimits(login_failures_minute=2), clock)
+    for number in range(6):
+        peers.login_failed("anna@home.test", f"192.0.2.{number}")
+    peers.logged_in("192.0.2.1")
+    assert not peers.locked_out("192.0.2.1")
+    assert peers.locked_out("192.0.2.99")
+
+
+def test_an_account_guessed_at_from_everywhere_answers_slowly(clock: Clock) -> None:
+    peers = Peers(PeerLimits(account_failures_hour=3), clock)
+    slow = [peers.login_failed("anna@home.test", f"198.51.{number}.1") for number in range(4)]
+    assert slow == [False, False, False, True]
+    assert not peers.login_failed("ben@work.test", "203.0.113.1")
