@@ -91,7 +91,7 @@ def decode(octets: bytes, name: str) -> tuple[str, bool]:
     if octets.isascii() and _contains_ascii(codec):
         return octets.decode("ascii"), False
     try:
-        return octets.decode(codec), False
+        return _whole(octets.decode(codec)), False
     except (UnicodeError, LookupError):
         pass
     try:
@@ -109,6 +109,15 @@ def _contains_ascii(codec: str) -> bool:
         return False
 
 
+def _whole(text: str) -> str:
+    """Text without halves of surrogate pairs, which the decoder of UTF-7 lets through and no encoder takes."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
 def _guess(octets: bytes) -> str:
     try:
         return octets.decode("utf-8")
@@ -120,6 +129,6 @@ def _replaced(octets: bytes, codec: str) -> str:
     if codec == "cp1252":
         return western(octets)
     try:
-        return octets.decode(codec, "replace")
+        return _whole(octets.decode(codec, "replace"))
     except (UnicodeError, LookupError):
         return western(octets)

@@ -10,7 +10,8 @@ from posthouse.mail.ids import Millis
 
 VALUE_LENGTH = 256  # octets of a Date field that are looked at; a date with comments needs some 60
 LAST_YEAR = 9999  # the most that four digits of INTERNALDATE can say
-_FIRST_YEAR = 0
+# The first and the last second of the years 0 to LAST_YEAR in UTC.
+_FIRST_SECOND, _LAST_SECOND = -62_167_219_200, 253_402_300_799
 ZONE = 24 * 60  # minutes; a zone beyond a day is no zone
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -98,12 +99,12 @@ def _instant(date: tuple[int, int, int], time: tuple[int, int, int], offset: int
     after it."""
     year, month, day = date
     hour, minute, second = time
-    if not (_FIRST_YEAR <= year <= LAST_YEAR and 1 <= day <= _month_length(year, month)):
+    if not (0 <= year <= LAST_YEAR and 1 <= day <= _month_length(year, month)):
         return None
     if hour > 23 or minute > 59 or second > 60:
         return None
     seconds = _days(year, month, day) * _DAY_SECONDS + hour * 3600 + (minute - offset) * 60 + second
-    return Millis(seconds * 1000)
+    return Millis(seconds * 1000) if _FIRST_SECOND <= seconds <= _LAST_SECOND else None
 
 
 def _month_length(year: int, month: int) -> int:
@@ -160,3 +161,12 @@ def format_rfc5322(instant: Millis) -> str:
     days, (year, month, day), (hour, minute, second) = _clock(instant)
     weekday = _DAYS[days % 7]
     return f"{weekday}, {day} {_MONTHS[month - 1]} {year:04} {hour:02}:{minute:02}:{second:02} +0000"
+
+
+def format_rfc3339(instant: Millis, offset: int) -> str:
+    """The local time in a zone `offset` minutes east of UTC: `1996-07-16T19:44:25-07:00` (RFC 3339 §5.6, the form of
+    RFC 8620 §1.4)."""
+    _, (year, month, day), (hour, minute, second) = _clock(Millis(instant + offset * 60_000))
+    sign = "-" if offset < 0 else "+"
+    zone = "Z" if offset == 0 else f"{sign}{abs(offset) // 60:02}:{abs(offset) % 60:02}"
+    return f"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{zone}"

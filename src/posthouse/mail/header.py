@@ -16,6 +16,7 @@ HEADER_VIEW = 1 << 20  # octets of a header that are looked at; the transport re
 FIELDS = 1_000  # fields of one header that are looked at; a header of a million empty fields stays cheap
 FIELD_VALUE = 262_144  # octets of one field's value that are decoded; longer ones are refused by the transport
 ENCODED_WORDS = 200  # encoded-words decoded in one field; what follows is shown as it is
+MESSAGE_IDS = 1_000  # of one References field; the longest real threads have some hundreds
 CHARSET_NAME = 64  # octets of the charset name in an encoded-word; RFC 2978 §2.3 allows 40, with a language tag
 ENCODED_WORD = 75  # octets of an encoded-word we print, RFC 2047 §2
 _FEW_OCTETS = 65_536  # below this, all fields are cut in one call; above, one by one up to FIELDS
@@ -25,6 +26,7 @@ Octets = bytes | mmap | memoryview
 # RFC 5322 §2.2   field = field-name ":" unstructured CRLF; §4.5 allows WSP before the colon. Folded lines follow.
 _FIELD = re.compile(rb"^([!-9;-~\x80-\xff]++)[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+)", re.MULTILINE)
 _FOLD = re.compile(rb"\r?\n")
+_MESSAGE_ID = re.compile(rb"<([^<>]*+)>")
 _WORD_GAP = re.compile(r"[ \t\r\n]*\Z")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # RFC 2047 §5 (3): the octets that stand for themselves in the Q encoding wherever it is used.
@@ -131,11 +133,8 @@ def select_fields(block: bytes, names: frozenset[bytes], *, matching: bool) -> b
     for match in _FIELD.finditer(block, 0, end):
         if (match[1].lower() in names) is matching:
             kept.append(match[0])
-            kept.append(b"\n")
-    blank = _blank_line(block, end)
-    if not blank and kept and not block.endswith(b"\n"):
-        kept.pop()
-    kept.append(blank)
+            kept.append(block[match.end() : match.end() + 1])
+    kept.append(_blank_line(block, end))
     return b"".join(kept)
 
 
@@ -170,6 +169,17 @@ def decode_words(value: bytes | str) -> str:
 
 def _plain_control(match: re.Match[str]) -> str:
     return " " if match[0] in "\t\r\n" else ""
+
+
+def message_ids(value: bytes) -> list[str]:
+    """The msg-ids of Message-ID, In-Reply-To or References without their angle brackets (RFC 5322 §3.6.4), at most
+    MESSAGE_IDS. Phrases between them, which RFC 5322 §4.5.4 allows, are passed over; a lone word without brackets is
+    taken for one."""
+    line = unfold(value[:FIELD_VALUE])
+    found = [match[1] for match in islice(_MESSAGE_ID.finditer(line), MESSAGE_IDS)]
+    if not found and b"<" not in line and len(line.split()) == 1:
+        found = [line]
+    return [decode_text(b"".join(one.split())) for one in found]
 
 
 class _Word(NamedTuple):
