@@ -1,0 +1,53 @@
+"""The pieces of an APPEND between its literals (RFC 9051 §6.3.12, RFC 3502).
+
+Messages stream past the parser, so APPEND is never one whole command: there is a head before the first message,
+something before each further one (MULTIAPPEND), and an end. CATENATE, UTF8 and the other forms of append data are
+absent.
+"""
+
+from dataclasses import dataclass
+
+from posthouse.mail.dates import parse_internaldate
+from posthouse.mail.ids import Millis
+from posthouse.wire.imap.condition import Fault
+from posthouse.wire.imap.grammar import OPEN, QUOTE, TAG, FlagSet, Scanner
+
+MESSAGES = 100  # messages of one APPEND (limits.md, MULTIAPPEND)
+
+
+@dataclass(frozen=True, slots=True)
+class AppendHead:
+    """Everything before the first message: tag, mailbox, and that message's flags and date."""
+
+    tag: bytes
+    mailbox: str
+    flags: FlagSet
+    date: Millis | None
+
+
+def parse_append_head(octets: bytes, utf8: bool) -> AppendHead:
+    """`tag APPEND mailbox [SP flag-list] [SP date-time] SP`, the literal's `{n}` cut off (RFC 9051 §9). Raises
+    Fault."""
+    scanner = Scanner(octets, 0, utf8)
+    tag = scanner.match(TAG, "a tag")[0]
+    scanner.mark(b" APPEND ")
+    mailbox = scanner.mailbox()
+    flags, date = parse_append_next(scanner)
+    return AppendHead(tag, mailbox, flags, date)
+
+
+def parse_append_next(scanner: Scanner) -> tuple[FlagSet, Millis | None]:
+    """`[SP flag-list] [SP date-time] SP` before a message (RFC 9051 §9). Raises Fault."""
+    flags = FlagSet()
+    date: Millis | None = None
+    scanner.space()
+    if scanner.peek() == OPEN:
+        flags = scanner.flag_list()
+        scanner.space()
+    if scanner.peek() == QUOTE:
+        date = parse_internaldate(scanner.date_time())
+        if date is None:
+            raise Fault("There is no such date and time.")
+        scanner.space()
+    scanner.end()
+    return flags, date

@@ -1,0 +1,78 @@
+"""Response codes: the part of a status response that programs read (RFC 9051 §7.1, RFC 5530, RFC 4315).
+
+Those without an argument are constants, the others functions that print one. Both are the octets between the brackets.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from posthouse.mail.keyword import FLAG_BITS
+from posthouse.wire.imap.number_set import NumberSpan, print_numbers, print_spans
+
+ALERT = b"ALERT"
+ALREADYEXISTS = b"ALREADYEXISTS"
+AUTHENTICATIONFAILED = b"AUTHENTICATIONFAILED"
+AUTHORIZATIONFAILED = b"AUTHORIZATIONFAILED"
+CANNOT = b"CANNOT"
+CLIENTBUG = b"CLIENTBUG"
+CLOSED = b"CLOSED"
+CONTACTADMIN = b"CONTACTADMIN"
+CORRUPTION = b"CORRUPTION"
+EXPIRED = b"EXPIRED"
+EXPUNGEISSUED = b"EXPUNGEISSUED"
+HASCHILDREN = b"HASCHILDREN"
+INUSE = b"INUSE"
+LIMIT = b"LIMIT"
+NONEXISTENT = b"NONEXISTENT"
+NOPERM = b"NOPERM"
+NOTSAVED = b"NOTSAVED"
+OVERQUOTA = b"OVERQUOTA"
+PARSE = b"PARSE"
+PRIVACYREQUIRED = b"PRIVACYREQUIRED"
+READ_ONLY = b"READ-ONLY"
+READ_WRITE = b"READ-WRITE"
+SERVERBUG = b"SERVERBUG"
+TOOBIG = b"TOOBIG"
+TRYCREATE = b"TRYCREATE"
+UIDNOTSTICKY = b"UIDNOTSTICKY"
+UNAVAILABLE = b"UNAVAILABLE"
+UNKNOWN_CTE = b"UNKNOWN-CTE"
+
+
+def capability(names: Iterable[str]) -> bytes:
+    """CAPABILITY (RFC 9051 §7.1)."""
+    return b"CAPABILITY " + " ".join(names).encode("ascii")
+
+
+def permanentflags(*, keywords: bool = True) -> bytes:
+    """PERMANENTFLAGS: all system flags, and with `\\*` that new keywords may be made (RFC 9051 §7.1)."""
+    flags = [name for name, _ in FLAG_BITS]
+    return b"PERMANENTFLAGS (%b)" % b" ".join([*flags, b"\\*"] if keywords else flags)
+
+
+#: PERMANENTFLAGS of a mailbox opened read-only: none (RFC 9051 §6.3.3).
+NO_PERMANENTFLAGS = b"PERMANENTFLAGS ()"
+
+
+def uidnext(uid: int) -> bytes:
+    """UIDNEXT (RFC 9051 §7.1)."""
+    return b"UIDNEXT %d" % uid
+
+
+def uidvalidity(value: int) -> bytes:
+    """UIDVALIDITY (RFC 9051 §7.1)."""
+    return b"UIDVALIDITY %d" % value
+
+
+def appenduid(validity: int, uids: Sequence[int]) -> bytes:
+    """APPENDUID (RFC 9051 §7.1, RFC 4315 §3): UIDs ascending."""
+    return b"APPENDUID %d %b" % (validity, print_numbers(uids))
+
+
+def copyuid(validity: int, sources: Sequence[int], targets: Sequence[int]) -> bytes:
+    """COPYUID (RFC 9051 §7.1, RFC 4315 §3): both ascending, the n-th of one became the n-th of the other."""
+    return b"COPYUID %d %b %b" % (validity, print_numbers(sources), print_numbers(targets))
+
+
+def copyuid_spans(validity: int, sources: Iterable[NumberSpan], targets: Iterable[NumberSpan]) -> bytes:
+    """COPYUID from spans (RFC 9051 §7.1)."""
+    return b"COPYUID %d %b %b" % (validity, print_spans(sources), print_spans(targets))

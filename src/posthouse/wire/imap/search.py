@@ -1,0 +1,316 @@
+"""SEARCH: its program as a tree of frozen keys, and its return options (RFC 9051 §6.4.4, RFC 3501 §6.4.4, RFC 4731,
+RFC 5182).
+
+Keys that say the same are one value: UNSEEN is Not(HasFlags(SEEN_BIT)), FROM x is HeaderContains("from", x), several
+keys side by side are And. RECENT, NEW and OLD of RFC 3501 are answered for a server without \\Recent: no message is
+recent. It does not know messages. SORT, THREAD and the other extensions are absent.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from enum import Enum
+
+from posthouse.mail.keyword import ANSWERED_BIT, DELETED_BIT, DRAFT_BIT, FLAGGED_BIT, SEEN_BIT, Keyword
+from posthouse.wire.imap.condition import Condition, Fault, over_limit
+from posthouse.wire.imap.grammar import OPEN, Scanner, flag_set
+from posthouse.wire.imap.number_set import NumberSet
+
+DEPTH = 50  # parentheses, NOT and OR inside each other (limits.md)
+KEYS = 1_000  # keys of one program (limits.md)
+
+# The charsets a client may name; RFC 9051 §6.4.4 asks for these two, and every string is Unicode inside.
+CHARSETS: dict[bytes, str] = {b"US-ASCII": "ascii", b"UTF-8": "utf-8"}
+BADCHARSET = b"BADCHARSET (US-ASCII UTF-8)"
+
+
+class Comparison(Enum):
+    """How a date key compares: the message's day is before, on, or not before the day named (RFC 9051 §6.4.4)."""
+
+    BEFORE = "before"
+    ON = "on"
+    SINCE = "since"
+
+
+@dataclass(frozen=True, slots=True)
+class All:
+    """Every message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """No message: RECENT and NEW of RFC 3501 §6.4.4, where nothing is \\Recent."""
+
+
+@dataclass(frozen=True, slots=True)
+class HasFlags:
+    """All these bits of mail/keyword.py are set."""
+
+    bits: int
+
+
+@dataclass(frozen=True, slots=True)
+class HasKeyword:
+    """The keyword is set."""
+
+    keyword: Keyword
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """The message is in the set: of UIDs (UID key), or of message sequence numbers."""
+
+    numbers: NumberSet
+    uid: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """BEFORE, ON, SINCE: the internal date's day, disregarding time and zone."""
+
+    comparison: Comparison
+    day: date
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """SENTBEFORE, SENTON, SENTSINCE: the day in the Date field, disregarding time and zone."""
+
+    comparison: Comparison
+    day: date
+
+
+@dataclass(frozen=True, slots=True)
+class Larger:
+    """The RFC822.SIZE is greater."""
+
+    octets: int
+
+
+@dataclass(frozen=True, slots=True)
+class Smaller:
+    """The RFC822.SIZE is less."""
+
+    octets: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderContains:
+    """A header field of this name (lower case) exists and holds the text, in any case; "" asks only that it
+    exists."""
+
+    field: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class BodyContains:
+    """The text stands in the body."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TextContains:
+    """The text stands in the header or the body."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """The key does not match."""
+
+    key: "SearchKey"
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    """At least one of both matches."""
+
+    first: "SearchKey"
+    second: "SearchKey"
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    """All keys match."""
+
+    keys: tuple["SearchKey", ...]
+
+
+SearchKey = (
+    All
+    | Nothing
+    | HasFlags
+    | HasKeyword
+    | Numbers
+    | Received
+    | Sent
+    | Larger
+    | Smaller
+    | HeaderContains
+    | BodyContains
+    | TextContains
+    | Not
+    | Or
+    | And
+)
+
+
+class SearchReturn(Enum):
+    """search-return-opt (RFC 9051 §6.4.4)."""
+
+    MIN = b"MIN"
+    MAX = b"MAX"
+    ALL = b"ALL"
+    COUNT = b"COUNT"
+    SAVE = b"SAVE"
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """SEARCH and UID SEARCH (RFC 9051 §6.4.4, §6.4.9). `returns` is None without RETURN: an IMAP4rev1 client then
+    gets the old SEARCH response, an IMAP4rev2 client ESEARCH with ALL. `RETURN ()` is {ALL}."""
+
+    tag: bytes
+    key: SearchKey
+    returns: frozenset[SearchReturn] | None = None
+    uid: bool = False
+
+
+def parse_search(tag: bytes, scanner: Scanner, uid: bool) -> Search:
+    """What follows `SEARCH` (RFC 9051 §9)."""
+    returns: frozenset[SearchReturn] | None = None
+    if scanner.take(b" RETURN "):
+        returns = frozenset(scanner.parenthesized(_return_option, empty=True)) or frozenset({SearchReturn.ALL})
+    scanner.space()
+    charset = "utf-8"
+    if scanner.take(b"CHARSET "):
+        charset = _charset(scanner.astring())
+        scanner.space()
+    program = _Program(scanner, charset)
+    keys = [program.key(0)]
+    while not scanner.ended:
+        scanner.space()
+        keys.append(program.key(0))
+    return Search(tag, _both(keys), returns, uid)
+
+
+def _return_option(scanner: Scanner) -> SearchReturn:
+    word = scanner.word()
+    try:
+        return SearchReturn(word)
+    except ValueError:
+        raise Fault(f"SEARCH knows no return option {word.decode('ascii')}.") from None
+
+
+def _charset(name: bytes) -> str:
+    charset = CHARSETS.get(name.upper())
+    if charset is None:
+        raise Fault("Search texts may be in US-ASCII or UTF-8 only.", BADCHARSET, Condition.NO)
+    return charset
+
+
+def _both(keys: list[SearchKey]) -> SearchKey:
+    return keys[0] if len(keys) == 1 else And(tuple(keys))
+
+
+# Keys without an argument (RFC 9051 §6.4.4; NEW, OLD and RECENT: RFC 3501 §6.4.4).
+_PLAIN: dict[bytes, SearchKey] = {
+    b"ALL": All(),
+    b"ANSWERED": HasFlags(ANSWERED_BIT),
+    b"DELETED": HasFlags(DELETED_BIT),
+    b"DRAFT": HasFlags(DRAFT_BIT),
+    b"FLAGGED": HasFlags(FLAGGED_BIT),
+    b"NEW": Nothing(),
+    b"OLD": All(),
+    b"RECENT": Nothing(),
+    b"SEEN": HasFlags(SEEN_BIT),
+    b"UNANSWERED": Not(HasFlags(ANSWERED_BIT)),
+    b"UNDELETED": Not(HasFlags(DELETED_BIT)),
+    b"UNDRAFT": Not(HasFlags(DRAFT_BIT)),
+    b"UNFLAGGED": Not(HasFlags(FLAGGED_BIT)),
+    b"UNSEEN": Not(HasFlags(SEEN_BIT)),
+}
+_SET_START = frozenset(b"0123456789*$")
+_HEADERS: dict[bytes, str] = {b"BCC": "bcc", b"CC": "cc", b"FROM": "from", b"SUBJECT": "subject", b"TO": "to"}
+
+
+class _Program:
+    """The keys of one search-program, counted (RFC 9051 §9)."""
+
+    __slots__ = ("charset", "count", "scanner")
+
+    def __init__(self, scanner: Scanner, charset: str) -> None:
+        self.scanner = scanner
+        self.charset = charset
+        self.count = 0
+
+    def key(self, depth: int) -> SearchKey:
+        """search-key (RFC 9051 §9)."""
+        self.count += 1
+        if depth > DEPTH:
+            raise over_limit(f"Search keys may be nested at most {DEPTH} deep.")
+        if self.count > KEYS:
+            raise over_limit(f"A search may have at most {KEYS} keys.")
+        scanner = self.scanner
+        first = scanner.peek()
+        if first == OPEN:
+            return _both(scanner.parenthesized(lambda _: self.key(depth + 1)))
+        if first in _SET_START:
+            return Numbers(scanner.sequence_set(), uid=False)
+        word = scanner.word()
+        plain = _PLAIN.get(word)
+        if plain is not None:
+            return plain
+        return self._with_argument(word, depth)
+
+    def _with_argument(self, word: bytes, depth: int) -> SearchKey:
+        scanner = self.scanner
+        if word == b"NOT":
+            scanner.space()
+            return Not(self.key(depth + 1))
+        if word == b"OR":
+            scanner.space()
+            first = self.key(depth + 1)
+            scanner.space()
+            return Or(first, self.key(depth + 1))
+        if word in _HEADERS:
+            scanner.space()
+            return HeaderContains(_HEADERS[word], scanner.text(self.charset))
+        parse = _ARGUMENTS.get(word)
+        if parse is None:
+            raise Fault(f"SEARCH knows no key {word.decode('ascii')}.")
+        scanner.space()
+        return parse(scanner, self.charset)
+
+
+def _header(scanner: Scanner, charset: str) -> SearchKey:
+    field = scanner.text("ascii").lower()
+    scanner.space()
+    return HeaderContains(field, scanner.text(charset))
+
+
+def _keyword(scanner: Scanner, charset: str) -> SearchKey:
+    flags = flag_set([scanner.atom()])
+    return HasFlags(flags.bits) if flags.bits else HasKeyword(flags.keywords[0])
+
+
+# Keys with arguments other than keys, behind their space.
+_ARGUMENTS: dict[bytes, Callable[[Scanner, str], SearchKey]] = {
+    b"BEFORE": lambda scanner, _: Received(Comparison.BEFORE, scanner.date()),
+    b"BODY": lambda scanner, charset: BodyContains(scanner.text(charset)),
+    b"HEADER": _header,
+    b"KEYWORD": _keyword,
+    b"LARGER": lambda scanner, _: Larger(scanner.number()),
+    b"ON": lambda scanner, _: Received(Comparison.ON, scanner.date()),
+    b"SENTBEFORE": lambda scanner, _: Sent(Comparison.BEFORE, scanner.date()),
+    b"SENTON": lambda scanner, _: Sent(Comparison.ON, scanner.date()),
+    b"SENTSINCE": lambda scanner, _: Sent(Comparison.SINCE, scanner.date()),
+    b"SINCE": lambda scanner, _: Received(Comparison.SINCE, scanner.date()),
+    b"SMALLER": lambda scanner, _: Smaller(scanner.number()),
+    b"TEXT": lambda scanner, charset: TextContains(scanner.text(charset)),
+    b"UID": lambda scanner, _: Numbers(scanner.sequence_set(), uid=True),
+    b"UNKEYWORD": lambda scanner, charset: Not(_keyword(scanner, charset)),
+}

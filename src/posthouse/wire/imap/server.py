@@ -1,0 +1,435 @@
+"""ImapServer: the server's side of one IMAP connection, octets in, events out (RFC 9051 §3, §4.3, §6; RFC 3501; RFC
+7888).
+
+    engine = ImapServer()
+    link.write(engine.send(ok(None, "Posthouse is ready.", capability(names))))         # the greeting
+    while (event := await link.next(engine)) is not None:
+        ...
+
+Events, in the order in which the client caused them:
+
+* a value of `Command` (command.py, fetch.py, search.py, list.py): one whole, legal command. Answer it with
+  `engine.send(responses…)`, the last one tagged with `command.tag`. Set `engine.state` when it changes, `engine.utf8`
+  when IMAP4rev2 is enabled, before the next event is asked for.
+* `Malformed(response)`: the client erred, or a limit was passed. Send the response and go on; it ends whatever was
+  open under its tag, a half-read APPEND or a SASL exchange too.
+* `Fatal(response)`: send the BYE and close. No event comes after it.
+* `GoOn(response)`: a synchronizing literal is within limits; send the response and flush.
+* `LiteralAnnounced`: a message of APPEND is about to come. Either `link.write(engine.accept())`, and the message
+  follows as `Octets`, then the next LiteralAnnounced (index 1, 2 …) or the command `Append`; or
+  `link.write(engine.refuse(no(tag, …)))`, which ends the command. Flush after either. Once accepted, a failure is
+  answered when `Append` comes.
+* `AuthLine(tag, octets)`, after the event Authenticate and until its tagged answer is sent: one decoded line of the
+  SASL exchange, or None where the client cancelled with `*`. Send `Challenge(octets)` for the next turn.
+* `Done(tag)`, after Idle: begin with `engine.send(ContinueRequest("idling"))`, end with the tagged answer. To refuse
+  IDLE send the tagged NO at once.
+* after StartTls: send the tagged OK, then `link.start_tls`, which calls `starttls()`.
+
+What it does NOT do: it keeps no time, checks no password, knows no mailbox, counts no errors, and announces nothing.
+"""
+
+import re
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import TypeGuard
+
+from posthouse.mail.ids import Millis
+from posthouse.wire.buffer import ReceiveBuffer
+from posthouse.wire.imap.append import MESSAGES, parse_append_head, parse_append_next
+from posthouse.wire.imap.assembler import (
+    Assembler,
+    ImapLimits,
+    LiteralWanted,
+    MessageLiteral,
+    Piece,
+    Refused,
+    Whole,
+    tag_of,
+)
+from posthouse.wire.imap.command import (
+    Append,
+    AppendMessage,
+    Authenticate,
+    Command,
+    CommandAny,
+    CommandAuth,
+    CommandNonauth,
+    CommandSelect,
+    Done,
+    Idle,
+    decode_base64,
+    parse_command,
+)
+from posthouse.wire.imap.condition import Condition, Fault, over_limit
+from posthouse.wire.imap.grammar import FlagSet, Scanner
+from posthouse.wire.imap.response import (
+    Challenge,
+    ContinueRequest,
+    Response,
+    StatusResponse,
+    bad,
+    bye,
+    print_response,
+)
+
+_READY_FOR_LITERAL = ContinueRequest("Ready for the literal.")
+_TLS_RECORD = b"\x16\x03"  # a handshake record of TLS 1.x (RFC 8446 §5.1)
+_HTTP = re.compile(rb"[A-Z]{3,7} \S+ HTTP/[0-9.]{1,3}")  # RFC 9112 §3, the request line
+CHUNK = 262_144  # octets of a message handed on at once
+
+
+class State(Enum):
+    """RFC 9051 §3."""
+
+    NOT_AUTHENTICATED = "not authenticated"
+    AUTHENTICATED = "authenticated"
+    SELECTED = "selected"
+    LOGOUT = "logout"
+
+
+_ANY = frozenset(CommandAny.__args__)
+_AUTH = _ANY | frozenset(CommandAuth.__args__)
+# RFC 9051 §6: what is legal in each state
+LEGAL: dict[State, frozenset[type]] = {
+    State.NOT_AUTHENTICATED: _ANY | frozenset(CommandNonauth.__args__),
+    State.AUTHENTICATED: _AUTH,
+    State.SELECTED: _AUTH | frozenset(CommandSelect.__args__),
+    State.LOGOUT: frozenset(),
+}
+_WHY_NOT = {
+    State.NOT_AUTHENTICATED: "Log in first.",
+    State.AUTHENTICATED: "That is not for now: you are logged in, and no mailbox is selected.",
+    State.SELECTED: "That is not for now: you are logged in already.",
+}
+
+
+class _Mode(Enum):
+    """How the next octets are to be read."""
+
+    COMMAND = "command"
+    ANNOUNCED = "announced"  # accept or refuse must be called
+    MESSAGE = "message"
+    SASL = "sasl"
+    IDLE = "idle"
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """A command that cannot be executed: send `response`, a BAD or NO, and go on (RFC 9051 §7.1.3)."""
+
+    response: StatusResponse
+
+
+@dataclass(frozen=True, slots=True)
+class Fatal:
+    """Send `response`, a BYE, and close (RFC 9051 §7.1.5)."""
+
+    response: StatusResponse
+
+
+@dataclass(frozen=True, slots=True)
+class GoOn:
+    """Send `response`: the client waits for it before it sends a literal (RFC 9051 §4.3)."""
+
+    response: ContinueRequest
+
+
+@dataclass(frozen=True, slots=True)
+class LiteralAnnounced:
+    """A message of APPEND is about to come (RFC 9051 §6.3.12): `accept` or `refuse` it. `date`: None for now. `sync`:
+    the client waits. `binary`: a literal8. `index`: 0 for the first of the command."""
+
+    tag: bytes
+    mailbox: str
+    flags: FlagSet
+    date: Millis | None
+    size: int
+    sync: bool
+    binary: bool
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Octets:
+    """Some octets of the message that was accepted last."""
+
+    octets: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class AuthLine:
+    """The client's turn in a SASL exchange, decoded; None: it cancels the exchange (RFC 9051 §6.2.2)."""
+
+    tag: bytes
+    octets: bytes | None
+
+
+Event = Command | Malformed | Fatal | GoOn | LiteralAnnounced | Octets | AuthLine
+
+
+def is_command(event: Event) -> TypeGuard[Command]:
+    """Whether an event is a command and not one of the engine's own."""
+    return not isinstance(event, Malformed | Fatal | GoOn | LiteralAnnounced | Octets | AuthLine)
+
+
+class ImapServer:
+    """The server's side of one IMAP connection: octets in, commands out (RFC 9051 §2.2).
+
+    `utf8`: the client enabled IMAP4rev2, so mailbox names and texts are UTF-8 (RFC 9051 §5.1).
+    """
+
+    __slots__ = (
+        "_announced",
+        "_append",
+        "_append_tag",
+        "_assembler",
+        "_buffer",
+        "_limits",
+        "_mailbox",
+        "_mode",
+        "_state",
+        "_tag",
+        "_waiting",
+        "utf8",
+    )
+
+    def __init__(self, limits: ImapLimits | None = None) -> None:
+        self._limits = limits or ImapLimits()
+        self._buffer = ReceiveBuffer()
+        self._assembler = Assembler(self._buffer, self._limits.before_login)
+        self._state = State.NOT_AUTHENTICATED
+        self._mode = _Mode.COMMAND
+        self._tag: bytes = b""  # of the AUTHENTICATE or IDLE that is open
+        self._announced: LiteralAnnounced | None = None
+        self._append: list[AppendMessage] = []  # accepted so far
+        self._append_tag = b""
+        self._mailbox = ""
+        self._waiting = 0  # octets of the accepted message still to come
+        self.utf8 = False
+
+    @property
+    def state(self) -> State:
+        """Where the session stands (RFC 9051 §3). The session sets it; the engine sets LOGOUT with Fatal."""
+        return self._state
+
+    @state.setter
+    def state(self, state: State) -> None:
+        stranger = state is State.NOT_AUTHENTICATED
+        self._state = state
+        self._assembler.strict = stranger
+        self._assembler.limits = self._limits.before_login if stranger else self._limits
+
+    @property
+    def pending(self) -> bool:
+        """More input is waiting, so an answer may wait for the next one. `Link.next` flushes before it waits."""
+        return len(self._buffer) > 0
+
+    def receive(self, data: bytes, /) -> None:
+        """Take octets in. b"" says that the peer closed; a command cut off by that never becomes an event."""
+        if data and self._state is not State.LOGOUT:
+            self._buffer.append(data)
+
+    def next_event(self) -> Event | None:
+        """The next event, or None when more octets are needed."""
+        if self._state is State.LOGOUT:
+            return None
+        match self._mode:
+            case _Mode.COMMAND:
+                return self._next_command()
+            case _Mode.MESSAGE:
+                return self._next_octets()
+            case _Mode.IDLE:
+                return self._next_idle_line()
+            case _Mode.SASL:
+                return self._next_sasl_line()
+            case _Mode.ANNOUNCED:
+                raise RuntimeError("a literal was announced: call accept or refuse before next_event")
+
+    def send(self, *responses: Response) -> bytes:
+        """The octets of responses. A tagged answer to AUTHENTICATE or IDLE ends its exchange. Raises RuntimeError for
+        a Challenge outside AUTHENTICATE."""
+        for response in responses:
+            if isinstance(response, Challenge) and self._mode is not _Mode.SASL:
+                raise RuntimeError("a challenge belongs into AUTHENTICATE")
+            if isinstance(response, StatusResponse) and response.tag is not None and response.tag == self._tag:
+                self._mode, self._tag = _Mode.COMMAND, b""
+        return b"".join([print_response(response, self.utf8) for response in responses])
+
+    def accept(self) -> bytes:
+        """Take the announced message: what to send, `+` or nothing (RFC 9051 §4.3, RFC 7888 §4)."""
+        announced = self._take_announced()
+        self._mode = _Mode.MESSAGE
+        self._waiting = announced.size
+        message = AppendMessage(announced.flags, announced.date, announced.size, announced.binary)
+        self._append.append(message)
+        return print_response(ContinueRequest("Ready for the message.")) if announced.sync else b""
+
+    def refuse(self, response: StatusResponse) -> bytes:
+        """Do not take the announced message: what to send. The rest of the command is dropped without an event, or
+        with Fatal when there is too much to drop."""
+        announced = self._take_announced()
+        self._mode = _Mode.COMMAND
+        self._append.clear()
+        if announced.sync:
+            self._assembler.reset()
+        elif (refused := self._assembler.drop_message(announced.size)) is not None:
+            return print_response(self._end(refused).response, self.utf8)
+        return print_response(response, self.utf8)
+
+    def starttls(self) -> None:
+        """Forget what came in plain text behind STARTTLS: nobody knows who wrote it (RFC 9051 §6.2.1, §11.1)."""
+        self._buffer.clear()
+        self._assembler.reset()
+        self._mode, self._tag = _Mode.COMMAND, b""
+        self._announced = None
+        self._append.clear()
+
+    # --- commands
+
+    def _next_command(self) -> Event | None:
+        if self._state is State.NOT_AUTHENTICATED and self._buffer.peek(2) == _TLS_RECORD:
+            return self._fatal("This port begins in plain text: use STARTTLS, or the port for TLS.")
+        while True:
+            piece = self._assembler.next()
+            if piece is None:
+                return None
+            event = self._event(piece)
+            if event is not None:
+                return event
+
+    def _event(self, piece: Piece) -> Event | None:
+        match piece:
+            case Whole():
+                return self._append_done(piece.octets) if self._append else self._command(piece.octets)
+            case LiteralWanted():
+                return GoOn(_READY_FOR_LITERAL)
+            case MessageLiteral():
+                return self._announce(piece)
+            case Refused():
+                return self._refused(piece)
+
+    def _command(self, octets: bytes) -> Event:
+        if self._state is State.NOT_AUTHENTICATED and _HTTP.fullmatch(octets):
+            return self._fatal("This is a mail server: it speaks IMAP, not HTTP.")
+        try:
+            command = parse_command(octets, self.utf8)
+        except Fault as fault:
+            return _malformed(tag_of(octets), fault)
+        if type(command) not in LEGAL[self._state]:
+            return Malformed(bad(command.tag, _WHY_NOT[self._state]))
+        if isinstance(command, Idle):
+            self._mode, self._tag = _Mode.IDLE, command.tag
+        elif isinstance(command, Authenticate):
+            self._mode, self._tag = _Mode.SASL, command.tag
+        return command
+
+    def _refused(self, refused: Refused) -> Malformed | Fatal:
+        self._append.clear()
+        if refused.fatal:
+            return self._end(refused)
+        return Malformed(StatusResponse(refused.condition, refused.text, refused.code, refused.tag))
+
+    def _end(self, refused: Refused) -> Fatal:
+        self._state = State.LOGOUT
+        return Fatal(bye(refused.text, refused.code))
+
+    def _fatal(self, text: str) -> Fatal:
+        self._buffer.clear()
+        self._state = State.LOGOUT
+        return Fatal(bye(text))
+
+    # --- AUTHENTICATE and IDLE
+
+    def _next_sasl_line(self) -> Event | None:
+        line = self._assembler.line(self._limits.line_before_login)
+        if line is None:
+            return None
+        if isinstance(line, Refused):
+            return self._end(line)
+        if line == b"*":
+            return AuthLine(self._tag, None)
+        try:
+            return AuthLine(self._tag, decode_base64(line))
+        except Fault as fault:
+            return self._leave(fault)
+
+    def _next_idle_line(self) -> Event | None:
+        line = self._assembler.line(self._limits.line_before_login)
+        if line is None:
+            return None
+        if isinstance(line, Refused):
+            return self._end(line)
+        if line.upper() != b"DONE":
+            return self._leave(Fault("IDLE ends with the line DONE."))
+        tag, self._tag, self._mode = self._tag, b"", _Mode.COMMAND
+        return Done(tag)
+
+    def _leave(self, fault: Fault) -> Malformed:
+        tag, self._tag, self._mode = self._tag, b"", _Mode.COMMAND
+        return _malformed(tag, fault)
+
+    # --- APPEND
+
+    def _take_announced(self) -> LiteralAnnounced:
+        announced, self._announced = self._announced, None
+        if announced is None:
+            raise RuntimeError("no literal was announced")
+        return announced
+
+    def _announce(self, literal: MessageLiteral) -> Event | None:
+        try:
+            announced = self._announced = self._announcement(literal)
+        except Fault as fault:
+            return self._refuse_malformed(literal, fault)
+        self._mode = _Mode.ANNOUNCED
+        self._append_tag, self._mailbox = announced.tag, announced.mailbox
+        return announced
+
+    def _announcement(self, literal: MessageLiteral) -> LiteralAnnounced:
+        if Append not in LEGAL[self._state]:
+            raise Fault(_WHY_NOT[self._state])
+        if not self._append:
+            head = parse_append_head(literal.octets, self.utf8)
+            return LiteralAnnounced(
+                head.tag, head.mailbox, head.flags, head.date, literal.size, literal.sync, literal.binary, 0
+            )
+        if len(self._append) >= MESSAGES:
+            raise over_limit(f"APPEND takes at most {MESSAGES} messages.")
+        flags, date = parse_append_next(Scanner(literal.octets))
+        index = len(self._append)
+        return LiteralAnnounced(
+            self._append_tag, self._mailbox, flags, date, literal.size, literal.sync, literal.binary, index
+        )
+
+    def _refuse_malformed(self, literal: MessageLiteral, fault: Fault) -> Malformed | Fatal | None:
+        tag = self._append_tag if self._append else tag_of(literal.octets)
+        self._append.clear()
+        if literal.sync:
+            self._assembler.reset()
+            return _malformed(tag, fault)
+        refused = Refused(tag, fault.condition, fault.code, fault.text)
+        fatal = self._assembler.drop_message(literal.size, refused)
+        return None if fatal is None else self._end(fatal)
+
+    def _next_octets(self) -> Event | None:
+        if not self._waiting:
+            self._mode = _Mode.COMMAND
+            return self._next_command()
+        octets = self._buffer.take_up_to(min(self._waiting, CHUNK))
+        if not octets:
+            return None
+        self._waiting -= len(octets)
+        if b"\0" in octets and not self._append[-1].has_nul:
+            self._append[-1] = replace(self._append[-1], has_nul=True)
+        return Octets(octets)
+
+    def _append_done(self, octets: bytes) -> Event:
+        messages, self._append = tuple(self._append), []
+        if octets:
+            return Malformed(bad(self._append_tag, "There is more behind the message than belongs to APPEND."))
+        return Append(self._append_tag, self._mailbox, messages)
+
+
+def _malformed(tag: bytes | None, fault: Fault) -> Malformed:
+    condition = Condition.BAD if tag is None else fault.condition
+    return Malformed(StatusResponse(condition, fault.text, fault.code, tag))
