@@ -1,0 +1,104 @@
+"""SMTP replies: printing, reading, the EHLO keywords, and the replies that the engine itself gives.
+
+RFC 5321 §4.2 (replies), §4.1.1.1 (EHLO), RFC 2034 §4 (enhanced status on each line), RFC 4954 §4 (334).
+
+It does NOT hold the texts of policy (unknown user, relaying, quota): these stand in `serve` and `transport`.
+"""
+
+import re
+from base64 import b64encode
+from dataclasses import dataclass
+
+from posthouse.mail.status import Reply, Status, reply
+
+REPLY_LINE = 512  # octets of a reply line with code and CRLF, RFC 5321 §4.5.3.1.5; longer texts go on in a next line
+REPLY_LINES = 100  # lines of one reply that are read from a server; no real one has more than thirty
+
+UNRECOGNIZED = reply(500, "5.5.2", "Command not recognized")
+BAD_BASE64 = reply(501, "5.5.2", "That is not base64")
+AUTH_CANCELLED = reply(501, "5.7.0", "Authentication cancelled, as you asked")
+
+
+@dataclass(frozen=True, slots=True)
+class Extensions:
+    """What EHLO announces (RFC 5321 §2.2). `auth` holds mechanism names, () for no AUTH."""
+
+    size: int
+    starttls: bool = False
+    auth: tuple[str, ...] = ()
+    chunking: bool = True
+    smtputf8: bool = True
+
+
+def greeting_reply(hostname: str, hello: str, extensions: Extensions) -> Reply:
+    """The 250 to EHLO or LHLO: host name and a greeting, then one keyword a line (RFC 5321 §4.1.1.1)."""
+    lines = [f"{hostname} {hello}", "PIPELINING", f"SIZE {extensions.size}", "8BITMIME", "ENHANCEDSTATUSCODES"]
+    if extensions.smtputf8:
+        lines.append("SMTPUTF8")
+    if extensions.chunking:
+        lines.append("CHUNKING")
+    if extensions.starttls:
+        lines.append("STARTTLS")
+    if extensions.auth:
+        lines.append("AUTH " + " ".join(extensions.auth))
+    return Reply(250, None, tuple(lines))
+
+
+def challenge(octets: bytes) -> Reply:
+    """334 with a SASL challenge in base64 (RFC 4954 §4)."""
+    return Reply(334, None, (b64encode(octets).decode("ascii"),))
+
+
+def print_reply(answer: Reply) -> bytes:
+    """The octets of a reply. The status stands on every line (RFC 2034 §4); control characters and letters outside
+    ASCII become `?`, so that no text can forge a line; a text too long for one line goes on in the next."""
+    prefix = f"{answer.status} " if answer.status else ""
+    room = REPLY_LINE - len("250-") - len(prefix) - len("\r\n")
+    texts = [piece for line in answer.lines or ("",) for piece in _pieces(line, room)]
+    last = len(texts) - 1
+    return b"".join(
+        b"%d%c%s%s\r\n" % (answer.code, b" " if number == last else b"-", prefix.encode("ascii"), text)
+        for number, text in enumerate(texts)
+    )
+
+
+_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
+
+
+def _pieces(text: str, room: int) -> list[bytes]:
+    octets = _CONTROL.sub(b"?", text.encode("ascii", "replace"))
+    pieces = []
+    while len(octets) > room:
+        cut = octets.rfind(b" ", 1, room + 1)
+        cut = cut if cut > 0 else room
+        pieces.append(octets[:cut])
+        octets = octets[cut:].lstrip(b" ")
+    return [*pieces, octets]
+
+
+# RFC 5321 §4.2   Reply-line = *( Reply-code "-" [ textstring ] CRLF ) Reply-code [ SP textstring ] CRLF
+_REPLY_LINE = re.compile(rb"([2-5][0-5][0-9])([ -]|(?=\r\n))([^\r\n]*)\r\n\Z")
+# RFC 3463 §2   status-code = class "." subject "." detail
+_STATUS = re.compile(r"([245])\.([0-9]{1,3})\.([0-9]{1,3})(?: |\Z)")
+
+
+def parse_reply(octets: bytes) -> Reply | None:
+    """A Reply from its lines, each with CRLF, or None where they are not one whole reply (RFC 5321 §4.2)."""
+    lines = octets.split(b"\n")
+    if lines.pop() or not lines or len(lines) > REPLY_LINES:
+        return None
+    matches = [_REPLY_LINE.match(line + b"\n") for line in lines]
+    found = [match for match in matches if match]
+    if len(found) < len(lines) or len({match[1] for match in found}) > 1:
+        return None
+    if any((match[2] == b"-") != (number < len(found) - 1) for number, match in enumerate(found)):
+        return None
+    return _from_texts(int(found[0][1]), [match[3].decode("utf-8", "replace") for match in found])
+
+
+def _from_texts(code: int, texts: list[str]) -> Reply:
+    status = _STATUS.match(texts[0])
+    if not status or int(status[1]) != code // 100:
+        return Reply(code, None, tuple(texts))
+    shared = Status(int(status[1]), int(status[2]), int(status[3]))
+    return Reply(code, shared, tuple(text.removeprefix(str(shared)).removeprefix(" ") for text in texts))
