@@ -1,0 +1,105 @@
+"""The documents are true: what they name exists, and what exists is named."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SRC = ROOT / "src" / "posthouse"
+DOCS = ROOT / "docs"
+CODE = {p: p.read_text(encoding="utf-8") for p in sorted(SRC.rglob("*.py"))}
+TESTS = {
+    p: p.read_text(encoding="utf-8")
+    for p in sorted((ROOT / "tests").rglob("*"))
+    if p.suffix in {".py", ".txt"} and p != Path(__file__)
+}
+
+
+def rows(page: Path) -> Iterator[list[str]]:
+    """The cells of every table row of a page, heads and rules left out."""
+    for line in page.read_text(encoding="utf-8").splitlines():
+        if line.startswith("|") and not line.startswith("|---"):
+            yield [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+
+
+def rfc_rows() -> list[list[str]]:
+    return [row for row in rows(DOCS / "rfc.md") if row[0].isdigit()]
+
+
+def test_rfcs_marked_yes_are_cited() -> None:
+    for number, subject, status, *_ in rfc_rows():
+        cited = re.compile(rf"RFC {number}\b")
+        if status.startswith("yes"):
+            assert any(cited.search(text) for text in CODE.values()), f"RFC {number} ({subject}) in no file of src"
+            assert any(cited.search(text) for text in TESTS.values()), f"RFC {number} ({subject}) in no test"
+
+
+def test_rfcs_cited_have_a_row() -> None:
+    known = {row[0] for row in rfc_rows()}
+    cited = {number for text in CODE.values() for number in re.findall(r"RFC (\d+)", text)}
+    assert not cited - known, "cited in src, without a row in docs/rfc.md"
+
+
+def test_rfc_table_names_real_files() -> None:
+    for _number, _subject, _status, *places in rfc_rows():
+        for place in re.findall(r"`([^`]+)`", " ".join(places)):
+            assert (SRC / place).exists(), place
+
+
+def test_glossary_words_exist() -> None:
+    everything = "\n".join(CODE.values())
+    for row in rows(DOCS / "glossary.md"):
+        for word in re.findall(r"^`(\w+)`", row[0]):
+            assert re.search(rf"^(?:class {word}\b|{word}\s*(?::[^=]*)?=)", everything, re.MULTILINE), word
+
+
+def tree() -> set[str]:
+    """The paths of the tree in architecture.md."""
+    page = (DOCS / "architecture.md").read_text(encoding="utf-8").partition("## The tree")[2]
+    block = page.split("```")[1]
+    found, folders = set(), list[str]()
+    for line in filter(None, block.splitlines()):
+        level = (len(line) - len(line.lstrip())) // 2
+        name = line.split()[0]
+        del folders[level:]
+        if name.endswith("/"):
+            folders.append(name)
+        else:
+            found.add("".join(folders) + name)
+    return found
+
+
+def test_tree_is_what_stands_there() -> None:
+    shown = tree()
+    real = {str(p.relative_to(ROOT)) for p in [*CODE, *SRC.rglob("*.sql")] if p.name != "__init__.py"}
+    assert {path for path in shown if not (ROOT / path).exists()} == set()
+    assert real - shown == set(), "not in the tree of architecture.md"
+
+
+def test_links_lead_somewhere() -> None:
+    for page in [*DOCS.rglob("*.md"), *ROOT.glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.relative_to(ROOT)} -> {target}"
+
+
+def test_decisions_are_listed() -> None:
+    listed = (DOCS / "decisions" / "README.md").read_text(encoding="utf-8")
+    for page in (DOCS / "decisions").glob("[0-9]*.md"):
+        assert page.name in listed, f"{page.name} is not in docs/decisions/README.md"
+
+
+def test_crash_points_are_tested() -> None:
+    from posthouse.store.crashpoint import CRASHPOINTS
+
+    used = {name for text in CODE.values() for name in re.findall(r'crashpoint\("([\w.]+)"\)', text)}
+    assert used == set(CRASHPOINTS), "listed and used differ"
+    named = (DOCS / "operate" / "durability.md").read_text(encoding="utf-8")
+    assert not [name for name in CRASHPOINTS if f"`{name}`" not in named], "not in docs/operate/durability.md"
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", DOCS / "operate" / "commands.md"])
+def test_commands_named_exist(page: Path) -> None:
+    named = set(re.findall(r"posthouse ((?:[a-z]+ ?)+)", page.read_text(encoding="utf-8")))
+    assert named
