@@ -1,0 +1,331 @@
+"""serve/login.py: who may come in (limits.md §1 and S8; RFC 4422, RFC 4616, RFC 5802)."""
+
+import asyncio
+import stat
+import threading
+import time
+from base64 import b64decode
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from household import ANNA, BEN, PASSWORD, credential
+from posthouse.mail.address import Address, Domain
+from posthouse.serve import login as login_module
+from posthouse.serve.limits import PeerLimits, Peers, Refusal
+from posthouse.serve.login import (
+    HASH_QUEUE,
+    HASH_THREADS,
+    LOGIN_SECONDS,
+    PROVEN_SECONDS,
+    REFUSAL_SECONDS,
+    SLOW_REFUSAL_SECONDS,
+    Ask,
+    Door,
+    load_secret,
+    make_credential,
+    password_matches,
+)
+from posthouse.store import accounts
+from posthouse.store.accounts import Login
+from posthouse.store.store import Store
+from posthouse.wire.sasl import PASSWORD_LENGTH
+from posthouse.wire.scram import ScramClient
+
+IP = "192.0.2.1"
+NAME = str(ANNA)
+RIGHT = PASSWORD.encode()
+
+
+class Time:
+    """A clock that stands still, and a sleep that says for how long it was asked."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+        self.slept: list[float] = []
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def time_() -> Time:
+    return Time()
+
+
+@pytest.fixture
+async def gate(store: Store, time_: Time) -> AsyncIterator[Door]:
+    door = Door(store, Peers(PeerLimits(), lambda: time_.now), secret=b"k" * 32, sleep=time_.sleep)
+    yield door
+    door.close()
+
+
+@pytest.fixture
+def hashed(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The passwords for which Argon2id really ran."""
+    seen: list[bytes] = []
+
+    def spy(stored: str, password: bytes) -> bool:
+        seen.append(password)
+        return password_matches(stored, password)
+
+    monkeypatch.setattr(login_module, "password_matches", spy)
+    return seen
+
+
+async def test_the_right_password_opens_the_account(gate: Door, time_: Time) -> None:
+    login = await gate.verify(NAME, RIGHT, IP)
+    assert isinstance(login, Login)
+    assert login.address == ANNA
+    assert time_.slept == []
+
+
+async def test_names_are_compared_without_regard_to_case(gate: Door) -> None:
+    login = await gate.verify("ANNA@Home.Test", RIGHT, IP)
+    assert isinstance(login, Login)
+    assert login.address == ANNA
+
+
+@pytest.mark.parametrize(
+    ("name", "password"),
+    [
+        (NAME, b"wrong"),
+        (NAME, b""),
+        (NAME, b"\xff\xfe"),
+        (NAME, RIGHT + b"\0x"),
+        (f"{NAME}\0x", RIGHT),
+        ("nobody@home.test", RIGHT),
+        ("nobody@elsewhere.test", RIGHT),
+        ("anna", RIGHT),  # the name is the whole address
+        ("hello@home.test", RIGHT),  # an alias is no user
+        ("anna+tag@home.test", RIGHT),
+        ("", b""),
+        ("a" * 300 + "@home.test", RIGHT),
+        ("anna@home.test\r\n", RIGHT),
+    ],
+)
+async def test_every_failure_looks_the_same(gate: Door, time_: Time, name: str, password: bytes) -> None:
+    assert await gate.verify(name, password, IP) is Refusal.WRONG
+    assert time_.slept == [REFUSAL_SECONDS]
+
+
+async def test_an_unknown_user_costs_a_hash_too(gate: Door, hashed: list[bytes]) -> None:
+    await gate.verify("nobody@home.test", b"guess", IP)
+    await gate.verify(NAME, b"guess", IP)
+    assert hashed == [b"guess", b"guess"]
+
+
+async def test_the_delay_counts_from_the_question(store: Store) -> None:
+    door = Door(store, Peers(), sleep=asyncio.sleep)
+    began = time.monotonic()
+    assert await door.verify("nobody@home.test", b"x", "192.0.2.2") is Refusal.WRONG
+    assert 1.95 <= time.monotonic() - began <= 2.6
+    door.close()
+
+
+async def test_a_proven_password_is_remembered(gate: Door, time_: Time, hashed: list[bytes]) -> None:
+    for _ in range(3):
+        assert isinstance(await gate.verify(NAME, RIGHT, IP), Login)
+    assert len(hashed) == 1
+    time_.now += PROVEN_SECONDS + 1
+    assert isinstance(await gate.verify(NAME, RIGHT, IP), Login)
+    assert len(hashed) == 2
+
+
+async def test_a_wrong_password_is_never_remembered(gate: Door, hashed: list[bytes]) -> None:
+    for _ in range(2):
+        await gate.verify(NAME, b"wrong", IP)
+    assert len(hashed) == 2
+
+
+async def test_a_warm_login_is_cheap(gate: Door) -> None:
+    await gate.verify(NAME, RIGHT, IP)
+    began = time.process_time()
+    for _ in range(1_000):
+        await gate.verify(NAME, RIGHT, IP)
+    assert (time.process_time() - began) / 1_000 < 0.0002  # seconds of CPU
+
+
+async def test_a_new_password_is_in_force_within_a_second(gate: Door, time_: Time, store: Store) -> None:
+    assert isinstance(await gate.verify(NAME, RIGHT, IP), Login)
+    await store.run(accounts.set_password, ANNA, make_credential("another"))
+    time_.now += LOGIN_SECONDS + 0.1
+    assert await gate.verify(NAME, RIGHT, IP) is Refusal.WRONG
+    assert isinstance(await gate.verify(NAME, b"another", IP), Login)
+
+
+async def test_a_new_user_may_log_in_at_once(gate: Door, store: Store) -> None:
+    assert await gate.verify("carl@home.test", RIGHT, IP) is Refusal.WRONG
+    await store.run(accounts.add_account, Address("carl", Domain("home.test")), credential())
+    assert isinstance(await gate.verify("carl@home.test", RIGHT, IP), Login)
+
+
+async def test_two_users_with_one_password_are_not_confused(gate: Door, store: Store) -> None:
+    """S29 of limits.md: every key of a cache begins with the user."""
+    await store.run(accounts.set_password, BEN, make_credential("other"))
+    assert isinstance(await gate.verify(NAME, RIGHT, IP), Login)
+    assert await gate.verify(str(BEN), RIGHT, IP) is Refusal.WRONG
+    ben = await gate.verify(str(BEN), b"other", IP)
+    assert isinstance(ben, Login)
+    assert ben.address == BEN
+
+
+async def test_a_full_queue_of_hashes_refuses_for_now(gate: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    await gate.verify(NAME, RIGHT, IP)  # from here on the row is remembered, so that nothing waits before the hash
+    release = threading.Event()
+    monkeypatch.setattr(login_module, "password_matches", lambda stored, password: release.wait(20) and False)
+    room = HASH_THREADS + HASH_QUEUE
+    waiting = [asyncio.create_task(gate.verify(NAME, b"%d" % number, IP)) for number in range(room)]
+    await asyncio.sleep(0)
+    assert len(gate._checking) == room
+    assert await gate.verify(NAME, b"one more", IP) is Refusal.BUSY
+    release.set()
+    assert await asyncio.gather(*waiting) == [Refusal.WRONG] * room
+    assert gate._checking == {}
+
+
+async def test_many_logins_at_once_with_one_password_cost_one_hash(gate: Door, hashed: list[bytes]) -> None:
+    found = await asyncio.gather(*(gate.verify(NAME, RIGHT, IP) for _ in range(100)))
+    assert all(isinstance(login, Login) for login in found)
+    assert len(hashed) == 1
+
+
+async def test_a_cancelled_login_does_not_disturb_the_other(gate: Door) -> None:
+    await gate.verify(NAME, b"wrong", IP)
+    first = asyncio.create_task(gate.verify(NAME, RIGHT, IP))
+    second = asyncio.create_task(gate.verify(NAME, RIGHT, IP))
+    await asyncio.sleep(0)
+    assert len(gate._checking) == 1
+    first.cancel()
+    assert isinstance(await second, Login)
+
+
+async def test_an_address_that_failed_too_often_is_locked_out(gate: Door, hashed: list[bytes], time_: Time) -> None:
+    for _ in range(10):
+        assert await gate.verify(NAME, b"wrong", IP) is Refusal.WRONG
+    assert await gate.verify(NAME, RIGHT, IP) is Refusal.FAILURES
+    assert len(hashed) == 10  # the eleventh costs no hash
+    assert time_.slept == [REFUSAL_SECONDS] * 11
+    assert isinstance(await gate.verify(NAME, RIGHT, "198.51.100.1"), Login)
+
+
+async def test_an_address_that_logged_in_well_is_not(gate: Door) -> None:
+    assert isinstance(await gate.verify(NAME, RIGHT, IP), Login)
+    for _ in range(20):
+        await gate.verify(NAME, b"wrong", IP)
+    assert isinstance(await gate.verify(NAME, RIGHT, IP), Login)
+
+
+async def test_an_account_guessed_at_from_everywhere_answers_slowly(gate: Door, time_: Time) -> None:
+    for number in range(101):
+        await gate.verify("nobody@home.test", b"x", f"198.{18 + number % 2}.{number}.1")
+    assert time_.slept == [REFUSAL_SECONDS] * 100 + [SLOW_REFUSAL_SECONDS]
+
+
+def answers(*lines: bytes | None) -> Ask:
+    """A client that gives these answers, whatever it is asked."""
+    rest = list(lines)
+
+    async def ask(challenge: bytes) -> bytes | None:
+        return rest.pop(0)
+
+    return ask
+
+
+async def test_plain(gate: Door) -> None:
+    """RFC 4616 §2."""
+    message = b"\0" + NAME.encode() + b"\0" + RIGHT
+    assert isinstance(await gate.authenticate("PLAIN", message, answers(), IP), Login)
+    assert isinstance(await gate.authenticate("PLAIN", None, answers(message), IP), Login)
+    same = NAME.encode() + message
+    assert isinstance(await gate.authenticate("PLAIN", same, answers(), IP), Login)
+
+
+@pytest.mark.parametrize(
+    ("message", "refusal"),
+    [
+        (b"\0anna@home.test\0wrong", Refusal.WRONG),
+        (b"ben@work.test\0anna@home.test\0" + RIGHT, Refusal.WRONG),  # nobody acts for another
+        (b"anna@home.test", Refusal.MALFORMED),
+        (b"\0anna@home.test\0" + RIGHT + b"\0more", Refusal.MALFORMED),
+    ],
+)
+async def test_plain_refused(gate: Door, message: bytes, refusal: Refusal) -> None:
+    assert await gate.authenticate("PLAIN", message, answers(), IP) is refusal
+
+
+async def test_login(gate: Door) -> None:
+    assert isinstance(await gate.authenticate("LOGIN", None, answers(NAME.encode(), RIGHT), IP), Login)
+    assert isinstance(await gate.authenticate("LOGIN", NAME.encode(), answers(RIGHT), IP), Login)
+    assert await gate.authenticate("LOGIN", None, answers(NAME.encode(), b"wrong"), IP) is Refusal.WRONG
+
+
+async def test_a_client_may_give_up(gate: Door, time_: Time) -> None:
+    """RFC 4954 §4."""
+    assert await gate.authenticate("LOGIN", None, answers(NAME.encode(), None), IP) is Refusal.CANCELLED
+    assert time_.slept == []
+
+
+async def test_an_unknown_mechanism(gate: Door) -> None:
+    assert await gate.authenticate("CRAM-MD5", None, answers(), IP) is Refusal.MECHANISM
+
+
+async def scram(door: Door, user: str, password: str) -> tuple[Login | Refusal, list[bytes]]:
+    """A SCRAM-SHA-256 exchange; gives the result and what the server said."""
+    client = ScramClient(user, password, "fyko+d2lbbFgONRv9qkxdawL")
+    said: list[bytes] = []
+
+    async def ask(challenge: bytes) -> bytes | None:
+        said.append(challenge)
+        if len(said) == 1:
+            return client.final(challenge)
+        assert client.verify(challenge)
+        return b""
+
+    return await door.authenticate("SCRAM-SHA-256", client.first(), ask, IP), said
+
+
+async def test_scram(gate: Door) -> None:
+    """RFC 5802 §5, RFC 7677."""
+    login, said = await scram(gate, NAME, PASSWORD)
+    assert isinstance(login, Login)
+    assert login.address == ANNA
+    assert len(said) == 2
+
+
+async def test_scram_refused_the_same_for_everyone(gate: Door, time_: Time) -> None:
+    wrong, of_anna = await scram(gate, NAME, "wrong")
+    unknown, of_nobody = await scram(gate, "nobody@home.test", PASSWORD)
+    again, of_nobody_again = await scram(gate, "nobody@home.test", PASSWORD)
+    assert (wrong, unknown, again) == (Refusal.WRONG,) * 3
+    assert time_.slept == [REFUSAL_SECONDS] * 3
+
+    def salt(said: list[bytes]) -> bytes:
+        assert len(said) == 1
+        return dict(piece.split(b"=", 1) for piece in said[0].split(b","))[b"s"]
+
+    assert salt(of_nobody) == salt(of_nobody_again) != salt(of_anna)
+    assert len(b64decode(salt(of_nobody))) == len(b64decode(salt(of_anna)))
+
+
+def test_the_secret_is_made_once_and_kept_private(tmp_path: Path) -> None:
+    secret = load_secret(tmp_path)
+    assert len(secret) == 32
+    assert load_secret(tmp_path) == secret
+    assert [path.name for path in tmp_path.iterdir()] == ["secret"]
+    assert stat.S_IMODE((tmp_path / "secret").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("password", ["", "with\0nul", "with\nline", "x" * (PASSWORD_LENGTH + 1)])
+def test_passwords_that_cannot_be(password: str) -> None:
+    with pytest.raises(ValueError, match="password"):
+        make_credential(password)
+
+
+def test_passwords_outside_ascii_agree_in_every_spelling() -> None:
+    """RFC 4013: what a keyboard composes and what another decomposes is one password."""
+    stored = make_credential("Gr\u00fc\u00dfe \U0001f600").password_hash
+    assert password_matches(stored, "Gru\u0308\u00dfe \U0001f600".encode())
+    assert not password_matches(stored, "Grusse \U0001f600".encode())
