@@ -1,4 +1,4 @@
-"""Emails and their placements in mailboxes (RFC 9051 §2.3, RFC 8621 §4).
+"""Emails and their placements in mailboxes (RFC 9051 §2.3, RFC 8621 §4): arriving, reading, leaving.
 
 An Email is one message of one account; a placement is its standing in one mailbox under a UID. Flags are the bit set
 of mail/keyword.py; keywords are canonical (lower case), and in rows are one str, sorted, separated by spaces. Keyword
@@ -10,16 +10,44 @@ bits and keywords belong to the Email and are the same in all its placements; \\
 from array import array
 from collections.abc import Sequence
 from enum import Enum
+from functools import lru_cache
 from typing import NamedTuple
 
-from posthouse.mail.ids import UID, MailboxId, Millis, ModSeq, UIDValidity
+from posthouse.mail.ids import UID, AccountId, EmailId, MailboxId, Millis, ModSeq, UIDValidity
+from posthouse.mail.keyword import DELETED_BIT, SEEN_BIT
 from posthouse.mail.structure import Description
-from posthouse.store.blobs import NewBlob
-from posthouse.store.mailboxes import Box
-from posthouse.store.script import Row, Script
+from posthouse.store.blobs import BlobKey, NewBlob, keep
+from posthouse.store.crashpoint import crashpoint
+from posthouse.store.flags import FlagChange, Mode, Stored, canonical_keywords, store_flags
+from posthouse.store.mailboxes import Box, check, get, locked, next_modseq, touch_shared
+from posthouse.store.script import NotFound, OverQuota, Row, Script, sql
+from posthouse.store.spans import ALL, LAST_UID, Spans, clip
 
-Spans = Sequence[tuple[int, int]]
-ALL: Spans = ((1, 0xFFFFFFFF),)
+__all__ = [
+    "ALL",
+    "Appended",
+    "Changes",
+    "Column",
+    "Copied",
+    "Expunged",
+    "FlagChange",
+    "Mode",
+    "NewEmail",
+    "Spans",
+    "Stored",
+    "add",
+    "changes",
+    "copy",
+    "deliver",
+    "expunge",
+    "fetch",
+    "first_unseen",
+    "flags",
+    "keywords_used",
+    "move",
+    "store_flags",
+    "uids",
+]
 
 
 class NewEmail(NamedTuple):
@@ -39,29 +67,6 @@ class Appended(NamedTuple):
     uidvalidity: UIDValidity
     uids: tuple[UID, ...]
     modseq: ModSeq
-
-
-class Mode(Enum):
-    """How STORE changes flags (RFC 9051 §6.4.6)."""
-
-    SET = "FLAGS"
-    ADD = "+FLAGS"
-    REMOVE = "-FLAGS"
-
-
-class FlagChange(NamedTuple):
-    """A change of flags: bits of mail/keyword.py incl. DELETED_BIT, and other keywords in any case."""
-
-    mode: Mode
-    bits: int
-    keywords: tuple[str, ...] = ()
-
-
-class Stored(NamedTuple):
-    """After STORE: `count` messages differ from before and now have `modseq`; nothing changed: (present, 0)."""
-
-    modseq: ModSeq
-    count: int
 
 
 class Copied(NamedTuple):
@@ -109,7 +114,10 @@ class Column(Enum):
 
 def add(box: Box, new: Sequence[NewEmail]) -> Script[Appended]:
     """Append messages to one mailbox, all or none (RFC 9051 §6.3.12, RFC 3502). Raises NotFound."""
-    raise NotImplementedError
+    modseq = yield from next_modseq(box.account)
+    keys = yield from _keep_all(new)
+    uidvalidity, given = yield from _append(box, new, keys, modseq)
+    return Appended(uidvalidity, given, modseq)
 
 
 def deliver(items: Sequence[tuple[Box, NewEmail]]) -> Script[list[UID]]:
@@ -117,57 +125,314 @@ def deliver(items: Sequence[tuple[Box, NewEmail]]) -> Script[list[UID]]:
 
     The same NewEmail (the same object's blob) for several boxes of one account makes one Email each: a delivery is
     not a COPY. Gives the UIDs in the order of `items`. Raises NotFound."""
-    raise NotImplementedError
+    modseqs: dict[AccountId, ModSeq] = {}
+    for account in sorted({box.account for box, _ in items}):
+        modseqs[account] = yield from next_modseq(account)
+    keys = yield from _keep_all([new for _, new in items])
+    order: dict[Box, list[int]] = {}
+    for position, (box, _) in enumerate(items):
+        order.setdefault(box, []).append(position)
+    given: dict[int, UID] = {}
+    for box, positions in order.items():
+        news = [items[position][1] for position in positions]
+        _, assigned = yield from _append(box, news, keys, modseqs[box.account])
+        given.update(zip(positions, assigned, strict=True))
+    return [given[position] for position in range(len(items))]
+
+
+def _keep_all(new: Sequence[NewEmail]) -> Script[dict[str, BlobKey]]:
+    counts: dict[str, int] = {}
+    for email in new:
+        counts[email.blob.id] = counts.get(email.blob.id, 0) + 1
+    keys: dict[str, BlobKey] = {}
+    for email in new:
+        if email.blob.id not in keys:
+            keys[email.blob.id] = yield from keep(email.blob, counts[email.blob.id])
+    return keys
+
+
+def _append(
+    box: Box, new: Sequence[NewEmail], keys: dict[str, BlobKey], modseq: ModSeq
+) -> Script[tuple[UIDValidity, tuple[UID, ...]]]:
+    unseen = sum(1 for email in new if not email.flags & SEEN_BIT)
+    deleted = sum(1 for email in new if email.flags & DELETED_BIT)
+    size = sum(email.blob.size for email in new)
+    uidvalidity, first = yield from _take_uids(box, modseq, (len(new), unseen, deleted, size))
+    for uid, email in enumerate(new, first):
+        identity = yield from _insert(box.account, email, keys[email.blob.id])
+        words = " ".join(canonical_keywords(email.keywords)) if email.keywords else ""
+        yield sql(
+            "INSERT INTO placement (mailbox, uid, email, flags, keywords, shared, created, modseq)"
+            " VALUES ($1, $2, $3, $4, $5, 0, $6, $6)",
+            box.mailbox, uid, identity, email.flags, words, modseq,
+        )  # fmt: skip
+    return uidvalidity, tuple(UID(uid) for uid in range(first, first + len(new)))
+
+
+def _take_uids(box: Box, modseq: ModSeq, counts: tuple[int, int, int, int]) -> Script[tuple[UIDValidity, int]]:
+    """Count `counts` (messages, unseen, deleted, octets) in; the UIDVALIDITY and the first of the new UIDs."""
+    rows = yield sql(
+        "UPDATE mailbox SET uidnext = uidnext + $3, total = total + $3, unseen = unseen + $4, deleted = deleted + $5,"
+        " size = size + $6, modseq = $7 WHERE id = $1 AND account = $2 AND noselect = 0"
+        " RETURNING uidvalidity, uidnext",
+        box.mailbox, box.account, *counts, modseq,
+    )  # fmt: skip
+    if not rows:
+        raise NotFound("there is no such mailbox")
+    [(uidvalidity, uidnext)] = rows
+    if uidnext > LAST_UID:
+        raise OverQuota("the mailbox has given out all its UIDs; move its messages to a new one")
+    return UIDValidity(uidvalidity), uidnext - counts[0]
+
+
+def _insert(account: AccountId, new: NewEmail, blob: BlobKey) -> Script[EmailId]:
+    description = new.description
+    [(identity,)] = yield sql(
+        "INSERT INTO email (account, blob, size, received, header_size, envelope, structure)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id",
+        account, blob, new.blob.size, new.received, description.header_size, description.envelope,
+        description.structure,
+    )  # fmt: skip
+    yield sql("INSERT INTO header (email, block) VALUES ($1, $2)", identity, new.header)
+    return EmailId(identity)
 
 
 def uids(box: Box) -> "Script[array[int]]":
     """All UIDs, ascending, as array('I'). Raises NotFound."""
-    raise NotImplementedError
+    yield from check(box)
+    rows = yield sql("SELECT uid FROM placement WHERE mailbox = $1 ORDER BY uid", box.mailbox)
+    return array("I", [uid for (uid,) in rows])
+
+
+@lru_cache(256)
+def _fetch_text(columns: tuple[Column, ...]) -> str:
+    names = ", ".join(["p.uid", *(column.value for column in columns)])
+    text = f"SELECT {names} FROM placement p"
+    if any(column.value.startswith("e.") for column in columns):
+        text += " JOIN email e ON e.id = p.email"
+    if any(column.value.startswith("h.") for column in columns):
+        text += " JOIN header h ON h.email = p.email"
+    return text + " WHERE p.mailbox = $1 AND p.uid BETWEEN $2 AND $3 ORDER BY p.uid LIMIT $4"
 
 
 def fetch(box: Box, spans: Spans, columns: Sequence[Column], limit: int = 500) -> Script[list[Row]]:
     """Rows (uid, *columns) ascending by uid, at most `limit`: ask again from the last uid + 1. Raises NotFound."""
-    raise NotImplementedError
+    yield from check(box)
+    text = _fetch_text(tuple(columns))
+    found: list[Row] = []
+    for first, last in spans:
+        found += yield sql(text, box.mailbox, first, last, limit - len(found))
+        if len(found) >= limit:
+            break
+    return found
 
 
 def flags(box: Box, spans: Spans) -> Script[list[tuple[UID, int, str, ModSeq]]]:
     """(uid, flags, keywords, modseq) of the narrow table alone, ascending; no limit. Raises NotFound."""
-    raise NotImplementedError
+    yield from check(box)
+    found: list[Row] = []
+    for first, last in spans:
+        found += yield sql(
+            "SELECT uid, flags, keywords, modseq FROM placement WHERE mailbox = $1 AND uid BETWEEN $2 AND $3"
+            " ORDER BY uid",
+            box.mailbox, first, last,
+        )  # fmt: skip
+    return found
 
 
 def keywords_used(box: Box) -> Script[list[str]]:
     """The keywords in use in this mailbox, sorted: for the FLAGS answer of SELECT (RFC 9051 §7.3.5)."""
-    raise NotImplementedError
+    yield from check(box)
+    rows = yield sql("SELECT DISTINCT keywords FROM placement WHERE mailbox = $1 AND keywords <> ''", box.mailbox)
+    return sorted({word for (words,) in rows for word in words.split(" ")})
 
 
 def first_unseen(box: Box) -> Script[UID | None]:
     """The lowest UID without \\Seen: for UNSEEN of RFC 3501 §6.3.1. Answered at once where the row counts none."""
-    raise NotImplementedError
+    row = yield from get(box)
+    if row.unseen == 0:
+        return None
+    rows = yield sql(
+        "SELECT uid FROM placement WHERE mailbox = $1 AND (flags & $2) = 0 ORDER BY uid LIMIT 1", box.mailbox, SEEN_BIT
+    )
+    return UID(rows[0][0]) if rows else None
 
 
-def store_flags(box: Box, spans: Spans, change: FlagChange) -> Script[Stored]:
-    """STORE (RFC 9051 §6.4.6): all or nothing. UIDs that are not there are passed over.
+class _Count(NamedTuple):
+    """What a set of placements adds to the counters of a mailbox."""
 
-    Raises NotFound, OverQuota (more than KEYWORDS_PER_EMAIL), Refused (a keyword that cannot be one)."""
-    raise NotImplementedError
+    total: int = 0
+    unseen: int = 0
+    deleted: int = 0
+    size: int = 0
+    shared: int = 0
+
+    def plus(self, row: Row) -> "_Count":
+        return _Count(*(have + (more or 0) for have, more in zip(self, row, strict=True)))
+
+
+_COUNTED = (
+    "SELECT count(*), count(*) - sum(p.flags & 1), sum((p.flags & 16) / 16), sum(e.size), sum(p.shared)"
+    " FROM placement p JOIN email e ON e.id = p.email WHERE p.mailbox = $1 AND p.uid BETWEEN $2 AND $3"
+)
+_MARKED = " AND (flags & 16) <> 0"
+
+
+def _count(mailbox: MailboxId, spans: Spans, where: str = "") -> Script[_Count]:
+    count = _Count()
+    for first, last in spans:
+        [row] = yield sql(_COUNTED + where, mailbox, first, last)
+        count = count.plus(row)
+    return count
+
+
+def _uids_in(mailbox: MailboxId, spans: Spans, where: str = "") -> Script[tuple[UID, ...]]:
+    found: list[Row] = []
+    text = f"SELECT uid FROM placement WHERE mailbox = $1 AND uid BETWEEN $2 AND $3{where} ORDER BY uid"
+    for first, last in spans:
+        found += yield sql(text, mailbox, first, last)
+    return tuple(UID(uid) for (uid,) in found)
 
 
 def copy(box: Box, spans: Spans, target: MailboxId) -> Script[Copied]:
     """COPY (RFC 9051 §6.4.7): placements are added, no octet is copied. Raises NotFound (box or target)."""
-    raise NotImplementedError
+    row = yield from locked(box)
+    spans = clip(spans, row.uidnext)
+    source, copied = yield from _place(box, spans, target, " 1")
+    if not source:
+        return copied
+    for first, last in spans:
+        yield sql(
+            "UPDATE placement SET shared = 1 WHERE mailbox = $1 AND uid BETWEEN $2 AND $3 AND shared = 0",
+            box.mailbox, first, last,
+        )  # fmt: skip
+    crashpoint("store.inside_copy")
+    yield from touch_shared(box.mailbox, spans, copied.modseq)
+    return copied
 
 
 def move(box: Box, spans: Spans, target: MailboxId) -> Script[Copied]:
     """MOVE (RFC 9051 §6.4.8): each message is in exactly one of the two mailboxes at any moment."""
-    raise NotImplementedError
+    row = yield from locked(box)
+    spans = clip(spans, row.uidnext)
+    count = yield from _count(box.mailbox, spans)
+    source, copied = yield from _place(box, spans, target, " shared")
+    if not source:
+        return copied
+    crashpoint("store.inside_move")
+    if count.shared:
+        yield from touch_shared(box.mailbox, spans, copied.modseq)
+    yield from _take_away(box.mailbox, spans, copied.modseq, count)
+    return copied
+
+
+def _place(box: Box, spans: Spans, target: MailboxId, shared: str) -> Script[tuple[tuple[UID, ...], Copied]]:
+    """The placements of `spans` once more, in the target."""
+    there = yield from get(Box(box.account, target))
+    source = yield from _uids_in(box.mailbox, spans)
+    if not source:
+        return (), Copied(there.uidvalidity, (), (), there.modseq)
+    count = yield from _count(box.mailbox, spans)
+    modseq = yield from next_modseq(box.account)
+    uidvalidity, base = yield from _take_uids(Box(box.account, target), modseq, count[:4])
+    uid = base
+    for first, last in spans:
+        [(some,)] = yield sql(
+            "SELECT count(*) FROM placement WHERE mailbox = $1 AND uid BETWEEN $2 AND $3", box.mailbox, first, last
+        )
+        yield sql(
+            "INSERT INTO placement (mailbox, uid, email, flags, keywords, shared, created, modseq)"
+            f" SELECT $4, $5 - 1 + row_number() OVER (ORDER BY uid), email, flags, keywords,{shared}, $6, $6"
+            " FROM placement WHERE mailbox = $1 AND uid BETWEEN $2 AND $3",
+            box.mailbox, first, last, target, uid, modseq,
+        )  # fmt: skip
+        uid += some
+    return source, Copied(uidvalidity, source, tuple(map(UID, range(base, uid))), modseq)
+
+
+def _take_away(mailbox: MailboxId, spans: Spans, modseq: ModSeq, count: _Count, where: str = "") -> Script[None]:
+    """Remove the placements, leave tombstones, count them out."""
+    for first, last in spans:
+        yield sql(
+            "INSERT INTO expunged (mailbox, modseq, uid, email) SELECT mailbox, $4, uid, email FROM placement"
+            f" WHERE mailbox = $1 AND uid BETWEEN $2 AND $3{where}",
+            mailbox, first, last, modseq,
+        )  # fmt: skip
+        yield sql(f"DELETE FROM placement WHERE mailbox = $1 AND uid BETWEEN $2 AND $3{where}", mailbox, first, last)
+    yield sql(
+        "UPDATE mailbox SET total = total - $2, unseen = unseen - $3, deleted = deleted - $4, size = size - $5,"
+        " modseq = $6, expunged_modseq = $6 WHERE id = $1",
+        mailbox, *count[:4], modseq,
+    )  # fmt: skip
 
 
 def expunge(box: Box, spans: Spans | None = None) -> Script[Expunged]:
     """EXPUNGE and UID EXPUNGE: messages with \\Deleted, in `spans` when given (RFC 9051 §6.4.3, §6.4.9)."""
-    raise NotImplementedError
+    row = yield from locked(box)
+    if row.deleted == 0:
+        return Expunged((), row.modseq)
+    spans = clip(ALL if spans is None else spans, row.uidnext)
+    gone = yield from _uids_in(box.mailbox, spans, _MARKED)
+    if not gone:
+        return Expunged((), row.modseq)
+    count = yield from _count(box.mailbox, spans, _MARKED)
+    modseq = yield from next_modseq(box.account)
+    yield from _take_away(box.mailbox, spans, modseq, count, _MARKED)
+    crashpoint("store.inside_expunge")
+    yield from bury(box.mailbox, modseq, shared=count.shared > 0)
+    return Expunged(gone, modseq)
+
+
+def bury(mailbox: MailboxId, modseq: ModSeq, *, shared: bool) -> Script[None]:
+    """End the Emails whose last placement went with this tombstone's ModSeq: row, header, reference to the blob.
+
+    Those that live on elsewhere get the ModSeq, and are unshared where one placement is left."""
+    left = "SELECT email FROM expunged WHERE mailbox = $1 AND modseq = $2"
+    dead = f"id IN ({left}) AND NOT EXISTS (SELECT 1 FROM placement p WHERE p.email = email.id)"
+    yield sql(
+        "UPDATE blob SET refs = refs - ended.number FROM"
+        f" (SELECT blob, count(*) AS number FROM email WHERE {dead} GROUP BY blob) AS ended WHERE blob.id = ended.blob",
+        mailbox, modseq,
+    )  # fmt: skip
+    yield sql(f"DELETE FROM header WHERE email IN (SELECT id FROM email WHERE {dead})", mailbox, modseq)
+    yield sql(f"DELETE FROM email WHERE {dead}", mailbox, modseq)
+    if not shared:
+        return
+    yield sql(
+        f"UPDATE mailbox SET modseq = $2 WHERE modseq < $2 AND id IN"
+        f" (SELECT mailbox FROM placement WHERE email IN ({left}))",
+        mailbox, modseq,
+    )  # fmt: skip
+    yield sql(
+        "UPDATE placement SET modseq = $2,"
+        " shared = CASE WHEN (SELECT count(*) FROM placement q WHERE q.email = placement.email) > 1 THEN 1 ELSE 0 END"
+        f" WHERE email IN ({left})",
+        mailbox, modseq,
+    )  # fmt: skip
 
 
 def changes(box: Box, since: ModSeq, uidnext: int) -> Script[Changes]:
     """What is new after `since` for somebody who knows all messages below `uidnext`: by ranges and indexes, so that
     one arrival in 100,000 messages costs one row. Raises NotFound when the mailbox is gone."""
-    raise NotImplementedError
+    row = yield from get(box)
+    arrived: list[Row] = []
+    changed: list[Row] = []
+    vanished: list[Row] = []
+    if row.uidnext > uidnext:
+        arrived = yield sql(
+            "SELECT uid, flags, keywords, modseq FROM placement WHERE mailbox = $1 AND uid >= $2 ORDER BY uid",
+            box.mailbox, uidnext,
+        )  # fmt: skip
+    if row.flags_modseq > since:
+        changed = yield sql(
+            "SELECT uid, flags, keywords, modseq FROM placement WHERE mailbox = $1 AND uid < $2 AND modseq > $3"
+            " ORDER BY uid",
+            box.mailbox, uidnext, since,
+        )  # fmt: skip
+    if row.expunged_modseq > since:
+        vanished = yield sql(
+            "SELECT uid FROM expunged WHERE mailbox = $1 AND modseq > $2 AND uid < $3 ORDER BY uid",
+            box.mailbox, since, uidnext,
+        )  # fmt: skip
+    gone = tuple(UID(uid) for (uid,) in vanished)
+    return Changes(row.modseq, row.uidnext, row.total, tuple(arrived), tuple(changed), gone)

@@ -1,0 +1,57 @@
+"""Versions of the schema: numbered steps, each in one transaction, safe to interrupt and to start several times.
+
+`PRAGMA user_version` is the number of steps taken. It changes in the transaction of the step itself.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from importlib.resources import files
+
+import apsw
+
+from posthouse.store.crashpoint import crashpoint
+from posthouse.store.script import Unavailable
+from posthouse.store.sqlite import Database, unavailable
+
+Step = Callable[[apsw.Connection], None]
+
+
+def _first(connection: apsw.Connection) -> None:
+    schema = files("posthouse.store").joinpath("schema.sql").read_text("utf-8")
+    connection.execute(schema).fetchall()
+    # The only clock in the store: see the table counter in schema.sql. Later values are counted, never taken from it.
+    connection.execute("INSERT INTO counter VALUES ('uidvalidity', ?)", (int(time.time()),))
+
+
+STEPS: tuple[Step, ...] = (_first,)
+
+
+def migrate(database: Database, steps: Sequence[Step] = STEPS) -> None:
+    """Take the steps that are missing. Several workers may call this at once: the turn makes them wait, and who
+    comes later finds nothing to do. Raises Unavailable, also when the file is of a newer Posthouse."""
+    try:
+        with database.turn():
+            for number in range(_version(database.connection), len(steps)):
+                _take(database.connection, steps[number], number + 1)
+            version = _version(database.connection)
+    except apsw.Error as error:
+        raise unavailable(error) from error
+    if version > len(steps):
+        raise Unavailable(f"the database is of a newer Posthouse (schema {version}, this one knows {len(steps)})")
+
+
+def _version(connection: apsw.Connection) -> int:
+    version: int = connection.pragma("user_version")
+    return version
+
+
+def _take(connection: apsw.Connection, step: Step, number: int) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        step(connection)
+        crashpoint("store.inside_migration")
+        connection.execute(f"PRAGMA user_version = {number}")
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
