@@ -21,10 +21,10 @@ run: $(STAMP)
 	$(BIN)/posthouse try
 
 test: $(STAMP) clients lint
-	$(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadgroup
 
 check: $(STAMP) lint
-	$(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal --ignore tests/system
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadgroup --ignore tests/system
 
 fix: $(STAMP)
 	$(BIN)/ruff check --fix .
