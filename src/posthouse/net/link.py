@@ -15,7 +15,7 @@ import socket
 import ssl
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar, cast
 
 HIGH_WATER = 1024 * 1024  # octets held for a peer that does not read; beyond it `flush` waits
 LOW_WATER = 256 * 1024  # octets left when writing goes on: low enough that a slow peer costs few wake-ups
@@ -241,14 +241,13 @@ class Link(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The socket is ours; with TLS from the first octet, the handshake is done."""
-        assert isinstance(transport, asyncio.Transport)
         sockname = transport.get_extra_info("sockname")
         peername = transport.get_extra_info("peername")
         if isinstance(sockname, tuple):
             self.local_port = sockname[1]
         if isinstance(peername, tuple):
             self.peer = (peername[0].removeprefix("::ffff:"), peername[1])
-        self._adopt(transport)
+        self._adopt(cast(asyncio.Transport, transport))  # uvloop's transports are no subclass of it
 
     def data_received(self, data: bytes) -> None:
         """Octets for the engine. When it has READ_AHEAD of them that the session did not use, stop reading."""
