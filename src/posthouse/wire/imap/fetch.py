@@ -31,6 +31,8 @@ from posthouse.wire.imap.number_set import NumberSet
 
 PART_NUMBERS = 50  # depth of a section-part; mail/mime.py shows no deeper part (limits.md)
 ITEMS = 200  # items of one FETCH; no client asks for more, and each may be a read of the message
+CACHED_SPELLING = 500  # octets of an item list that is worth keeping; keeping longer ones would be a way to fill memory
+CACHED_ITEMS = 30  # the same for plans
 PART_NUMBER = 0xFFFF_FFFF  # nz-number (RFC 9051 §9)
 
 
@@ -131,9 +133,12 @@ _TEXTS: dict[bytes, SectionText] = {
 }
 
 
-@lru_cache(1024)
 def parse_items(octets: bytes) -> tuple[FetchItem, ...]:
     """The items of a FETCH: a macro, one fetch-att, or a list of them (RFC 9051 §9). Raises Fault."""
+    return _cached_items(octets) if len(octets) <= CACHED_SPELLING else _items(octets)
+
+
+def _items(octets: bytes) -> tuple[FetchItem, ...]:
     scanner = Scanner(octets)
     macro = _MACROS.get(octets.upper())
     if macro is not None:
@@ -143,6 +148,9 @@ def parse_items(octets: bytes) -> tuple[FetchItem, ...]:
     if len(items) > ITEMS:
         raise over_limit(f"FETCH takes at most {ITEMS} items.")
     return tuple(dict.fromkeys(items))
+
+
+_cached_items = lru_cache(1024)(_items)
 
 
 def parse_fetch(tag: bytes, scanner: Scanner, uid: bool) -> Fetch:
@@ -168,18 +176,27 @@ def _item(scanner: Scanner) -> FetchItem:
 def _sectioned(word: bytes, scanner: Scanner) -> FetchItem:
     match word:
         case b"BODY" | b"BODY.PEEK":
-            section = _section(scanner)
-            partial = _partial(scanner)
-            label = _label(b"BODY", _print_section(section), partial)
-            return BodySection(section, partial, word == b"BODY.PEEK", label)
+            return body_section(_section(scanner), _partial(scanner), word == b"BODY.PEEK")
         case b"BINARY" | b"BINARY.PEEK":
-            part = _section_binary(scanner)
-            partial = _partial(scanner)
-            return Binary(part, partial, word == b"BINARY.PEEK", _label(b"BINARY", _print_part(part), partial))
+            return binary_section(_section_binary(scanner), _partial(scanner), word == b"BINARY.PEEK")
         case b"BINARY.SIZE":
-            part = _section_binary(scanner)
-            return BinarySize(part, _label(b"BINARY.SIZE", _print_part(part), None))
+            return binary_size(_section_binary(scanner))
     raise Fault(f"FETCH knows no item {word.decode('ascii')}[].")
+
+
+def body_section(section: Section, partial: Partial | None, peek: bool) -> BodySection:
+    """BODY[section]<partial> or BODY.PEEK[section]<partial>."""
+    return BodySection(section, partial, peek, _label(b"BODY", _print_section(section), partial))
+
+
+def binary_section(part: tuple[int, ...], partial: Partial | None, peek: bool) -> Binary:
+    """BINARY[part]<partial> or BINARY.PEEK[part]<partial>."""
+    return Binary(part, partial, peek, _label(b"BINARY", _print_part(part), partial))
+
+
+def binary_size(part: tuple[int, ...]) -> BinarySize:
+    """BINARY.SIZE[part]."""
+    return BinarySize(part, _label(b"BINARY.SIZE", _print_part(part), None))
 
 
 def _section_binary(scanner: Scanner) -> tuple[int, ...]:
@@ -329,9 +346,12 @@ class FetchPlan:
     template: bytes
 
 
-@lru_cache(1024)
 def plan(items: tuple[FetchItem, ...], uid: bool = False) -> FetchPlan:
     """The plan for these items; `uid` adds the UID that UID FETCH always brings (RFC 9051 §6.4.9)."""
+    return _cached_plan(items, uid) if len(items) <= CACHED_ITEMS else _plan(items, uid)
+
+
+def _plan(items: tuple[FetchItem, ...], uid: bool) -> FetchPlan:
     attributes = [item for item in items if isinstance(item, Attribute) and item is not Attribute.BODY]
     if uid and Attribute.UID not in attributes:
         attributes.insert(0, Attribute.UID)
@@ -340,6 +360,9 @@ def plan(items: tuple[FetchItem, ...], uid: bool = False) -> FetchPlan:
     columns = tuple(column for column in Column if column in needed)
     pairs = [attribute.value + (b" %d" if attribute in _NUMBERS else b" %b") for attribute in attributes]
     return FetchPlan(columns, contents, tuple(attributes), b"* %d FETCH (" + b" ".join(pairs))
+
+
+_cached_plan = lru_cache(1024)(_plan)
 
 
 def print_rows(plan: FetchPlan, numbers: Iterable[int], rows: Sequence[Row]) -> bytes:
@@ -402,7 +425,7 @@ def print_flags(number: int, bits: int, keywords: str, uid: int | None = None) -
     return b"* %d FETCH (UID %d FLAGS %b)\r\n" % (number, uid, print_flag_list(bits, keywords))
 
 
-@lru_cache(4096)
+@lru_cache(512)  # a keyword list may have 10 KB
 def print_flag_list(bits: int, keywords: str = "") -> bytes:
     """flag-list of a message: system flags first, then its keywords as registered (RFC 9051 §9, RFC 5788)."""
     flags = [name for name, bit in FLAG_BITS if bits & bit]

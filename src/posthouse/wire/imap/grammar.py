@@ -32,8 +32,8 @@ TAG = re.compile(rb"[^\x00-\x20(){%*\"\\+\x7f-\xff]+")
 # RFC 9051 §9   quoted = DQUOTE *QUOTED-CHAR DQUOTE ; octets above 0x7f are UTF-8, checked when they become text
 _QUOTED = re.compile(rb"\"([^\"\\\x00\r\n]*(?:\\[\"\\][^\"\\\x00\r\n]*)*)\"")
 _QUOTED_PAIR = re.compile(rb"\\([\"\\])")
-# RFC 9051 §9   literal = "{" number64 ["+"] "}" CRLF *CHAR8 ; literal8 = "~{" number64 "}" CRLF *OCTET
-_LITERAL = re.compile(rb"(~?)\{([0-9]{1,19})\}\r\n")
+# RFC 9051 §9   literal = "{" number64 ["+"] "}" CRLF *CHAR8
+_LITERAL = re.compile(rb"\{([0-9]{1,19})\}\r\n")
 _NUMBER = re.compile(rb"[0-9]{1,19}")
 # RFC 9051 §9   date-text = date-day "-" date-month "-" date-year
 _DATE = re.compile(rb"(\"?)([0-9]{1,2})-([A-Za-z]{3})-([0-9]{4})\1")
@@ -127,12 +127,12 @@ class Scanner:
         return _QUOTED_PAIR.sub(rb"\1", text) if b"\\" in text else text
 
     def literal(self) -> bytes:
-        """literal, without NUL, or literal8 (RFC 9051 §9)."""
+        """literal, without NUL (RFC 9051 §9); literal8 has no place outside APPEND."""
         found = self.match(_LITERAL, "a string")
-        stop = self.position + int(found[2])
+        stop = self.position + int(found[1])
         octets = self.octets[self.position : stop]
         self.position = stop
-        if b"\0" in octets and not found[1]:
+        if b"\0" in octets:
             raise Fault("A literal may not hold NUL octets.")
         return octets
 

@@ -174,7 +174,7 @@ class Pattern:
         return bool(active & self.final)
 
 
-@lru_cache(256)
+@lru_cache(64)  # a hostile pattern costs 200 KB
 def compile_pattern(text: str) -> Pattern:
     """A Pattern from a canonical pattern: `*` matches anything, `%` anything but the delimiter (RFC 9051 §6.3.9)."""
     letters: dict[str, int] = {}

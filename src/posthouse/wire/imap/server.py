@@ -75,6 +75,8 @@ from posthouse.wire.imap.response import (
 _READY_FOR_LITERAL = ContinueRequest("Ready for the literal.")
 _TLS_RECORD = b"\x16\x03"  # a handshake record of TLS 1.x (RFC 8446 §5.1)
 _HTTP = re.compile(rb"[A-Z]{3,7} \S+ HTTP/[0-9.]{1,3}")  # RFC 9112 §3, the request line
+SASL_LINE = 12_288  # octets; as RFC 4954 §4.2 asks for SMTP, whose tokens are the same
+IDLE_LINE = 1_024  # octets; DONE has four
 CHUNK = 262_144  # octets of a message handed on at once
 
 
@@ -184,6 +186,7 @@ class ImapServer:
         "_append_tag",
         "_assembler",
         "_buffer",
+        "_doom",
         "_limits",
         "_mailbox",
         "_mode",
@@ -204,6 +207,7 @@ class ImapServer:
         self._append: list[AppendMessage] = []  # accepted so far
         self._append_tag = b""
         self._mailbox = ""
+        self._doom: Refused | None = None  # the next event is Fatal
         self._waiting = 0  # octets of the accepted message still to come
         self.utf8 = False
 
@@ -233,6 +237,8 @@ class ImapServer:
         """The next event, or None when more octets are needed."""
         if self._state is State.LOGOUT:
             return None
+        if self._doom is not None:
+            return self._end(self._doom)
         match self._mode:
             case _Mode.COMMAND:
                 return self._next_command()
@@ -272,9 +278,9 @@ class ImapServer:
         self._append.clear()
         if announced.sync:
             self._assembler.reset()
-        elif (refused := self._assembler.drop_message(announced.size)) is not None:
-            return print_response(self._end(refused).response, self.utf8)
-        return print_response(response, self.utf8)
+        else:
+            self._doom = self._assembler.drop_message(announced.size)
+        return b"" if self._doom else print_response(response, self.utf8)
 
     def starttls(self) -> None:
         """Forget what came in plain text behind STARTTLS: nobody knows who wrote it (RFC 9051 §6.2.1, §11.1)."""
@@ -341,7 +347,7 @@ class ImapServer:
     # --- AUTHENTICATE and IDLE
 
     def _next_sasl_line(self) -> Event | None:
-        line = self._assembler.line(self._limits.line_before_login)
+        line = self._assembler.line(SASL_LINE)
         if line is None:
             return None
         if isinstance(line, Refused):
@@ -354,7 +360,7 @@ class ImapServer:
             return self._leave(fault)
 
     def _next_idle_line(self) -> Event | None:
-        line = self._assembler.line(self._limits.line_before_login)
+        line = self._assembler.line(IDLE_LINE)
         if line is None:
             return None
         if isinstance(line, Refused):

@@ -1,0 +1,206 @@
+"""Commands printed as a client would write them, for round trips: `parse_command(print_command(c)) == c`.
+
+Strings are atoms, quoted or literals by what they hold; literals stand in the assembled form, `{n}`, CRLF, octets.
+"""
+
+import re
+from binascii import b2a_base64
+from collections.abc import Callable, Iterable
+from datetime import date
+from typing import Any
+
+from posthouse.mail.keyword import FLAG_BITS
+from posthouse.mail.structure import SectionText
+from posthouse.wire.imap import search
+from posthouse.wire.imap.command import (
+    Authenticate,
+    Capability,
+    Check,
+    Close,
+    Command,
+    Copy,
+    Create,
+    Delete,
+    Enable,
+    Expunge,
+    Id,
+    Idle,
+    Login,
+    Logout,
+    Move,
+    Namespace,
+    Noop,
+    Rename,
+    Select,
+    StartTls,
+    Status,
+    StoreFlags,
+    Subscribe,
+    Unselect,
+    Unsubscribe,
+)
+from posthouse.wire.imap.fetch import Attribute, Binary, BinarySize, BodySection, Fetch, FetchItem, Partial
+from posthouse.wire.imap.grammar import FlagSet
+from posthouse.wire.imap.list import List, Lsub
+from posthouse.wire.imap.number_set import print_number_set
+from posthouse.wire.imap.search import Search, SearchKey
+from posthouse.wire.imap.utf7 import encode_utf7
+
+ATOM = re.compile(rb"[A-Za-z0-9._$/-]+")
+QUOTED = re.compile(rb"[^\x00\r\n]*")
+
+
+def string(octets: bytes) -> bytes:
+    if QUOTED.fullmatch(octets):
+        return b'"' + re.sub(rb'(["\\])', rb"\\\1", octets) + b'"'
+    return b"{%d}\r\n%b" % (len(octets), octets)
+
+
+def astring(octets: bytes) -> bytes:
+    return octets if ATOM.fullmatch(octets) else string(octets)
+
+
+def mailbox(name: str, utf8: bool) -> bytes:
+    return astring(name.encode() if utf8 else encode_utf7(name))
+
+
+def flags(value: FlagSet) -> bytes:
+    names = [flag for flag, bit in FLAG_BITS if value.bits & bit] + [k.encode() for k in value.keywords]
+    return b"(" + b" ".join(names) + b")"
+
+
+def day(value: date) -> bytes:
+    months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+    return f"{value.day}-{months[value.month - 1]}-{value.year:04}".encode()
+
+
+def words(items: Iterable[Any]) -> bytes:
+    return b"(" + b" ".join(item.value for item in items) + b")"
+
+
+def partial(value: Partial | None) -> bytes:
+    return b"" if value is None else b"<%d.%d>" % (value.offset, value.length)
+
+
+def item(value: FetchItem) -> bytes:
+    if isinstance(value, Attribute):
+        return value.value
+    if isinstance(value, BinarySize):
+        return b"BINARY.SIZE[" + part(value.part) + b"]"
+    peek = b".PEEK" if value.peek else b""
+    if isinstance(value, Binary):
+        return b"BINARY" + peek + b"[" + part(value.part) + b"]" + partial(value.partial)
+    assert isinstance(value, BodySection)
+    if value.label.startswith(b"RFC822"):
+        return value.label
+    section = value.section
+    text = section.text.value.encode() if section.text is not SectionText.WHOLE else b""
+    if section.fields:
+        text += b" (" + b" ".join(astring(field) for field in section.fields) + b")"
+    spec = b".".join(piece for piece in (part(section.part), text) if piece)
+    return b"BODY" + peek + b"[" + spec + b"]" + partial(value.partial)
+
+
+def part(numbers: tuple[int, ...]) -> bytes:
+    return b".".join(b"%d" % number for number in numbers)
+
+
+def key(value: SearchKey) -> bytes:
+    return KEYS[type(value)](value)
+
+
+KEYS: dict[type, Callable[[Any], bytes]] = {
+    search.All: lambda k: b"ALL",
+    search.Nothing: lambda k: b"RECENT",
+    search.HasFlags: lambda k: next(flag[1:].upper() for flag, bit in FLAG_BITS if bit == k.bits),
+    search.HasKeyword: lambda k: b"KEYWORD " + k.keyword.encode(),
+    search.Numbers: lambda k: (b"UID " if k.uid else b"") + print_number_set(k.numbers),
+    search.Received: lambda k: k.comparison.value.upper().encode() + b" " + day(k.day),
+    search.Sent: lambda k: b"SENT" + k.comparison.value.upper().encode() + b' "' + day(k.day) + b'"',
+    search.Larger: lambda k: b"LARGER %d" % k.octets,
+    search.Smaller: lambda k: b"SMALLER %d" % k.octets,
+    search.HeaderContains: lambda k: b"HEADER " + astring(k.field.encode()) + b" " + astring(k.text.encode()),
+    search.BodyContains: lambda k: b"BODY " + astring(k.text.encode()),
+    search.TextContains: lambda k: b"TEXT " + astring(k.text.encode()),
+    search.Not: lambda k: b"NOT " + key(k.key),
+    search.Or: lambda k: b"OR " + key(k.first) + b" " + key(k.second),
+    search.And: lambda k: b"(" + b" ".join(map(key, k.keys)) + b")",
+}
+
+
+def fields(pairs: tuple[tuple[bytes, bytes | None], ...]) -> bytes:
+    if not pairs:
+        return b"NIL"
+    return b"(" + b" ".join(string(n) + b" " + (b"NIL" if v is None else string(v)) for n, v in pairs) + b")"
+
+
+def name(text: str, utf8: bool) -> bytes:
+    return string(text.encode() if utf8 else encode_utf7(text))
+
+
+def listing(c: List, utf8: bool) -> bytes:
+    out = b"LIST "
+    if c.selection:
+        out += words(c.selection) + b" "
+    patterns = b" ".join(name(pattern, utf8) for pattern in c.patterns)
+    out += name(c.reference, utf8) + b" " + (b"(" + patterns + b")" if c.extended else patterns)
+    options = [option.value + (b" " + words(c.status) if option.value == b"STATUS" else b"") for option in c.returns]
+    return out + (b" RETURN (" + b" ".join(options) + b")" if options else b"")
+
+
+PRINTERS: dict[type, Callable[[Any, bool], bytes]] = {
+    Authenticate: lambda c, u: (
+        b"AUTHENTICATE "
+        + c.mechanism.encode()
+        + (b"" if c.initial is None else b" " + (b2a_base64(c.initial, newline=False) or b"="))
+    ),
+    Capability: lambda c, u: b"CAPABILITY",
+    Check: lambda c, u: b"CHECK",
+    Close: lambda c, u: b"CLOSE",
+    Copy: lambda c, u: uid(c) + b"COPY " + print_number_set(c.numbers) + b" " + mailbox(c.mailbox, u),
+    Create: lambda c, u: b"CREATE " + mailbox(c.mailbox, u),
+    Delete: lambda c, u: b"DELETE " + mailbox(c.mailbox, u),
+    Enable: lambda c, u: b"ENABLE " + " ".join(c.names).encode(),
+    Expunge: lambda c, u: b"EXPUNGE" if c.uids is None else b"UID EXPUNGE " + print_number_set(c.uids),
+    Fetch: lambda c, u: uid(c) + b"FETCH " + print_number_set(c.numbers) + b" (" + b" ".join(map(item, c.items)) + b")",
+    Id: lambda c, u: b"ID " + fields(c.fields),
+    Idle: lambda c, u: b"IDLE",
+    List: listing,
+    Login: lambda c, u: b"LOGIN " + astring(c.user) + b" " + astring(c.password),
+    Logout: lambda c, u: b"LOGOUT",
+    Lsub: lambda c, u: b"LSUB " + string(encode_utf7(c.reference)) + b" " + string(encode_utf7(c.pattern)),
+    Move: lambda c, u: uid(c) + b"MOVE " + print_number_set(c.numbers) + b" " + mailbox(c.mailbox, u),
+    Namespace: lambda c, u: b"NAMESPACE",
+    Noop: lambda c, u: b"NOOP",
+    Rename: lambda c, u: b"RENAME " + mailbox(c.mailbox, u) + b" " + mailbox(c.target, u),
+    Search: lambda c, u: (
+        uid(c)
+        + b"SEARCH "
+        + (b"" if c.returns is None else b"RETURN " + words(c.returns) + b" ")
+        + (key(c.key) if not isinstance(c.key, search.And) else key(c.key)[1:-1])
+    ),
+    Select: lambda c, u: (b"EXAMINE " if c.read_only else b"SELECT ") + mailbox(c.mailbox, u),
+    StartTls: lambda c, u: b"STARTTLS",
+    Status: lambda c, u: b"STATUS " + mailbox(c.mailbox, u) + b" " + words(c.items),
+    StoreFlags: lambda c, u: (
+        uid(c)
+        + b"STORE "
+        + print_number_set(c.numbers)
+        + b" "
+        + c.mode.value
+        + (b".SILENT " if c.silent else b" ")
+        + flags(c.flags)
+    ),
+    Subscribe: lambda c, u: b"SUBSCRIBE " + mailbox(c.mailbox, u),
+    Unselect: lambda c, u: b"UNSELECT",
+    Unsubscribe: lambda c, u: b"UNSUBSCRIBE " + mailbox(c.mailbox, u),
+}
+
+
+def uid(command: Any) -> bytes:
+    return b"UID " if command.uid else b""
+
+
+def print_command(command: Command, utf8: bool = False) -> bytes:
+    """The command's octets in assembled form, without the last CRLF."""
+    return command.tag + b" " + PRINTERS[type(command)](command, utf8)

@@ -1,0 +1,137 @@
+"""Hypothesis strategies for the values of wire/imap."""
+
+from datetime import date
+
+from hypothesis import strategies as st
+
+from posthouse.mail.keyword import FLAG_BITS, Keyword
+from posthouse.mail.structure import Section, SectionText
+from posthouse.wire.imap import command as c
+from posthouse.wire.imap import fetch as f
+from posthouse.wire.imap import search as s
+from posthouse.wire.imap.grammar import FlagSet, canonical_mailbox
+from posthouse.wire.imap.list import List, ListReturn, ListSelection, Lsub, StatusItem
+from posthouse.wire.imap.number_set import LARGEST, STAR, NumberSet, merge
+
+TAGS = st.from_regex(rb"[A-Za-z0-9.\]\[_-]{1,12}", fullmatch=True)
+NUMBERS = st.integers(1, LARGEST)
+SPANS = st.lists(
+    st.tuples(NUMBERS | st.integers(1, 40), NUMBERS | st.just(STAR) | st.integers(1, 40)).map(
+        lambda p: (min(p), max(p))
+    )
+    | st.just((STAR, STAR)),
+    min_size=1,
+    max_size=8,
+)
+NUMBER_SETS = (
+    SPANS.map(lambda spans: NumberSet(merge(spans)))
+    | st.just(NumberSet((), True))
+    | SPANS.map(lambda spans: NumberSet(merge(spans), True))
+)
+KEYWORDS = (
+    st.from_regex(r"\$?[a-z0-9_-]{1,20}", fullmatch=True)
+    .filter(lambda word: word not in {"$seen", "$answered", "$flagged", "$draft"})
+    .map(Keyword)
+)
+FLAG_SETS = st.builds(
+    lambda bits, words: FlagSet(bits, tuple(sorted(words))), st.integers(0, 31), st.frozensets(KEYWORDS, max_size=4)
+)
+# No NUL anywhere, and no surrogates, which are no text.
+TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30)
+NAMES = TEXTS.filter(bool).map(canonical_mailbox)
+OCTETS = st.binary(max_size=40).filter(lambda octets: b"\0" not in octets)
+FIELD_NAMES = st.from_regex(rb"[!-9;-~]{1,20}", fullmatch=True)
+
+PARTS = st.lists(st.integers(1, 99), min_size=1, max_size=6).map(tuple)
+PARTIALS = st.none() | st.builds(f.Partial, st.integers(0, 2**40), st.integers(1, 2**40))
+PLAIN_SECTIONS = st.builds(
+    Section,
+    st.just(()) | PARTS,
+    st.sampled_from([SectionText.WHOLE, SectionText.HEADER, SectionText.TEXT]),
+    st.just(()),
+)
+MIME_SECTIONS = st.builds(Section, PARTS, st.just(SectionText.MIME), st.just(()))
+FIELD_SECTIONS = st.builds(
+    Section,
+    st.just(()) | PARTS,
+    st.sampled_from([SectionText.HEADER_FIELDS, SectionText.HEADER_FIELDS_NOT]),
+    st.lists(FIELD_NAMES, min_size=1, max_size=4).map(tuple),
+)
+SECTIONS = PLAIN_SECTIONS | MIME_SECTIONS | FIELD_SECTIONS
+_BODIES = st.builds(f.body_section, SECTIONS, PARTIALS, st.booleans())
+_BINARIES = st.builds(f.binary_section, st.just(()) | PARTS, PARTIALS, st.booleans())
+_SIZES = (st.just(()) | PARTS).map(f.binary_size)
+ITEMS = st.sampled_from(list(f.Attribute)) | _BODIES | _BINARIES | _SIZES
+ITEM_LISTS = st.lists(ITEMS, min_size=1, max_size=8, unique=True).map(tuple)
+
+_DAYS = st.dates(date(1, 1, 1), date(9999, 12, 31))
+_HEADER_NAMES = FIELD_NAMES.map(lambda name: name.decode().lower())
+_LEAVES = st.one_of(
+    st.just(s.All()),
+    st.just(s.Nothing()),
+    st.sampled_from([s.HasFlags(bit) for _, bit in FLAG_BITS]),
+    st.builds(s.HasKeyword, KEYWORDS),
+    st.builds(s.Numbers, NUMBER_SETS, st.booleans()),
+    st.builds(s.Received, st.sampled_from(s.Comparison), _DAYS),
+    st.builds(s.Sent, st.sampled_from(s.Comparison), _DAYS),
+    st.builds(s.Larger, st.integers(0, 2**63 - 1)),
+    st.builds(s.Smaller, st.integers(0, 2**63 - 1)),
+    st.builds(s.HeaderContains, _HEADER_NAMES, TEXTS),
+    st.builds(s.BodyContains, TEXTS),
+    st.builds(s.TextContains, TEXTS),
+)
+SEARCH_KEYS: st.SearchStrategy[s.SearchKey] = st.recursive(
+    _LEAVES,
+    lambda inner: (
+        st.builds(s.Not, inner)
+        | st.builds(s.Or, inner, inner)
+        | st.builds(s.And, st.lists(inner, min_size=2, max_size=4).map(tuple))
+    ),
+    max_leaves=12,
+)
+
+_STATUS_ITEMS = st.lists(st.sampled_from(list(StatusItem)), min_size=1, unique=True).map(tuple)
+_PATTERNS = st.text(st.characters(min_codepoint=32, exclude_categories=["Cs"]) | st.sampled_from("%*/"), max_size=12)
+
+
+@st.composite
+def _lists(draw: st.DrawFn) -> List:
+    reference, patterns = draw(TEXTS), draw(st.lists(_PATTERNS, min_size=1, max_size=3))
+    if len(patterns) == 1 and draw(st.booleans()):
+        return List(draw(TAGS), reference, tuple(patterns))
+    selection = draw(st.frozensets(st.sampled_from(list(ListSelection))))
+    if ListSelection.RECURSIVEMATCH in selection:
+        selection |= {ListSelection.SUBSCRIBED}
+    returns = draw(st.frozensets(st.sampled_from(list(ListReturn))))
+    status = draw(_STATUS_ITEMS) if ListReturn.STATUS in returns else ()
+    return List(draw(TAGS), reference, tuple(patterns), selection, returns, status, extended=True)
+
+
+_PLAIN = [c.Capability, c.Check, c.Close, c.Expunge, c.Idle, c.Logout, c.Namespace, c.Noop, c.StartTls, c.Unselect]
+_ATOMS = st.from_regex(r"[A-Z][A-Z0-9=+-]{0,15}", fullmatch=True)
+_RETURNS = st.none() | st.frozensets(st.sampled_from(list(s.SearchReturn)), min_size=1)
+_ID_FIELDS = st.lists(st.tuples(OCTETS, st.none() | OCTETS), max_size=4).map(tuple)
+FAMILIES: dict[str, st.SearchStrategy[c.Command]] = {
+    "plain": st.sampled_from(_PLAIN).flatmap(lambda kind: st.builds(kind, TAGS)),
+    "id": st.builds(c.Id, TAGS, _ID_FIELDS),
+    "authenticate": st.builds(c.Authenticate, TAGS, _ATOMS, st.none() | st.binary(max_size=50)),
+    "login": st.builds(c.Login, TAGS, OCTETS, OCTETS),
+    "enable": st.builds(c.Enable, TAGS, st.lists(_ATOMS, min_size=1, max_size=4).map(tuple)),
+    "select": st.builds(c.Select, TAGS, NAMES, st.booleans()),
+    "mailbox": st.sampled_from([c.Create, c.Delete, c.Subscribe, c.Unsubscribe]).flatmap(
+        lambda kind: st.builds(kind, TAGS, NAMES)
+    ),
+    "rename": st.builds(c.Rename, TAGS, NAMES, NAMES),
+    "status": st.builds(c.Status, TAGS, NAMES, _STATUS_ITEMS),
+    "list": _lists(),
+    "search": st.builds(s.Search, TAGS, SEARCH_KEYS, _RETURNS, st.booleans()),
+    "fetch": st.builds(f.Fetch, TAGS, NUMBER_SETS, ITEM_LISTS, st.booleans()),
+    "store": st.builds(
+        c.StoreFlags, TAGS, NUMBER_SETS, st.sampled_from(c.StoreMode), st.booleans(), FLAG_SETS, st.booleans()
+    ),
+    "copy": st.sampled_from([c.Copy, c.Move]).flatmap(
+        lambda kind: st.builds(kind, TAGS, NUMBER_SETS, NAMES, st.booleans())
+    ),
+    "uid expunge": st.builds(c.Expunge, TAGS, NUMBER_SETS),
+}
+LSUBS = st.builds(Lsub, TAGS, TEXTS, _PATTERNS)
