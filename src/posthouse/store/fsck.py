@@ -1,0 +1,111 @@
+"""Whether the rows agree with each other: every counter with a count, every reference with what it refers to.
+
+Called at the end of every store test, and by the operator's `posthouse check`. It changes nothing.
+"""
+
+from posthouse.mail.ids import AccountId
+from posthouse.store.blobs import BlobKey, Blobs, rows_of
+from posthouse.store.script import Script, StoreError, sql
+
+SHOWN = 20  # faults of one kind in an answer
+
+# What must find nothing, and how it is said. The first column names the row; {m}, {e} limit to an account.
+_CHECKS: tuple[tuple[str, str], ...] = (
+    (
+        "mailbox counters differ from a count",
+        "SELECT m.id FROM mailbox m LEFT JOIN (SELECT p.mailbox AS mailbox, count(*) AS total,"
+        " count(*) - sum(p.flags & 1) AS unseen, sum((p.flags & 16) / 16) AS deleted, sum(e.size) AS size,"
+        " max(p.uid) AS uid, max(p.modseq) AS modseq FROM placement p JOIN email e ON e.id = p.email GROUP BY"
+        " p.mailbox) AS c ON c.mailbox = m.id WHERE (m.total <> coalesce(c.total, 0) OR m.unseen <> coalesce(c.unseen, 0)"
+        " OR m.deleted <> coalesce(c.deleted, 0) OR m.size <> coalesce(c.size, 0) OR m.uidnext <= coalesce(c.uid, 0)"
+        " OR m.modseq < coalesce(c.modseq, 0)) AND {m}",
+    ),
+    (
+        "mailbox modseqs are not ordered",
+        "SELECT m.id FROM mailbox m LEFT JOIN account a ON a.id = m.account WHERE (a.id IS NULL OR m.modseq > a.modseq"
+        " OR m.flags_modseq > m.modseq OR m.expunged_modseq > m.modseq) AND {m}",
+    ),
+    (
+        "a tombstone is newer than its mailbox says, or stands for a message that is there",
+        "SELECT x.mailbox FROM expunged x JOIN mailbox m ON m.id = x.mailbox WHERE (x.modseq > m.expunged_modseq"
+        " OR x.uid >= m.uidnext OR EXISTS (SELECT 1 FROM placement p WHERE p.mailbox = x.mailbox AND p.uid = x.uid))"
+        " AND {m}",
+    ),
+    (
+        "an Email has no placement",
+        "SELECT e.id FROM email e WHERE NOT EXISTS (SELECT 1 FROM placement p WHERE p.email = e.id) AND {e}",
+    ),
+    (
+        "a placement has no Email, or no mailbox",
+        "SELECT p.mailbox FROM placement p WHERE NOT EXISTS (SELECT 1 FROM email e WHERE e.id = p.email)"
+        " OR (NOT EXISTS (SELECT 1 FROM mailbox m WHERE m.id = p.mailbox)"
+        " AND NOT EXISTS (SELECT 1 FROM discarded d WHERE d.mailbox = p.mailbox))",
+    ),
+    (
+        "a mailbox and its Email are of different accounts",
+        "SELECT e.id FROM email e JOIN placement p ON p.email = e.id JOIN mailbox m ON m.id = p.mailbox"
+        " WHERE m.account <> e.account AND {e}",
+    ),
+    (
+        "an Email's placements differ in keywords, bits or modseq, or are not marked as shared",
+        "SELECT e.id FROM email e JOIN placement p ON p.email = e.id WHERE {e} GROUP BY e.id HAVING"
+        " min(p.flags & ~16) <> max(p.flags & ~16) OR min(p.keywords) <> max(p.keywords)"
+        " OR min(p.modseq) <> max(p.modseq) OR (count(*) > 1 AND min(p.shared) = 0)"
+        " OR (count(*) = 1 AND max(p.shared) = 1)",
+    ),
+    (
+        "an Email has no header block or no blob, or their sizes differ",
+        "SELECT e.id FROM email e LEFT JOIN header h ON h.email = e.id LEFT JOIN blob b ON b.id = e.blob"
+        " WHERE (h.email IS NULL OR b.id IS NULL OR b.size <> e.size OR length(h.block) <> e.header_size) AND {e}",
+    ),
+    (
+        "a header block has no Email",
+        "SELECT h.email FROM header h WHERE NOT EXISTS (SELECT 1 FROM email e WHERE e.id = h.email)",
+    ),
+    (
+        "a blob's references differ from a count",
+        "SELECT b.id FROM blob b LEFT JOIN (SELECT blob, count(*) AS number FROM email GROUP BY blob) AS c"
+        " ON c.blob = b.id WHERE b.refs <> coalesce(c.number, 0)",
+    ),
+    (
+        "a blob has neither octets nor a file, or both",
+        "SELECT b.id FROM blob b LEFT JOIN octets o ON o.blob = b.id WHERE (o.blob IS NULL) = (b.file IS NULL)",
+    ),
+    ("octets have no blob", "SELECT o.blob FROM octets o WHERE NOT EXISTS (SELECT 1 FROM blob b WHERE b.id = o.blob)"),
+    (
+        "a UIDVALIDITY is used twice, or is newer than the counter",
+        "SELECT m.id FROM mailbox m WHERE m.uidvalidity > (SELECT value FROM counter WHERE name = 'uidvalidity')"
+        " OR EXISTS (SELECT 1 FROM mailbox n WHERE n.uidvalidity = m.uidvalidity AND n.id <> m.id)",
+    ),
+)
+
+
+def consistency(account: AccountId | None = None) -> Script[list[str]]:
+    """Faults as sentences, empty when there are none; of one account where that can be told, else of all."""
+    faults: list[str] = []
+    number = None if account is None else int(account)
+    mailboxes = "1 = 1" if number is None else f"m.account = {number}"
+    emails = "1 = 1" if number is None else f"e.account = {number}"
+    for words, text in _CHECKS:
+        rows = yield sql(text.replace("{m}", mailboxes).replace("{e}", emails) + f" LIMIT {SHOWN}")
+        if rows:
+            faults.append(f"{words}: {', '.join(str(identity) for (identity, *_) in rows)}")
+    return faults
+
+
+def blob_keys(after: BlobKey, limit: int = 1_000) -> Script[list[BlobKey]]:
+    """Blobs in order of their rows, for a walk over all of them."""
+    rows = yield sql("SELECT id FROM blob WHERE id > $1 ORDER BY id LIMIT $2", after, limit)
+    return [BlobKey(blob) for (blob,) in rows]
+
+
+def damaged(blobs: Blobs, keys: list[BlobKey]) -> Script[list[BlobKey]]:
+    """Those whose octets cannot be read or have another digest than when they came."""
+    found: list[BlobKey] = []
+    for key in keys:
+        [row] = yield from rows_of((key,))
+        try:
+            blobs.octets(row)
+        except StoreError:
+            found.append(key)
+    return found

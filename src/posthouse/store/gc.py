@@ -1,0 +1,151 @@
+"""What is removed later: rows of deleted mailboxes, octets nobody names, files of a crash.
+
+The scripts are of bounded length; `collect_garbage` calls them all: a worker's duty, once an hour and after deletions.
+A blob without reference goes a day after it was first seen so (limits.md, part 4, F-01b): a backup that copies the
+database first and the files afterwards has that long.
+"""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import NamedTuple
+
+from posthouse.mail.ids import AccountId, MailboxId, Millis, ModSeq
+from posthouse.store.crashpoint import crashpoint
+from posthouse.store.emails import bury
+from posthouse.store.mailboxes import next_modseq
+from posthouse.store.script import Script, sql
+from posthouse.store.store import Store, SyncStore
+
+PURGE_CHUNK = 1_000  # placements in one script: about 20 ms of the writer
+COLLECT_CHUNK = 500  # blobs in one script
+NAMES_CHUNK = 500  # files asked about in one script
+KEEP_MILLIS = 24 * 3_600_000  # a blob without reference
+ORPHAN_SECONDS = 36 * 3_600  # a file no row names: longer than any transaction could still want to name it
+SPOOL_SECONDS = 3_600  # a spool file of a dead worker; a living one is done long before
+
+
+class Swept(NamedTuple):
+    """What collect_garbage removed."""
+
+    placements: int
+    blobs: int
+    files: int
+    spool: int
+
+
+def purge(limit: int = PURGE_CHUNK) -> Script[int]:
+    """Remove up to `limit` rows of discarded mailboxes; 0: nothing is left to do."""
+    rows = yield sql("SELECT mailbox, account FROM discarded ORDER BY mailbox LIMIT 1")
+    if not rows:
+        return 0
+    mailbox, account = MailboxId(rows[0][0]), AccountId(rows[0][1])
+    found = yield sql("SELECT uid FROM placement WHERE mailbox = $1 ORDER BY uid LIMIT $2", mailbox, limit)
+    if not found:
+        return (yield from _forget(mailbox, limit))
+    last = found[-1][0]
+    modseq = yield from _modseq(account, mailbox)
+    [(shared,)] = yield sql("SELECT sum(shared) FROM placement WHERE mailbox = $1 AND uid <= $2", mailbox, last)
+    yield sql(
+        "INSERT INTO expunged (mailbox, modseq, uid, email) SELECT mailbox, $3, uid, email FROM placement"
+        " WHERE mailbox = $1 AND uid <= $2",
+        mailbox, last, modseq,
+    )  # fmt: skip
+    yield sql("DELETE FROM placement WHERE mailbox = $1 AND uid <= $2", mailbox, last)
+    crashpoint("store.inside_purge")
+    yield from bury(mailbox, modseq, shared=shared > 0)
+    yield sql("DELETE FROM expunged WHERE mailbox = $1 AND modseq = $2", mailbox, modseq)
+    return len(found)
+
+
+def _modseq(account: AccountId, mailbox: MailboxId) -> Script[ModSeq]:
+    """The account's next; an account that is gone has nobody to tell, and any number above its tombstones does."""
+    if (yield sql("SELECT 1 FROM account WHERE id = $1", account)):
+        return (yield from next_modseq(account))
+    [(modseq,)] = yield sql("SELECT coalesce(max(modseq), 0) + 1 FROM expunged WHERE mailbox = $1", mailbox)
+    return ModSeq(modseq)
+
+
+def _forget(mailbox: MailboxId, limit: int) -> Script[int]:
+    """The tombstones of a mailbox that has no placement left, and then the mailbox."""
+    rows = yield sql(
+        "SELECT modseq, uid FROM expunged WHERE mailbox = $1 ORDER BY modseq, uid LIMIT $2", mailbox, limit
+    )
+    if rows:
+        modseq, uid = rows[-1]
+        yield sql(
+            "DELETE FROM expunged WHERE mailbox = $1 AND (modseq < $2 OR (modseq = $2 AND uid <= $3))",
+            mailbox, modseq, uid,
+        )  # fmt: skip
+        return len(rows)
+    yield sql("DELETE FROM discarded WHERE mailbox = $1", mailbox)
+    return 1
+
+
+def mark(now: Millis) -> Script[None]:
+    """Note when blobs were first seen without reference."""
+    yield sql("UPDATE blob SET released = $1 WHERE refs = 0 AND released IS NULL", now)
+
+
+def collect(before: Millis, limit: int = COLLECT_CHUNK) -> Script[tuple[int, list[str]]]:
+    """Remove up to `limit` blobs without reference since `before`; how many, and the files that can go now."""
+    rows = yield sql(
+        "SELECT id, file FROM blob WHERE refs = 0 AND released < $1 ORDER BY released LIMIT $2", before, limit
+    )
+    for blob, _ in rows:  # inside one script, in the writer's thread
+        yield sql("DELETE FROM octets WHERE blob = $1", blob)
+        yield sql("DELETE FROM blob WHERE id = $1", blob)
+    return len(rows), [file for _, file in rows if file is not None]
+
+
+def unnamed(files: Sequence[str]) -> Script[list[str]]:
+    """Those of the files under DIR/blobs that no row names. The name of a file is never used for other octets, so
+    what is unnamed after ORPHAN_SECONDS stays so."""
+    found: list[str] = []
+    for file in files:
+        digest = yield sql("SELECT 1 FROM blob WHERE file = $1", file)
+        if not digest:
+            found.append(file)
+    return found
+
+
+async def collect_garbage(store: Store, now: Millis) -> Swept:
+    """All of it, in pieces between which others write. Raises Unavailable."""
+    placements = 0
+    while count := await store.run(purge):
+        placements += count
+    await store.run(mark, now)
+    blobs = 0
+    while True:
+        count, files = await store.run(collect, Millis(now - KEEP_MILLIS))
+        await asyncio.to_thread(store.blobs.remove, files)
+        blobs += count
+        if count < COLLECT_CHUNK:
+            break
+    orphans = await _sweep(store, now)
+    spool = await asyncio.to_thread(store.blobs.sweep_spool, now / 1000 - SPOOL_SECONDS)
+    return Swept(placements, blobs, orphans, spool)
+
+
+async def _sweep(store: Store, now: Millis) -> int:
+    old = await asyncio.to_thread(lambda: list(store.blobs.files_older_than(now / 1000 - ORPHAN_SECONDS)))
+    removed = 0
+    for names in _chunks(old):
+        orphans = await store.read(unnamed, names)
+        await asyncio.to_thread(store.blobs.remove, orphans)
+        removed += len(orphans)
+    return removed
+
+
+def _chunks(names: Sequence[str]) -> Iterator[list[str]]:
+    left = iter(names)
+    while chunk := list(islice(left, NAMES_CHUNK)):
+        yield chunk
+
+
+def purge_all(store: SyncStore) -> int:
+    """For the command line: after `user remove`, nothing of the mail is left when this returns."""
+    placements = 0
+    while count := store.run(purge):
+        placements += count
+    return placements

@@ -1,0 +1,130 @@
+"""Base SEARCH over rows: what SQL can answer, and bulk readers for what is looked for in text (RFC 9051 §6.4.4).
+
+The caller combines: each verb gives the UIDs (array('I'), ascending) for which one thing is true. Text keys read
+header blocks or blobs in chunks and look in them in a thread.
+"""
+
+from array import array
+from typing import NamedTuple
+
+from posthouse.mail.ids import UID, Millis
+from posthouse.store.blobs import BlobKey
+from posthouse.store.mailboxes import Box, check
+from posthouse.store.script import Row, Script, sql
+from posthouse.store.spans import LAST_UID
+
+CHUNK_ROWS = 2_000  # header blocks in one read: about 4 MB
+CHUNK_OCTETS = 8 << 20  # of blobs named in one answer of `texts`; a single larger one comes alone
+SMALLEST, LARGEST = 0, 1 << 62
+
+
+class Flagged(NamedTuple):
+    """Bits that must be set and bits that must not: UNSEEN is Flagged(0, SEEN_BIT)."""
+
+    having: int
+    lacking: int
+
+
+class Range(NamedTuple):
+    """An inclusive range of octets or Millis."""
+
+    least: int = SMALLEST
+    most: int = LARGEST
+
+
+class HeaderBlock(NamedTuple):
+    """A message's header block."""
+
+    uid: UID
+    block: bytes
+
+
+class Text(NamedTuple):
+    """Where a message's octets are, for store.blobs.get_many."""
+
+    uid: UID
+    blob: BlobKey
+    size: int
+
+
+def _array(rows: list[Row]) -> "array[int]":
+    return array("I", [uid for (uid,) in rows])
+
+
+def by_flags(box: Box, flags: Flagged) -> "Script[array[int]]":
+    """SEEN, UNSEEN, ANSWERED … and their combinations, from the narrow table. Raises NotFound."""
+    yield from check(box)
+    rows = yield sql(
+        "SELECT uid FROM placement WHERE mailbox = $1 AND (flags & $2) = $3 ORDER BY uid",
+        box.mailbox, flags.having | flags.lacking, flags.having,
+    )  # fmt: skip
+    return _array(rows)
+
+
+def by_keyword(box: Box, keyword: str) -> "Script[array[int]]":
+    """KEYWORD: a keyword that is no system flag, in any case. Raises NotFound."""
+    yield from check(box)
+    rows = yield sql(
+        "SELECT uid, keywords FROM placement WHERE mailbox = $1 AND keywords <> '' ORDER BY uid", box.mailbox
+    )
+    word = keyword.lower()
+    return array("I", [uid for uid, keywords in rows if word in keywords.split(" ")])
+
+
+def by_size(box: Box, octets: Range) -> "Script[array[int]]":
+    """LARGER n is Range(n + 1), SMALLER n is Range(0, n - 1). Raises NotFound."""
+    yield from check(box)
+    rows = yield sql(
+        "SELECT p.uid FROM placement p JOIN email e ON e.id = p.email"
+        " WHERE p.mailbox = $1 AND e.size BETWEEN $2 AND $3 ORDER BY p.uid",
+        box.mailbox, *octets,
+    )  # fmt: skip
+    return _array(rows)
+
+
+def by_received(box: Box, millis: Range) -> "Script[array[int]]":
+    """BEFORE, ON, SINCE: by INTERNALDATE; the caller turns days into Millis (RFC 9051 §6.4.4). Raises NotFound."""
+    yield from check(box)
+    rows = yield sql(
+        "SELECT p.uid FROM placement p JOIN email e ON e.id = p.email"
+        " WHERE p.mailbox = $1 AND e.received BETWEEN $2 AND $3 ORDER BY p.uid",
+        box.mailbox, *millis,
+    )  # fmt: skip
+    return _array(rows)
+
+
+def header_blocks(box: Box, first: int = 1, last: int = LAST_UID, limit: int = CHUNK_ROWS) -> Script[list[HeaderBlock]]:
+    """Header blocks of messages with uid in [first, last], ascending, at most `limit`: ask again from the last uid
+    + 1. Raises NotFound."""
+    yield from check(box)
+    rows = yield sql(
+        "SELECT p.uid, h.block FROM placement p JOIN header h ON h.email = p.email"
+        " WHERE p.mailbox = $1 AND p.uid BETWEEN $2 AND $3 ORDER BY p.uid LIMIT $4",
+        box.mailbox, first, last, limit,
+    )  # fmt: skip
+    return [HeaderBlock(*row) for row in rows]
+
+
+def texts(box: Box, first: int = 1, last: int = LAST_UID, limit: int = CHUNK_ROWS) -> Script[list[Text]]:
+    """Blobs of messages with uid in [first, last], ascending, at most `limit` and about CHUNK_OCTETS together: ask
+    again from the last uid + 1. Raises NotFound."""
+    yield from check(box)
+    rows = yield sql(
+        "SELECT p.uid, e.blob, e.size FROM placement p JOIN email e ON e.id = p.email"
+        " WHERE p.mailbox = $1 AND p.uid BETWEEN $2 AND $3 ORDER BY p.uid LIMIT $4",
+        box.mailbox, first, last, limit,
+    )  # fmt: skip
+    found: list[Text] = []
+    octets = 0
+    for row in rows:
+        text = Text(*row)
+        if found and octets + text.size > CHUNK_OCTETS:
+            break
+        octets += text.size
+        found.append(text)
+    return found
+
+
+def received_range(first: Millis | None, before: Millis | None) -> Range:
+    """[first, before) as a Range; None: without bound."""
+    return Range(SMALLEST if first is None else first, LARGEST if before is None else before - 1)
