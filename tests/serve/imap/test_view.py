@@ -98,12 +98,6 @@ def test_held_expunge_keeps_numbers_until_allowed():
     assert view.total == 3
 
 
-def test_own_changes_are_not_told_again():
-    view = loaded(10, 20)
-    news = changes(9, 21, changed=[row(10, 9), row(20, 8)])
-    assert view.sync(news, expunge=False, own=9).flags == ((2, row(20, 8)),)
-
-
 def test_exists_needs_no_uids():
     view = View(100_000, 100_001, 5)
     news = changes(6, 100_002, arrived=[row(100_001, 6)])

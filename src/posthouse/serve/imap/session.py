@@ -1,9 +1,196 @@
-"""One IMAP connection from greeting to BYE (RFC 9051 §3): the loop, the states, and who answers which command."""
+"""One IMAP connection from greeting to BYE (RFC 9051 §3): the loop, and who answers which command.
 
-from posthouse.net.link import Link
+Every command is answered in the order it came. Untagged responses about the selected mailbox stand before the tagged
+one; EXPUNGE never in answer to FETCH, STORE or SEARCH (RFC 9051 §7.5.1). What the store refuses becomes NO; what nobody
+expected is logged once and ends the connection, without a word of it to the peer.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from posthouse.net.link import Link, Woken
+from posthouse.serve.errors import FAULT, REFUSAL_WORDS
+from posthouse.serve.imap import change, entry, listing, mailboxes
+from posthouse.serve.imap.append import append
+from posthouse.serve.imap.fetch import fetch
+from posthouse.serve.imap.idle import idle
+from posthouse.serve.imap.search import search
+from posthouse.serve.imap.state import MailboxGone, Session, refusal
+from posthouse.serve.limits import Service
 from posthouse.serve.login import Door
+from posthouse.store.script import StoreError
 from posthouse.transport.house import House
+from posthouse.wire.imap import command as commands
+from posthouse.wire.imap.fetch import Fetch
+from posthouse.wire.imap.list import List, Lsub
+from posthouse.wire.imap.response import StatusResponse, bye, no, ok
+from posthouse.wire.imap.search import Search
+from posthouse.wire.imap.server import (
+    AuthLine,
+    Event,
+    Fatal,
+    GoOn,
+    ImapServer,
+    LiteralAnnounced,
+    Malformed,
+    Octets,
+)
+
+log = logging.getLogger("posthouse.imap")
+
+TIMED_OUT = "Nothing came for too long; goodbye."
+CLOSING = "The server is closing down; connect again in a moment."
+GONE = "The selected mailbox was deleted; connect again."
+GOODBYE = "Goodbye."
 
 
 async def session(link: Link, house: House, door: Door) -> None:
-    """Serve one connection; returns when it is closed. Never raises but for cancellation."""
+    """Serve one connection to its end, and close it. Never raises for what a peer does."""
+    talk = Session(link, house, door, ImapServer())
+    try:
+        with door.peers.connection(link.peer[0], Service.IMAP) as refused:
+            if refused is None:
+                await _converse(talk)
+            else:
+                response_code, text = REFUSAL_WORDS[refused].imap
+                talk.say(bye(text, response_code))
+    except asyncio.CancelledError:
+        talk.say(bye(CLOSING))
+        raise
+    except ConnectionError:
+        pass
+    except TimeoutError:
+        talk.say(bye(TIMED_OUT))
+    except MailboxGone:
+        talk.say(bye(GONE))
+    except Exception:
+        log.exception("the session with %s broke", link.peer[0])
+        response_code, text = FAULT.imap
+        talk.say(bye(text, response_code))
+    finally:
+        talk.leave()
+        link.close()
+
+
+async def _converse(talk: Session) -> None:
+    """Greet, then answer until somebody ends it."""
+    link, engine = talk.link, talk.engine
+    loop = asyncio.get_running_loop()
+    entry.greet(talk)
+    before_login = loop.time() + entry.BEFORE_LOGIN
+    while True:
+        if talk.login is None:
+            link.deadline(max(0.0, before_login - loop.time()))
+        event: Event | Woken | None = await link.next(engine)
+        if isinstance(event, Woken):
+            event = None if link.closing else event
+        elif event is not None:
+            await _respond(talk, event)
+        if talk.last is not None:
+            talk.say(talk.last)
+            return
+        if link.closing and not isinstance(event, Woken):
+            talk.say(bye(CLOSING))
+            return
+        if event is None:
+            return
+        if not engine.pending:
+            await link.flush()
+
+
+async def _respond(talk: Session, event: Event) -> None:
+    """Everything an event asks for, up to its tagged answer."""
+    while True:
+        match event:
+            case Malformed() | GoOn():
+                talk.say(event.response)
+                return
+            case Fatal():
+                talk.end(event.response)
+                return
+            case LiteralAnnounced():
+                result = await append(talk, event)
+            case commands.Idle():
+                result = await idle(talk, event)
+            case Octets() | AuthLine() | commands.Done() | commands.Append():
+                raise RuntimeError(f"the engine gave {type(event).__name__} out of turn")
+            case _:
+                result = await _execute(talk, event)
+        if result is None:
+            return
+        if isinstance(result, StatusResponse):
+            talk.say(result)
+            return
+        event = result
+
+
+Answer = Callable[..., Awaitable[StatusResponse | None]]
+
+
+async def noop(talk: Session, command: commands.Noop | commands.Check) -> StatusResponse:
+    """RFC 9051 §6.1.2, RFC 3501 §6.4.1: the store is asked, whatever hints say."""
+    await talk.sync(expunge=True, look=True)
+    return ok(command.tag, "NOOP completed." if isinstance(command, commands.Noop) else "CHECK completed.")
+
+
+async def logout(talk: Session, command: commands.Logout) -> None:
+    """RFC 9051 §6.1.3."""
+    talk.say(bye(GOODBYE))
+    talk.end(ok(command.tag, "LOGOUT completed."))
+
+
+ANSWERS: dict[type, Answer] = {
+    commands.Authenticate: entry.authenticate,
+    commands.Capability: entry.capability,
+    commands.Check: noop,
+    commands.Close: mailboxes.close,
+    commands.Copy: change.copy,
+    commands.Create: mailboxes.create,
+    commands.Delete: mailboxes.delete,
+    commands.Enable: entry.enable,
+    commands.Expunge: change.expunge,
+    Fetch: fetch,
+    commands.Id: entry.identify,
+    List: listing.list_names,
+    commands.Login: entry.log_in,
+    commands.Logout: logout,
+    Lsub: listing.list_subscribed,
+    commands.Move: change.move,
+    commands.Namespace: mailboxes.namespace,
+    commands.Noop: noop,
+    commands.Rename: mailboxes.rename,
+    Search: search,
+    commands.Select: mailboxes.select,
+    commands.StartTls: entry.start_tls,
+    commands.Status: mailboxes.status,
+    commands.StoreFlags: change.store_flags,
+    commands.Subscribe: mailboxes.subscribe,
+    commands.Unselect: mailboxes.unselect,
+    commands.Unsubscribe: mailboxes.subscribe,
+}
+
+
+async def _execute(talk: Session, command: commands.Command) -> StatusResponse | None:
+    """The tagged answer to a command, all that must stand before it written."""
+    failed = False
+    try:
+        answer = await ANSWERS[type(command)](talk, command)
+    except StoreError as error:
+        answer = refusal(command.tag, error)
+        failed = True
+    except (ConnectionError, TimeoutError, MailboxGone):
+        raise
+    except Exception:
+        response_code, text = FAULT.imap
+        talk.say(no(command.tag, text, response_code))
+        raise
+    # After a refusal the mailbox itself may be the reason: look.
+    numbers_in_use = isinstance(command, Fetch | commands.StoreFlags | Search) and not command.uid
+    try:
+        await talk.sync(expunge=not numbers_in_use, look=failed)
+    except MailboxGone:
+        mailboxes.mailbox_gone(talk)
+    except StoreError:
+        log.warning("the changes of a mailbox could not be read; they will be told later")
+    return answer

@@ -119,11 +119,10 @@ class View:
 
     # --- changes
 
-    def sync(self, changes: Changes, *, expunge: bool, own: int = 0) -> Told:
+    def sync(self, changes: Changes, *, expunge: bool) -> Told:
         """Take changes (all since `self.modseq`), renumber, and say what the client must be told.
 
         `expunge`: removals may be told now; otherwise they are held, and their messages keep their numbers.
-        `own`: rows whose last change has this ModSeq are the session's own doing; the client knows them already.
         """
         self.held.update(changes.vanished)
         expunged = self._remove() if expunge and self.held else ()
@@ -131,7 +130,7 @@ class View:
             self._append([row[0] for row in changes.arrived])
         flags = []
         for row in changes.changed:
-            number = self.number(row[0]) if row[3] != own else None
+            number = self.number(row[0])
             if number is not None:
                 flags.append((number, row))
         self.uidnext = max(self.uidnext, changes.uidnext)

@@ -1,0 +1,170 @@
+"""APPEND (RFC 9051 §6.3.12, RFC 3502): messages from the client to the end of a mailbox, all or none.
+
+The literal is announced before it comes, so what cannot be taken is refused before the client sends it. Octets go to a
+spool: small messages stay in memory, large ones wait in a file. The tagged OK is said after the commit.
+
+NUL octets are refused: RFC 9051 §4.3.1 forbids them in a literal, and a literal8 that holds them is answered as
+RFC 3516 §4.4 allows. So every stored message can be shown by BODY[].
+"""
+
+from collections.abc import Sequence
+
+from posthouse.mail.ids import AccountId, Millis
+from posthouse.net.link import Woken
+from posthouse.serve.imap.state import Session, refusal
+from posthouse.store import emails, mailboxes
+from posthouse.store.crashpoint import crashpoint
+from posthouse.store.emails import Appended, NewEmail
+from posthouse.store.mailboxes import Box
+from posthouse.store.script import Script, StoreError, Unavailable
+from posthouse.transport.accept import prepare
+from posthouse.transport.spool import Spool
+from posthouse.wire.imap import code
+from posthouse.wire.imap.command import Append
+from posthouse.wire.imap.response import StatusResponse, no, ok
+from posthouse.wire.imap.server import Event, LiteralAnnounced, Octets
+
+ALL_MESSAGES = 100 * 1024 * 1024  # octets of all messages of one APPEND (limits.md, MULTIAPPEND)
+
+NO_SUCH_MAILBOX = "There is no mailbox of that name; CREATE it first."
+
+
+class Incoming:
+    """An APPEND between its first literal and its end: the messages that are whole, the one that comes, and why none
+    will be kept, where that is known already."""
+
+    __slots__ = ("announced", "ready", "refused", "spool", "total")
+
+    def __init__(self) -> None:
+        self.ready: list[NewEmail] = []
+        self.announced: LiteralAnnounced | None = None
+        self.spool: Spool | None = None
+        self.total = 0
+        self.refused: StatusResponse | None = None
+
+    def close(self) -> None:
+        """Forget everything."""
+        if self.spool is not None:
+            self.spool.close()
+            self.spool = None
+        self.ready.clear()
+
+
+async def append(session: Session, announced: LiteralAnnounced) -> Event | StatusResponse | None:
+    """Take an APPEND from its first literal to its end. Gives the tagged answer, or the event that cut it off; None
+    where the command is over and answered, or the peer has gone."""
+    incoming = Incoming()
+    try:
+        event: Event | Woken | None = announced
+        while True:
+            match event:
+                case LiteralAnnounced():
+                    if not await _announced(session, incoming, event):
+                        return None
+                case Octets():
+                    await _octets(incoming, event.octets)
+                case Append():
+                    return await _keep(session, incoming, event)
+                case Woken():
+                    pass
+                case _:
+                    return event
+            event = await session.link.next(session.engine)
+    finally:
+        incoming.close()
+
+
+async def _announced(session: Session, incoming: Incoming, announced: LiteralAnnounced) -> bool:
+    """Accept or refuse a message before it comes; whether it was accepted."""
+    answer = await _judge(session, incoming, announced)
+    if answer is not None:
+        session.link.write(session.engine.refuse(answer))
+        return False
+    await _message_whole(session, incoming)
+    incoming.announced = announced
+    incoming.total += announced.size
+    incoming.spool = Spool(session.house.spool, session.house.limits.spool_above)
+    session.link.write(session.engine.accept())
+    await session.link.flush()
+    return True
+
+
+async def _judge(session: Session, incoming: Incoming, announced: LiteralAnnounced) -> StatusResponse | None:
+    tag = announced.tag
+    largest = session.house.limits.message_size
+    if announced.size > largest:
+        return no(tag, f"A message may have at most {largest} octets here.", code.TOOBIG)
+    if incoming.total + announced.size > ALL_MESSAGES:
+        return no(tag, f"The messages of one APPEND may have at most {ALL_MESSAGES} octets.", code.TOOBIG)
+    if not announced.size:
+        return no(tag, "A message of no octets is no message.")
+    if announced.index:
+        return None
+    try:
+        row = await session.store.read(mailboxes.find, session.who.account, announced.mailbox)
+    except StoreError as error:
+        return refusal(tag, error)
+    if row is None or row.noselect:
+        return no(tag, NO_SUCH_MAILBOX, code.TRYCREATE)
+    return None
+
+
+async def _octets(incoming: Incoming, octets: bytes) -> None:
+    if incoming.refused is not None or incoming.spool is None or incoming.announced is None:
+        return
+    try:
+        if incoming.spool.add(octets):
+            await incoming.spool.write()
+    except OSError:
+        incoming.refused = _disk(incoming.announced.tag)
+
+
+def _disk(tag: bytes) -> StatusResponse:
+    return refusal(tag, Unavailable())
+
+
+async def _message_whole(session: Session, incoming: Incoming) -> None:
+    """Make the message that has come ready for the store."""
+    announced, spool = incoming.announced, incoming.spool
+    if announced is None or spool is None or incoming.refused is not None:
+        return
+    received = session.house.clock() if announced.date is None else announced.date
+    flags = announced.flags
+    try:
+        octets = await spool.octets()
+        incoming.ready.append(await prepare(session.store, octets, Millis(received), flags.bits, flags.keywords))
+    except OSError:
+        incoming.refused = _disk(announced.tag)
+    except StoreError as error:
+        incoming.refused = refusal(announced.tag, error)
+    finally:
+        spool.close()
+        incoming.spool = None
+
+
+def put(account: AccountId, name: str, new: Sequence[NewEmail]) -> Script[tuple[Box, Appended] | None]:
+    """Append to the mailbox of this name; None where there is none (any more)."""
+    row = yield from mailboxes.find(account, name)
+    if row is None or row.noselect:
+        return None
+    return row.box, (yield from emails.add(row.box, new))
+
+
+async def _keep(session: Session, incoming: Incoming, command: Append) -> StatusResponse:
+    for message in command.messages:
+        if message.has_nul:
+            return no(command.tag, "A message may not hold NUL octets.", code.UNKNOWN_CTE if message.binary else None)
+    await _message_whole(session, incoming)
+    if incoming.refused is not None:
+        return incoming.refused
+    try:
+        kept = await session.store.run(put, session.who.account, command.mailbox, tuple(incoming.ready))
+    except StoreError as error:
+        return refusal(command.tag, error)
+    if kept is None:
+        return no(command.tag, NO_SUCH_MAILBOX, code.TRYCREATE)
+    crashpoint("imap.append_after_commit")
+    box, appended = kept
+    if session.selecting and session.selected.box == box:
+        await session.sync(expunge=True, look=True)  # RFC 9051 §6.3.12: EXISTS at once
+    return ok(command.tag, "APPEND completed.", code.appenduid(appended.uidvalidity, appended.uids))

@@ -1,0 +1,214 @@
+"""STORE, COPY, MOVE, EXPUNGE and their UID forms (RFC 9051 §6.4.3, §6.4.6 to §6.4.9).
+
+Each command is one script: what other sessions did since the client was last told, the change itself, and what the
+client must be told of it are read in one transaction. So a flag that another session set is never mistaken for our
+own (RFC 9051 §6.4.6: flags are determinate without a race), and a COPY is whole or not at all.
+"""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from posthouse.mail.ids import UID, MailboxId, ModSeq
+from posthouse.serve.imap.state import Session, no_such_number
+from posthouse.serve.imap.view import Ranges, count
+from posthouse.store import emails, mailboxes
+from posthouse.store.emails import Changes, Copied, FlagChange, Mode, Spans, Stored
+from posthouse.store.mailboxes import Box
+from posthouse.store.script import Script, Stale
+from posthouse.wire.imap import code
+from posthouse.wire.imap.command import Copy, Expunge, Move, StoreFlags, StoreMode
+from posthouse.wire.imap.fetch import print_flags
+from posthouse.wire.imap.response import StatusResponse, no, ok
+
+LINES = 1_000  # FETCH lines joined before the peer's pace is asked for
+
+_MODES = {StoreMode.REPLACE: Mode.SET, StoreMode.ADD: Mode.ADD, StoreMode.REMOVE: Mode.REMOVE}
+
+
+class Known(NamedTuple):
+    """What the client knows of the mailbox: all changes up to `modseq`, all messages below `uidnext`."""
+
+    modseq: ModSeq
+    uidnext: int
+
+
+def read_only(tag: bytes) -> StatusResponse:
+    """The answer to a change in a mailbox opened by EXAMINE (RFC 9051 §6.3.3)."""
+    return no(tag, "The mailbox was opened read-only by EXAMINE; open it by SELECT to change it.")
+
+
+# --- STORE
+
+
+class Altered(NamedTuple):
+    """A STORE: what others did before it, the result, what it did to messages it did not name, and the new flags."""
+
+    before: Changes
+    stored: Stored
+    beside: Changes
+    rows: Sequence[tuple[UID, int, str, ModSeq]]
+
+
+class Order(NamedTuple):
+    """A STORE to do. `whole`: it names every message the client knows; `show`: its new flags are wanted."""
+
+    spans: Spans
+    change: FlagChange
+    whole: bool
+    show: bool
+
+
+def alter(box: Box, order: Order, client: Known) -> Script[Altered]:
+    """Change flags. Two placements of one Email in a mailbox share their keywords (decision 0021), so a message that
+    was not named may change too."""
+    before = yield from emails.changes(box, client.modseq, client.uidnext)
+    stored = yield from emails.store_flags(box, order.spans, order.change)
+    uidnext = max(client.uidnext, before.uidnext)
+    beside = Changes(stored.modseq, uidnext, before.total, (), (), ())
+    if stored.count and not order.whole:
+        found = yield from emails.changes(box, before.modseq, uidnext)
+        beside = found._replace(changed=tuple(row for row in found.changed if not inside(row[0], order.spans)))
+    rows: Sequence[tuple[UID, int, str, ModSeq]] = ()
+    if order.show:
+        rows = yield from emails.flags(box, order.spans)
+    return Altered(before, stored, beside, rows)
+
+
+def inside(uid: int, spans: Spans) -> bool:
+    """Whether ascending inclusive spans hold the uid."""
+    place = bisect_right(spans, (uid, 0xFFFFFFFF)) - 1
+    return place >= 0 and uid <= spans[place][1]
+
+
+async def alter_flags(session: Session, order: Order, *, expunge: bool) -> Sequence[tuple[UID, int, str, ModSeq]]:
+    """Change flags and tell what others did; gives the new flags of the messages named, where wanted."""
+    selected = session.selected
+    view = selected.view
+    altered = await session.store.run(alter, selected.box, order, Known(view.modseq, view.uidnext))
+    session.heard(altered.stored.modseq)
+    await session.tell(altered.before, expunge=expunge)
+    await session.tell(altered.beside, expunge=expunge)
+    return altered.rows
+
+
+async def store_flags(session: Session, command: StoreFlags) -> StatusResponse:
+    """RFC 9051 §6.4.6."""
+    if session.selected.read_only:
+        return read_only(command.tag)
+    ranges = await session.resolve(command.numbers, uid=command.uid)
+    if ranges is None:
+        return no_such_number(command.tag)
+    if not ranges:
+        return ok(command.tag, "STORE completed; no message was meant.")
+    wanted = count(ranges)
+    change = FlagChange(_MODES[command.mode], command.flags.bits, command.flags.keywords)
+    view = session.selected.view
+    order = Order(view.uid_spans(ranges), change, wanted == view.total, not command.silent)
+    rows = await alter_flags(session, order, expunge=command.uid)
+    if command.silent:
+        return ok(command.tag, "STORE completed.")
+    await _show_flags(session, rows, uid=command.uid)
+    if len(rows) < wanted and not command.uid:
+        return ok(command.tag, "STORE completed; some messages were expunged meanwhile.", code.EXPUNGEISSUED)
+    return ok(command.tag, "STORE completed.")
+
+
+async def _show_flags(session: Session, rows: Sequence[tuple[UID, int, str, ModSeq]], *, uid: bool) -> None:
+    view = session.selected.view
+    session.name_keywords(row[2] for row in rows if row[2])
+    for start in range(0, len(rows), LINES):
+        lines = []
+        for row in rows[start : start + LINES]:
+            number = view.number(row[0])
+            if number is not None:
+                lines.append(print_flags(number, row[1], row[2], row[0] if uid else None))
+        session.link.write(*lines)
+        await session.link.flush()
+
+
+# --- COPY and MOVE
+
+
+def place(box: Box, spans: Spans, target: MailboxId, move: bool) -> Script[Copied]:
+    """COPY or MOVE, as one verb."""
+    if move:
+        return (yield from emails.move(box, spans, target))
+    return (yield from emails.copy(box, spans, target))
+
+
+def transfer(box: Box, spans: Spans, name: str, wanted: int | None, move: bool) -> Script[Copied | None]:
+    """Copy or move to the mailbox of this name; None where there is none.
+
+    `wanted`: how many messages there must be, lest a part be taken for the whole (RFC 9051 §6.4.7). Raises Stale.
+    """
+    target = yield from mailboxes.find(box.account, name)
+    if target is None or target.noselect:
+        return None
+    copied = yield from place(box, spans, target.id, move)
+    if wanted is not None and len(copied.source) != wanted:
+        raise Stale("Some of the messages were expunged meanwhile")
+    return copied
+
+
+async def copy(session: Session, command: Copy) -> StatusResponse:
+    """RFC 9051 §6.4.7."""
+    ranges = await session.resolve(command.numbers, uid=command.uid)
+    if ranges is None:
+        return no_such_number(command.tag)
+    copied = await _transfer(session, command, ranges)
+    if isinstance(copied, StatusResponse):
+        return copied
+    if not copied.source:
+        return ok(command.tag, "No message was meant, so nothing was copied.")
+    await session.sync(expunge=command.uid, look=True)
+    return ok(command.tag, "COPY completed.", code.copyuid(copied.uidvalidity, copied.source, copied.target))
+
+
+async def move(session: Session, command: Move) -> StatusResponse:
+    """RFC 9051 §6.4.8: COPYUID comes first and untagged, then EXPUNGE."""
+    if session.selected.read_only:
+        return read_only(command.tag)
+    ranges = await session.resolve(command.numbers, uid=command.uid)
+    if ranges is None:
+        return no_such_number(command.tag)
+    moved = await _transfer(session, command, ranges)
+    if isinstance(moved, StatusResponse):
+        return moved
+    if not moved.source:
+        return ok(command.tag, "No message was meant, so nothing was moved.")
+    session.say(ok(None, "Moved.", code.copyuid(moved.uidvalidity, moved.source, moved.target)))
+    await session.sync(expunge=True, look=True)
+    return ok(command.tag, "MOVE completed.")
+
+
+async def _transfer(session: Session, command: Copy | Move, ranges: Ranges) -> Copied | StatusResponse:
+    selected = session.selected
+    spans = selected.view.uid_spans(ranges)
+    wanted = None if command.uid else count(ranges)
+    moving = isinstance(command, Move)
+    try:
+        copied = await session.store.run(transfer, selected.box, spans, command.mailbox, wanted, moving)
+    except Stale:
+        return no(command.tag, "Some of the messages were expunged meanwhile; nothing was done.", code.EXPUNGEISSUED)
+    if copied is None:
+        return no(command.tag, "There is no mailbox of that name; CREATE it first.", code.TRYCREATE)
+    return copied
+
+
+# --- EXPUNGE
+
+
+async def expunge(session: Session, command: Expunge) -> StatusResponse:
+    """RFC 9051 §6.4.3, and UID EXPUNGE of §6.4.9."""
+    selected = session.selected
+    if selected.read_only:
+        return read_only(command.tag)
+    spans: Spans | None = None
+    if command.uids is not None:
+        ranges = await session.resolve(command.uids, uid=True)
+        spans = selected.view.uid_spans(ranges or ())
+    if spans is None or spans:
+        await session.store.run(emails.expunge, selected.box, spans)
+    await session.sync(expunge=True, look=True)
+    return ok(command.tag, "EXPUNGE completed.")

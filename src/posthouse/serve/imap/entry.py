@@ -1,0 +1,189 @@
+"""From greeting to login: CAPABILITY, ID, STARTTLS, LOGIN, AUTHENTICATE, ENABLE (RFC 9051 §6.1 to §6.3.1, RFC 2971).
+
+Passwords are taken only under TLS, unless the house allows otherwise for tests on loopback. Every refusal of a login
+costs the same time and has the same words (serve/login.py). After LOGINS failures the connection ends.
+"""
+
+import logging
+
+from posthouse.net.link import Woken
+from posthouse.serve.errors import REFUSAL_WORDS
+from posthouse.serve.imap.state import Session
+from posthouse.serve.limits import Refusal
+from posthouse.store.accounts import Login as Known
+from posthouse.wire import sasl
+from posthouse.wire.imap import code
+from posthouse.wire.imap.command import Authenticate, Capability, Enable, Id, Login, StartTls
+from posthouse.wire.imap.response import (
+    Capabilities,
+    Challenge,
+    Enabled,
+    Identification,
+    StatusResponse,
+    bad,
+    bye,
+    no,
+    ok,
+)
+from posthouse.wire.imap.server import AuthLine, Event, Malformed, State
+
+log = logging.getLogger("posthouse.imap")
+
+LOGINS = 3  # failed logins of one connection (limits.md)
+BEFORE_LOGIN = 60.0  # seconds from the greeting to the login
+WITH_SASL = 180.0  # the same once a SASL exchange runs: a person may have to look for a token
+IDLE_LIMIT = 35 * 60.0  # seconds without a command; RFC 9051 §5.4 asks for 30 minutes
+
+# What every client may know, and what only users need to. Each is whole (CAPABILITY promises nothing else).
+ALWAYS = ("IMAP4rev1", "IMAP4rev2", "LITERAL+", "SASL-IR", "ID", "ENABLE")
+FOR_USERS = (
+    "IDLE",
+    "NAMESPACE",
+    "UIDPLUS",
+    "MOVE",
+    "UNSELECT",
+    "CHILDREN",
+    "LIST-EXTENDED",
+    "LIST-STATUS",
+    "SPECIAL-USE",
+    "STATUS=SIZE",
+    "ESEARCH",
+    "SEARCHRES",
+    "MULTIAPPEND",
+)
+
+
+def login_possible(session: Session) -> bool:
+    """Whether a password may be sent now (RFC 9051 §11.1)."""
+    return session.link.tls is not None or session.house.allow_plaintext_login
+
+
+def capabilities(session: Session) -> tuple[str, ...]:
+    """CAPABILITY as it is now (RFC 9051 §6.1.1)."""
+    if session.login is not None:
+        return (*ALWAYS, *FOR_USERS)
+    names = [*ALWAYS]
+    if session.house.tls is not None and session.link.tls is None:
+        names.append("STARTTLS")
+    if login_possible(session):
+        names += [f"AUTH={mechanism}" for mechanism in sasl.MECHANISMS]
+    else:
+        names.append("LOGINDISABLED")
+    return tuple(names)
+
+
+def greet(session: Session) -> None:
+    """The greeting (RFC 9051 §7.1.1)."""
+    text = f"{session.house.hostname} Posthouse is ready."
+    session.say(ok(None, text, code.capability(capabilities(session))))
+
+
+async def capability(session: Session, command: Capability) -> StatusResponse:
+    """RFC 9051 §6.1.1."""
+    session.say(Capabilities(capabilities(session)))
+    return ok(command.tag, "CAPABILITY completed.")
+
+
+async def identify(session: Session, command: Id) -> StatusResponse:
+    """RFC 2971 §3.1. What the client says of itself is not kept."""
+    session.say(Identification(((b"name", b"Posthouse"),)))
+    return ok(command.tag, "ID completed.")
+
+
+async def start_tls(session: Session, command: StartTls) -> StatusResponse | None:
+    """RFC 9051 §6.2.1. What a stranger may have put behind the command in plain text is never read: the connection
+    ends (S2 of limits.md)."""
+    context = session.house.tls
+    if context is None or session.link.tls is not None:
+        return bad(command.tag, "TLS is not offered here." if context is None else "TLS is active already.")
+    if session.engine.pending:
+        session.end(bye("Nothing may follow STARTTLS before TLS begins."))
+        return None
+    session.say(ok(command.tag, "Begin TLS now."))
+    await session.link.start_tls(context, session.engine)
+    return None
+
+
+async def log_in(session: Session, command: Login) -> StatusResponse:
+    """RFC 9051 §6.2.3."""
+    if not login_possible(session):
+        return _privacy(command.tag)
+    try:
+        name = command.user.decode("utf-8")
+    except UnicodeDecodeError:
+        name = ""  # no user has such a name; the refusal takes its time as any other
+    found = await session.door.verify(name, command.password, session.link.peer[0])
+    return _concluded(session, command.tag, found)
+
+
+async def authenticate(session: Session, command: Authenticate) -> StatusResponse | None:
+    """RFC 9051 §6.2.2, RFC 4959."""
+    if not login_possible(session):
+        return _privacy(command.tag)
+    session.link.deadline(WITH_SASL)
+    malformed: StatusResponse | None = None
+
+    async def ask(challenge: bytes) -> bytes | None:
+        nonlocal malformed
+        session.say(Challenge(challenge))
+        answer = await _next_line(session)
+        if isinstance(answer, StatusResponse):
+            malformed = answer
+            return None
+        return answer
+
+    found = await session.door.authenticate(command.mechanism, command.initial, ask, session.link.peer[0])
+    return malformed or _concluded(session, command.tag, found)
+
+
+async def _next_line(session: Session) -> bytes | StatusResponse | None:
+    """The client's turn: octets, None when it cancels, a StatusResponse when it was no base64."""
+    while True:
+        event: Event | Woken | None = await session.link.next(session.engine)
+        match event:
+            case AuthLine():
+                return event.octets
+            case Malformed():
+                return event.response
+            case Woken():
+                continue
+            case _:
+                raise ConnectionResetError("the peer left in the middle of AUTHENTICATE")
+
+
+def _privacy(tag: bytes) -> StatusResponse:
+    return no(tag, "Start TLS first: passwords are not taken in the clear.", code.PRIVACYREQUIRED)
+
+
+def _concluded(session: Session, tag: bytes, found: Known | Refusal) -> StatusResponse:
+    """The tagged answer to a login, and the end of the connection where there were too many failures."""
+    if isinstance(found, Refusal):
+        return _refused(session, tag, found)
+    too_many = session.enter(found)
+    if too_many is not None:
+        return _refused(session, tag, too_many)
+    log.info("%s logged in from %s", found.address, session.link.peer[0])
+    session.engine.state = State.AUTHENTICATED
+    session.link.deadline(IDLE_LIMIT)
+    return ok(tag, "Logged in.", code.capability(capabilities(session)))
+
+
+def _refused(session: Session, tag: bytes, reason: Refusal) -> StatusResponse:
+    response_code, text = REFUSAL_WORDS[reason].imap
+    if reason is Refusal.WRONG:
+        session.failures += 1
+    if reason is Refusal.FAILURES or session.failures >= LOGINS:
+        session.end(bye("Too many failed logins; goodbye."))
+    if reason in (Refusal.MALFORMED, Refusal.CANCELLED):
+        return bad(tag, text)  # RFC 9051 §6.2.2
+    return no(tag, text, response_code or None)
+
+
+async def enable(session: Session, command: Enable) -> StatusResponse:
+    """RFC 9051 §6.3.1, RFC 5161. Only IMAP4rev2 needs to be enabled here."""
+    named: tuple[str, ...] = ()
+    if "IMAP4REV2" in command.names and not session.rev2:
+        session.rev2 = session.engine.utf8 = True
+        named = ("IMAP4rev2",)
+    session.say(Enabled(named))
+    return ok(command.tag, "ENABLE completed.")

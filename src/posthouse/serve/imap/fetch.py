@@ -1,0 +1,289 @@
+"""FETCH and UID FETCH (RFC 9051 §6.4.5): numbers to uids, items to columns, rows and sections to octets.
+
+What a list of messages shows (ENVELOPE, BODYSTRUCTURE, sizes, dates, flags, the message's own header) is answered from
+columns, a thousand rows at a time; the message itself is read only for BODY[…] and BINARY[…]. Of a large message only
+the octets asked for are read, once its Part tree is known; the trees of the last few large messages are remembered.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Iterator, Sequence
+from itertools import chain
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
+
+from posthouse.mail import content, structure
+from posthouse.mail.header import select_fields
+from posthouse.mail.keyword import SEEN_BIT
+from posthouse.mail.mime import Part, parse
+from posthouse.mail.structure import Section, SectionText, find_part, plain_body
+from posthouse.serve.imap.change import Order, alter_flags
+from posthouse.serve.imap.state import Session, no_such_number
+from posthouse.serve.imap.view import Ranges, chunks, count
+from posthouse.store import emails
+from posthouse.store.blobs import BlobKey, Blobs
+from posthouse.store.emails import Column, FlagChange, Mode, Spans
+from posthouse.store.script import Row
+from posthouse.wire.imap import code
+from posthouse.wire.imap.fetch import (
+    Attribute,
+    Binary,
+    BinarySize,
+    BodySection,
+    Fetch,
+    FetchItem,
+    FetchPlan,
+    plan,
+    print_message,
+    print_rows,
+)
+from posthouse.wire.imap.fetch import Column as Shown
+from posthouse.wire.imap.number_set import runs
+from posthouse.wire.imap.response import StatusResponse, no, ok
+
+ROWS = 1_000  # rows of one question to the store: some 2 ms of printing, then others have their turn
+WITH_CONTENTS = 100  # the same where headers or messages come along
+TOGETHER = 1024 * 1024  # octets of small messages read at once
+LARGE = 256 * 1024  # octets; a larger message is read alone, parsed in a thread, and its tree remembered
+TREES = 64  # trees of large messages a worker remembers
+
+_COLUMNS: dict[Shown, Column] = {
+    Shown.FLAGS: Column.FLAGS,
+    Shown.KEYWORDS: Column.KEYWORDS,
+    Shown.RECEIVED: Column.RECEIVED,
+    Shown.SIZE: Column.SIZE,
+    Shown.ENVELOPE: Column.ENVELOPE,
+    Shown.STRUCTURE: Column.STRUCTURE,
+}
+_HEADERS = (SectionText.HEADER, SectionText.HEADER_FIELDS, SectionText.HEADER_FIELDS_NOT)
+_trees: "WeakKeyDictionary[Blobs, OrderedDict[BlobKey, Part]]" = WeakKeyDictionary()
+
+Content = bytes | int | None
+
+
+class Answered(NamedTuple):
+    """How many messages were shown, and whether a part's transfer encoding was unknown."""
+
+    messages: int
+    unknown_encoding: bool
+
+
+async def fetch(session: Session, command: Fetch) -> StatusResponse:
+    """RFC 9051 §6.4.5. \\Seen is set first, so that the answers show it."""
+    ranges = await session.resolve(command.numbers, uid=command.uid)
+    if ranges is None:
+        return no_such_number(command.tag)
+    items = command.items
+    if command.sets_seen and ranges and not session.selected.read_only and await _set_seen(session, ranges):
+        items = items if Attribute.FLAGS in items else (*items, Attribute.FLAGS)
+    prepared = plan(items, command.uid)
+    if prepared.contents:
+        answered = await _with_contents(session, prepared, ranges)
+    else:
+        answered = await _columns_only(session, prepared, ranges)
+    if answered.unknown_encoding:
+        return no(command.tag, "The transfer encoding of a part is not known here.", code.UNKNOWN_CTE)
+    if answered.messages < count(ranges) and not command.uid:
+        return ok(command.tag, "FETCH completed; some messages were expunged meanwhile.", code.EXPUNGEISSUED)
+    return ok(command.tag, "FETCH completed.")
+
+
+async def _set_seen(session: Session, ranges: Ranges) -> bool:
+    """Set \\Seen where it is not set; whether it was so anywhere. EXPUNGE is not told here: the numbers of this
+    command are in use."""
+    selected = session.selected
+    rows = await session.store.read(emails.flags, selected.box, selected.view.uid_spans(ranges))
+    unseen = [row[0] for row in rows if not row[1] & SEEN_BIT]
+    if not unseen:
+        return False
+    order = Order(runs(unseen), FlagChange(Mode.ADD, SEEN_BIT), whole=len(unseen) == selected.view.total, show=False)
+    await alter_flags(session, order, expunge=False)
+    return True
+
+
+async def _columns_only(session: Session, prepared: FetchPlan, ranges: Ranges) -> Answered:
+    selected = session.selected
+    columns = [_COLUMNS[column] for column in prepared.columns if column is not Shown.UID]
+    shown = 0
+    for piece in chunks(ranges, ROWS):
+        spans = selected.view.uid_spans(piece)
+        rows = await session.store.read(emails.fetch, selected.box, spans, columns, ROWS)
+        _name_keywords(session, prepared, rows)
+        session.link.write(print_rows(prepared, _numbers(session, piece, rows), rows))
+        await session.link.flush()
+        shown += len(rows)
+    return Answered(shown, unknown_encoding=False)
+
+
+def _numbers(session: Session, piece: Ranges, rows: Sequence[Row]) -> Iterator[int]:
+    """The message sequence numbers of rows: those of the piece, if none has gone."""
+    if len(rows) == count(piece):
+        return chain.from_iterable(range(start + 1, stop + 1) for start, stop in piece)
+    view = session.selected.view
+    return iter([view.number(row[0]) or 0 for row in rows])
+
+
+def _name_keywords(session: Session, prepared: FetchPlan, rows: Sequence[Row]) -> None:
+    if Shown.KEYWORDS in prepared.columns:
+        place = prepared.columns.index(Shown.KEYWORDS)
+        session.name_keywords(row[place] for row in rows if row[place])
+
+
+# --- with contents
+
+
+class Message(NamedTuple):
+    """A message as far as FETCH has read it; `header` where the plan needs it, `octets` where they were read."""
+
+    blob: BlobKey
+    size: int
+    header_size: int
+    header: bytes | None
+    octets: bytes | None
+
+
+async def _with_contents(session: Session, prepared: FetchPlan, ranges: Ranges) -> Answered:
+    selected = session.selected
+    columns = [_COLUMNS[column] for column in prepared.columns if column is not Shown.UID]
+    columns += [Column.BLOB, Column.SIZE, Column.HEADER_SIZE]
+    if any(_of_own_header(item) for item in prepared.contents):
+        columns.append(Column.HEADER)
+    whole = not all(_of_own_header(item) or _a_range(item) for item in prepared.contents)
+    shown, unknown = 0, False
+    for piece in chunks(ranges, WITH_CONTENTS):
+        spans: Spans = selected.view.uid_spans(piece)
+        rows = await session.store.read(emails.fetch, selected.box, spans, columns, WITH_CONTENTS)
+        _name_keywords(session, prepared, rows)
+        numbers = _numbers(session, piece, rows)
+        width = len(prepared.columns)
+        async for row, message in _read(session.store.blobs, rows, width, whole=whole):
+            answers = [await _answer(session.store.blobs, message, item) for item in prepared.contents]
+            unknown = unknown or _encoding_unknown(prepared.contents, answers)
+            session.link.write(*map(bytes, print_message(prepared, next(numbers), row[:width], answers)))
+            await session.link.flush()
+        shown += len(rows)
+    return Answered(shown, unknown)
+
+
+def _of_own_header(item: FetchItem) -> bool:
+    """Whether the header column answers the item."""
+    return isinstance(item, BodySection) and not item.section.part and item.section.text in _HEADERS
+
+
+def _a_range(item: FetchItem) -> bool:
+    """Whether the item is a range of octets known without the Part tree."""
+    return isinstance(item, BodySection) and not item.section.part and item.partial is not None
+
+
+def _message(blob: Row) -> Message:
+    return Message(blob[0], blob[1], blob[2], blob[3] if len(blob) > 3 else None, None)
+
+
+async def _read(blobs: Blobs, rows: list[Row], width: int, *, whole: bool) -> AsyncIterator[tuple[Row, Message]]:
+    """Rows with their messages; small messages needed whole are read together, TOGETHER octets at a time."""
+    messages = [_message(row[width:]) for row in rows]
+    if not whole:
+        for row, message in zip(rows, messages, strict=True):
+            yield row, message
+        return
+    start = 0
+    while start < len(rows):
+        stop, octets = start, 0
+        while (
+            stop < len(rows) and (octets := octets + messages[stop].size) <= TOGETHER and messages[stop].size <= LARGE
+        ):
+            stop += 1
+        if stop == start:
+            yield rows[start], messages[start]
+            start += 1
+            continue
+        found = await blobs.get_many([message.blob for message in messages[start:stop]])
+        for row, message, read in zip(rows[start:stop], messages[start:stop], found, strict=True):
+            yield row, message._replace(octets=read)
+        start = stop
+
+
+def _encoding_unknown(items: Sequence[FetchItem], answers: Sequence[Content]) -> bool:
+    return any(
+        answer is None and isinstance(item, Binary | BinarySize) for item, answer in zip(items, answers, strict=True)
+    )
+
+
+async def _answer(blobs: Blobs, message: Message, item: FetchItem) -> Content:
+    """The content of one item, its partial cut."""
+    match item:
+        case BodySection():
+            return await _section(blobs, message, item)
+        case Binary(part, partial):
+            octets = await _decoded(blobs, message, part)
+            return octets if octets is None or partial is None else partial.cut(octets)
+        case BinarySize(part):
+            octets = await _decoded(blobs, message, part)
+            return None if octets is None else len(octets)
+        case Attribute():
+            return plain_body(await _tree(blobs, message))
+
+
+async def _section(blobs: Blobs, message: Message, item: BodySection) -> bytes | None:
+    section, partial = item.section, item.partial
+    if message.header is not None and _of_own_header(item):
+        octets = _of_header(message.header, section)
+        return octets if partial is None else partial.cut(octets)
+    if not section.part:
+        start, stop = (message.header_size if section.text is SectionText.TEXT else 0), message.size
+    else:
+        span = structure.span(await _tree(blobs, message), message.size, section)
+        if span is None:
+            return None
+        start, stop = span.start, span.stop
+    if section.text in (SectionText.HEADER_FIELDS, SectionText.HEADER_FIELDS_NOT):
+        octets = _of_header(await _octets(blobs, message, start, stop), section)
+        return octets if partial is None else partial.cut(octets)
+    if partial is not None:
+        start = min(stop, start + partial.offset)
+        stop = min(stop, start + partial.length)
+    return await _octets(blobs, message, start, stop)
+
+
+def _of_header(block: bytes, section: Section) -> bytes:
+    if section.text is SectionText.HEADER:
+        return block
+    names = frozenset(name.lower() for name in section.fields)
+    return select_fields(block, names, matching=section.text is SectionText.HEADER_FIELDS)
+
+
+async def _octets(blobs: Blobs, message: Message, start: int, stop: int) -> bytes:
+    if message.octets is not None:
+        whole = start == 0 and stop == len(message.octets)
+        return message.octets if whole else message.octets[start:stop]
+    if start >= stop:
+        return b""
+    if start == 0 and stop == message.size:
+        return await blobs.get(message.blob)  # whole, so its digest is verified
+    return await blobs.get(message.blob, start, stop)
+
+
+async def _decoded(blobs: Blobs, message: Message, part: tuple[int, ...]) -> bytes | None:
+    """BINARY[part] (RFC 9051 §6.4.5). b"" where there is no such part."""
+    if not part:
+        return await _octets(blobs, message, 0, message.size)
+    found = find_part(await _tree(blobs, message), part)
+    if found is None:
+        return b""
+    octets = await _octets(blobs, message, 0, message.size)
+    if len(octets) > LARGE:
+        return await asyncio.to_thread(content.decoded, octets, found)
+    return content.decoded(octets, found)
+
+
+async def _tree(blobs: Blobs, message: Message) -> Part:
+    if message.octets is not None and message.size <= LARGE:
+        return parse(message.octets)
+    trees = _trees.setdefault(blobs, OrderedDict())
+    tree = trees.get(message.blob)
+    if tree is None:
+        tree = await asyncio.to_thread(parse, await _octets(blobs, message, 0, message.size))
+        trees[message.blob] = tree
+        if len(trees) > TREES:
+            trees.popitem(last=False)
+    return tree

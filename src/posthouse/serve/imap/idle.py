@@ -1,0 +1,45 @@
+"""IDLE (RFC 9051 §6.3.13, RFC 2177): the session waits, and tells what happens to its mailbox as it happens.
+
+A commit in this process wakes it at once, one in another worker by a hint. Hints may be lost, so it looks by itself
+once a minute too (house.md §5.8).
+"""
+
+import asyncio
+
+from posthouse.net.link import Woken
+from posthouse.serve.imap.state import Session
+from posthouse.wire.imap.command import Done, Idle
+from posthouse.wire.imap.response import ContinueRequest, StatusResponse, ok
+from posthouse.wire.imap.server import Event
+
+LOOK = 60.0  # seconds between two looks at the database when no hint came
+
+
+async def idle(session: Session, command: Idle) -> Event | StatusResponse | None:
+    """Wait for DONE. Gives the tagged answer, or the event that cut it off; None when the peer has gone or the
+    worker drains."""
+    link = session.link
+    loop = asyncio.get_running_loop()
+    session.say(ContinueRequest("Idling; end it with DONE."))
+    session.idling = True
+    look_at = loop.time() + LOOK
+    timer = loop.call_at(look_at, link.wake)
+    look = True
+    try:
+        while True:
+            await session.sync(expunge=True, look=look)
+            await link.flush()
+            event: Event | Woken | None = await link.next(session.engine)
+            if isinstance(event, Done):
+                return ok(command.tag, "IDLE completed.")
+            if not isinstance(event, Woken):
+                return event
+            if link.closing:
+                return None
+            look = loop.time() >= look_at
+            if look:
+                look_at = loop.time() + LOOK
+                timer = loop.call_at(look_at, link.wake)
+    finally:
+        timer.cancel()
+        session.idling = False

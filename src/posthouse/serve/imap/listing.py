@@ -1,0 +1,139 @@
+"""LIST and LSUB: which names answer a pattern, and with which attributes (RFC 9051 §6.3.9, RFC 3501 §6.3.9,
+RFC 5258, RFC 5819, RFC 6154).
+
+Superior names always exist here, because CREATE makes them; one whose messages were deleted while it had inferiors is
+\\Noselect, which is also said as \\NonExistent. A subscription may outlive its mailbox.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from posthouse.mail.ids import AccountId
+from posthouse.serve.imap.state import Session
+from posthouse.store import mailboxes
+from posthouse.store.mailboxes import MailboxRow
+from posthouse.store.script import Script
+from posthouse.wire.imap.list import DELIMITER, List, ListReturn, ListSelection, Lsub, StatusItem, matches
+from posthouse.wire.imap.response import Delimiter, Listed, MailboxStatus, StatusResponse, ok
+
+# RFC 6154 §2; RFC 8621's inbox has no such attribute
+SPECIAL_USE: dict[str, bytes] = {
+    "all": b"\\All",
+    "archive": b"\\Archive",
+    "drafts": b"\\Drafts",
+    "flagged": b"\\Flagged",
+    "junk": b"\\Junk",
+    "sent": b"\\Sent",
+    "trash": b"\\Trash",
+}
+
+
+class Names(NamedTuple):
+    """All names of an account that LIST may show."""
+
+    rows: dict[str, MailboxRow]
+    subscribed: frozenset[str]
+
+
+def names(account: AccountId) -> Script[Names]:
+    """The names, of one snapshot."""
+    rows = yield from mailboxes.list_mailboxes(account)
+    subscribed = yield from mailboxes.list_subscribed(account)
+    return Names({row.name: row for row in rows}, frozenset(subscribed))
+
+
+def attributes(row: MailboxRow | None, *, inferiors: bool) -> tuple[bytes, ...]:
+    """The attributes of a name; None is one that is only subscribed to (RFC 9051 §7.3.1, RFC 6154 §2)."""
+    found = [b"\\NonExistent", b"\\Noselect"] if row is None or row.noselect else []
+    found.append(b"\\HasChildren" if inferiors else b"\\HasNoChildren")
+    if row is not None and row.role in SPECIAL_USE:
+        found.append(SPECIAL_USE[row.role])
+    return tuple(found)
+
+
+def parents(existing: Iterable[str]) -> frozenset[str]:
+    """All names that have inferiors."""
+    found = set()
+    for name in existing:
+        while DELIMITER in name:
+            name = name.rpartition(DELIMITER)[0]
+            found.add(name)
+    return frozenset(found)
+
+
+async def list_names(session: Session, command: List) -> StatusResponse:
+    """RFC 9051 §6.3.9."""
+    if not command.extended and command.patterns == ("",):
+        session.say(Delimiter())
+        return ok(command.tag, "LIST completed.")
+    known = await session.store.read(names, session.who.account)
+    for response in answer(command, known):
+        session.say(response)
+    return ok(command.tag, "LIST completed.")
+
+
+def answer(command: List, known: Names) -> Iterator[Listed | MailboxStatus]:
+    """LIST responses, each with its STATUS response behind it where that was asked for."""
+    patterns = [command.reference + pattern for pattern in command.patterns if pattern]
+    criteria = command.selection - {ListSelection.REMOTE, ListSelection.RECURSIVEMATCH}
+    everything = sorted(known.rows.keys() | known.subscribed)
+    chosen = frozenset(name for name in everything if _chosen(name, known, criteria))
+    fathers = parents(known.rows)
+    shown = frozenset(name for name in everything if any(matches(pattern, name) for pattern in patterns))
+    recursive = ListSelection.RECURSIVEMATCH in command.selection
+    above = parents(chosen) if recursive else frozenset[str]()
+    # A name that does not fit itself is told of only for inferiors that are not (RFC 9051 §6.3.9.6).
+    listed = shown & (chosen | parents(chosen - shown) if recursive else chosen)
+    for name in sorted(listed):
+        childinfo = tuple(sorted(option.value for option in criteria)) if name in above else ()
+        yield Listed(_attributes(command, known, name, fathers), name, childinfo)
+        row = known.rows.get(name)
+        if ListReturn.STATUS in command.returns and row is not None and not row.noselect:
+            yield status_values(row, command.status)
+
+
+def _chosen(name: str, known: Names, criteria: frozenset[ListSelection]) -> bool:
+    """Whether the name fits all selection options; with none, whether it exists (RFC 9051 §6.3.9.1)."""
+    row = known.rows.get(name)
+    if ListSelection.SUBSCRIBED in criteria and name not in known.subscribed:
+        return False
+    if ListSelection.SPECIAL_USE in criteria:
+        return row is not None and row.role in SPECIAL_USE
+    return row is not None or ListSelection.SUBSCRIBED in criteria
+
+
+def _attributes(command: List, known: Names, name: str, fathers: frozenset[str]) -> tuple[bytes, ...]:
+    found = attributes(known.rows.get(name), inferiors=name in fathers)
+    asked = ListSelection.SUBSCRIBED in command.selection or ListReturn.SUBSCRIBED in command.returns
+    return (*found, b"\\Subscribed") if asked and name in known.subscribed else found
+
+
+async def list_subscribed(session: Session, command: Lsub) -> StatusResponse:
+    """RFC 3501 §6.3.9."""
+    known = await session.store.read(names, session.who.account)
+    for response in answer_lsub(command, known):
+        session.say(response)
+    return ok(command.tag, "LSUB completed.")
+
+
+def answer_lsub(command: Lsub, known: Names) -> Iterator[Listed]:
+    """LSUB responses. `%` also finds a name that is not subscribed but has subscribed inferiors: \\Noselect."""
+    pattern = command.reference + command.pattern
+    shown = {name for name in known.subscribed if matches(pattern, name)}
+    above = {name for name in parents(known.subscribed) if "%" in command.pattern and matches(pattern, name)} - shown
+    for name in sorted(shown | above):
+        yield Listed((b"\\Noselect",) if name in above else (), name, lsub=True)
+
+
+def status_values(row: MailboxRow, items: tuple[StatusItem, ...]) -> MailboxStatus:
+    """STATUS of one mailbox (RFC 9051 §7.3.3)."""
+    values = {
+        StatusItem.MESSAGES: row.total,
+        StatusItem.RECENT: 0,
+        StatusItem.UIDNEXT: row.uidnext,
+        StatusItem.UIDVALIDITY: row.uidvalidity,
+        StatusItem.UNSEEN: row.unseen,
+        StatusItem.DELETED: row.deleted,
+        StatusItem.SIZE: row.size,
+    }
+    return MailboxStatus(row.name, tuple((item, values[item]) for item in items))

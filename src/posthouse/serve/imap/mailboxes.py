@@ -1,0 +1,201 @@
+"""SELECT, EXAMINE, CLOSE, UNSELECT, CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE, STATUS, NAMESPACE
+(RFC 9051 §6.3, RFC 3501 §6.3). LIST and LSUB are in listing.py.
+
+SELECT costs one row however large the mailbox is. The UNSEEN code of RFC 3501 needs the place of a message: it is given
+where the column of uids is at hand or cheap to read, and left out of mailboxes larger than UNSEEN_COUNTED otherwise.
+
+A session whose selected mailbox is deleted is told `* OK [CLOSED]` if it enabled IMAP4rev2, and is then in the
+authenticated state (RFC 9051 §3, transition 6); an IMAP4rev1 session gets BYE, the only thing it can understand.
+"""
+
+from bisect import bisect_left
+
+from posthouse.mail.ids import UID, AccountId
+from posthouse.serve.imap.listing import attributes, parents, status_values
+from posthouse.serve.imap.state import MailboxGone, Selected, Session, refusal
+from posthouse.serve.imap.view import View
+from posthouse.store import emails, mailboxes
+from posthouse.store.mailboxes import MailboxRow
+from posthouse.store.script import Exists as NameTaken
+from posthouse.store.script import NotFound, Refused, Script, StoreError
+from posthouse.wire.imap import code
+from posthouse.wire.imap.command import (
+    Close,
+    Create,
+    Delete,
+    Namespace,
+    Rename,
+    Select,
+    Status,
+    Subscribe,
+    Unselect,
+    Unsubscribe,
+)
+from posthouse.wire.imap.response import (
+    Exists,
+    Flags,
+    Listed,
+    Namespaces,
+    Recent,
+    StatusResponse,
+    no,
+    ok,
+)
+
+UNSEEN_COUNTED = 20_000  # messages; reading their uids takes some 5 ms, and the next command would need them anyway
+
+
+# --- SELECT
+
+
+def open_mailbox(account: AccountId, name: str) -> "Script[tuple[MailboxRow, list[str], UID | None] | None]":
+    """What SELECT says, of one snapshot; None where there is no such mailbox."""
+    row = yield from mailboxes.find(account, name)
+    if row is None or row.noselect:
+        return None
+    keywords = yield from emails.keywords_used(row.box)
+    unseen = None
+    if row.unseen:
+        unseen = yield from emails.first_unseen(row.box)
+    return row, keywords, unseen
+
+
+async def select(session: Session, command: Select) -> StatusResponse:
+    """RFC 9051 §6.3.2, §6.3.3; RFC 3501 §6.3.1 for the RECENT and UNSEEN of IMAP4rev1."""
+    if session.selecting:
+        session.deselect()
+        session.say(ok(None, "The mailbox selected before is closed now.", code.CLOSED))
+    found = await session.store.read(open_mailbox, session.who.account, command.mailbox)
+    if found is None:
+        return no(command.tag, "There is no mailbox of that name.", code.NONEXISTENT)
+    row, keywords, unseen = found
+    view = View(row.total, row.uidnext, row.modseq)
+    session.select(Selected(row.box, row.name, view, read_only=command.read_only))
+    session.selected.keywords.update(keywords)
+    session.say(Flags(tuple(sorted(session.selected.keywords))), Exists(row.total))
+    if not session.rev2:
+        session.say(Recent())
+        number = await _first_unseen(session, unseen)
+        if number:
+            session.say(ok(None, "First message not seen.", b"UNSEEN %d" % number))
+    flags = code.NO_PERMANENTFLAGS if command.read_only else code.permanentflags()
+    session.say(
+        ok(None, "Flags that can be changed.", flags),
+        ok(None, "The next message gets this UID or a higher one.", code.uidnext(row.uidnext)),
+        ok(None, "UIDs are valid while this number stays.", code.uidvalidity(row.uidvalidity)),
+    )
+    if session.rev2:
+        session.say(Listed(await _attributes(session, row), row.name))
+    if command.read_only:
+        return ok(command.tag, "EXAMINE completed.", code.READ_ONLY)
+    return ok(command.tag, "SELECT completed.", code.READ_WRITE)
+
+
+async def _first_unseen(session: Session, unseen: UID | None) -> int | None:
+    """The message sequence number of the first message without \\Seen (RFC 3501 §7.1 UNSEEN)."""
+    view = session.selected.view
+    if unseen is None or (view.uids is None and view.total > UNSEEN_COUNTED):
+        return None
+    view = await session.load()
+    return bisect_left(view.column, unseen) + 1
+
+
+async def _attributes(session: Session, row: MailboxRow) -> tuple[bytes, ...]:
+    rows = await session.store.read(mailboxes.list_mailboxes, row.account)
+    return attributes(row, inferiors=row.name in parents(other.name for other in rows))
+
+
+async def close(session: Session, command: Close) -> StatusResponse:
+    """RFC 9051 §6.4.1."""
+    selected = session.selected
+    if not selected.read_only:
+        await session.store.run(emails.expunge, selected.box)
+    session.deselect()
+    return ok(command.tag, "CLOSE completed.")
+
+
+async def unselect(session: Session, command: Unselect) -> StatusResponse:
+    """RFC 9051 §6.4.2."""
+    session.deselect()
+    return ok(command.tag, "UNSELECT completed.")
+
+
+def mailbox_gone(session: Session) -> None:
+    """The selected mailbox is no more; see above. Raises MailboxGone where only BYE is left."""
+    if not session.rev2:
+        raise MailboxGone
+    session.deselect()
+    session.say(ok(None, "The selected mailbox was deleted.", code.CLOSED))
+
+
+# --- making and unmaking
+
+
+async def create(session: Session, command: Create) -> StatusResponse:
+    """RFC 9051 §6.3.4."""
+    try:
+        row = await session.store.run(mailboxes.create, session.who.account, command.mailbox)
+    except NameTaken:
+        return no(command.tag, "There is a mailbox of that name already.", code.ALREADYEXISTS)
+    _normalized(session, command.mailbox.removesuffix("/"), row.name)
+    return ok(command.tag, "CREATE completed.")
+
+
+def _normalized(session: Session, asked: str, name: str) -> None:
+    """LIST with OLDNAME where the name was normalized, for who knows it (RFC 9051 §6.3.9.7)."""
+    if session.rev2 and asked != name and asked.upper() != "INBOX":
+        session.say(Listed((), name, old_name=asked))
+
+
+async def delete(session: Session, command: Delete) -> StatusResponse:
+    """RFC 9051 §6.3.5. With inferiors the name stays as \\Noselect."""
+    try:
+        row = await session.store.run(mailboxes.delete, session.who.account, command.mailbox)
+    except NotFound:
+        return no(command.tag, "There is no mailbox of that name.", code.NONEXISTENT)
+    except Refused as error:
+        return no(command.tag, str(error), code.CANNOT)
+    if session.selecting and session.selected.box == row.box:
+        mailbox_gone(session)
+    return ok(command.tag, "DELETE completed.")
+
+
+async def rename(session: Session, command: Rename) -> StatusResponse:
+    """RFC 9051 §6.3.6."""
+    try:
+        await session.store.run(mailboxes.rename, session.who.account, command.mailbox, command.target)
+    except NotFound:
+        return no(command.tag, "There is no mailbox of that name.", code.NONEXISTENT)
+    except NameTaken:
+        return no(command.tag, "There is a mailbox of the new name already.", code.ALREADYEXISTS)
+    return ok(command.tag, "RENAME completed.")
+
+
+async def subscribe(session: Session, command: Subscribe | Unsubscribe) -> StatusResponse:
+    """RFC 9051 §6.3.7, §6.3.8."""
+    wanted = isinstance(command, Subscribe)
+    try:
+        await session.store.run(mailboxes.subscribe, session.who.account, command.mailbox, subscribed=wanted)
+    except NotFound:
+        return no(command.tag, "There is no mailbox of that name.", code.NONEXISTENT)
+    except StoreError as error:
+        return refusal(command.tag, error)
+    return ok(command.tag, "SUBSCRIBE completed." if wanted else "UNSUBSCRIBE completed.")
+
+
+# --- asking
+
+
+async def status(session: Session, command: Status) -> StatusResponse:
+    """RFC 9051 §6.3.11."""
+    row = await session.store.read(mailboxes.find, session.who.account, command.mailbox)
+    if row is None or row.noselect:
+        return no(command.tag, "There is no mailbox of that name.", code.NONEXISTENT)
+    session.say(status_values(row, command.items))
+    return ok(command.tag, "STATUS completed.")
+
+
+async def namespace(session: Session, command: Namespace) -> StatusResponse:
+    """RFC 9051 §6.3.10: one personal namespace, with no prefix."""
+    session.say(Namespaces())
+    return ok(command.tag, "NAMESPACE completed.")

@@ -1,0 +1,308 @@
+"""What one IMAP session holds, and how it learns of changes and tells them (RFC 9051 §3, §5.2, §7).
+
+A Session is small: an idle connection has the Link, the engine and this. The column of uids of a selected mailbox is
+loaded when a command first needs it and shared, per worker, by all sessions that see the same state of the mailbox.
+"""
+
+from array import array
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from weakref import WeakKeyDictionary
+
+from posthouse.mail.ids import MailboxId, ModSeq
+from posthouse.net.link import Link
+from posthouse.serve.errors import words
+from posthouse.serve.imap.view import Ranges, Told, View, join
+from posthouse.serve.limits import Refusal
+from posthouse.serve.login import Door
+from posthouse.store import emails
+from posthouse.store.accounts import Login
+from posthouse.store.emails import Changes
+from posthouse.store.mailboxes import Box
+from posthouse.store.script import NotFound, Refused, Script, StoreError
+from posthouse.store.store import Store
+from posthouse.transport.house import House
+from posthouse.wire.imap import code
+from posthouse.wire.imap.fetch import print_flags
+from posthouse.wire.imap.number_set import NumberSet
+from posthouse.wire.imap.response import Exists, Expunged, Flags, Response, StatusResponse, bad, no
+from posthouse.wire.imap.server import ImapServer, State
+
+COLUMNS = 64  # columns of uids a worker remembers; one of 100,000 messages takes 400 KB
+TELL_AT_ONCE = 1_000  # FETCH lines joined before the peer's pace is asked for
+
+#: Keywords that FLAGS names in every mailbox, because mail programs use them (RFC 5788, RFC 8621 §4.1.1).
+USUAL_KEYWORDS = ("$forwarded", "$junk", "$mdnsent", "$notjunk", "$phishing")
+
+
+class MailboxGone(Exception):
+    """The selected mailbox was deleted, by this or another session."""
+
+
+class Columns:
+    """The uids of mailboxes as of a ModSeq, so that sessions on the same mailbox share one array. Never altered."""
+
+    __slots__ = ("_kept",)
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[MailboxId, tuple[ModSeq, array[int]]] = OrderedDict()
+
+    def get(self, mailbox: MailboxId, modseq: ModSeq) -> "array[int] | None":
+        """The column as it was at exactly this ModSeq."""
+        kept = self._kept.get(mailbox)
+        return kept[1] if kept is not None and kept[0] == modseq else None
+
+    def put(self, mailbox: MailboxId, modseq: ModSeq, uids: "array[int]") -> None:
+        """Remember it; an older one of the same mailbox is forgotten."""
+        kept = self._kept.get(mailbox)
+        if kept is not None and kept[0] > modseq:
+            return
+        self._kept[mailbox] = (modseq, uids)
+        self._kept.move_to_end(mailbox)
+        if len(self._kept) > COLUMNS:
+            self._kept.popitem(last=False)
+
+
+_columns: WeakKeyDictionary[Store, Columns] = WeakKeyDictionary()  # one store per worker
+
+
+class Selected:
+    """The mailbox a session has selected, and what it was told of it.
+
+    `saved` is the search result variable as spans of uids (RFC 9051 §6.4.4.1); `keywords` were named in FLAGS; `heard`
+    is the account's ModSeq of the last hint that was looked after.
+    """
+
+    __slots__ = ("box", "heard", "keywords", "name", "read_only", "saved", "unwatch", "view")
+
+    def __init__(self, box: Box, name: str, view: View, *, read_only: bool) -> None:
+        self.box = box
+        self.name = name
+        self.view = view
+        self.read_only = read_only
+        self.heard = 0
+        self.saved: tuple[tuple[int, int], ...] = ()
+        self.keywords = set(USUAL_KEYWORDS)
+        self.unwatch: Callable[[], None] | None = None
+
+
+class Session:
+    """One IMAP connection: who is logged in, what is selected, what was enabled.
+
+    `hinted` is the newest ModSeq of the account that anybody told of; `idling` says that a hint must wake the session.
+    """
+
+    __slots__ = (
+        "_entered",
+        "_selected",
+        "door",
+        "engine",
+        "failures",
+        "hinted",
+        "house",
+        "idling",
+        "last",
+        "link",
+        "login",
+        "rev2",
+    )
+
+    def __init__(self, link: Link, house: House, door: Door, engine: ImapServer) -> None:
+        self.link = link
+        self.house = house
+        self.door = door
+        self.engine = engine
+        self.login: Login | None = None
+        self.rev2 = False
+        self.failures = 0
+        self.hinted = 0
+        self.idling = False
+        self.last: StatusResponse | None = None
+        self._selected: Selected | None = None
+        self._entered = ExitStack()
+
+    # --- coming and going
+
+    def enter(self, login: Login) -> Refusal | None:
+        """Log in, if this user may have one connection more from this address."""
+        refused = self._entered.enter_context(self.door.peers.user_connection(str(login.address), self.link.peer[0]))
+        if refused is None:
+            self.login = login
+        return refused
+
+    def end(self, last: StatusResponse) -> None:
+        """Say this BYE behind the present answer, then close."""
+        self.last = last
+
+    def leave(self) -> None:
+        """Let go of everything that others count or hold for this session."""
+        self.deselect()
+        self._entered.close()
+
+    # --- speaking
+
+    def say(self, *responses: Response) -> None:
+        """Write responses; they leave with the next flush."""
+        for response in responses:
+            self.link.write(self.engine.send(response))
+
+    # --- the selected mailbox
+
+    @property
+    def store(self) -> Store:
+        """Where mail lives."""
+        return self.house.store
+
+    @property
+    def who(self) -> Login:
+        """Who is logged in; the engine lets no command through that needs it before."""
+        if self.login is None:
+            raise LookupError("nobody is logged in")
+        return self.login
+
+    @property
+    def selected(self) -> Selected:
+        """The selected mailbox; the engine lets no command through that needs it before."""
+        if self._selected is None:
+            raise LookupError("no mailbox is selected")
+        return self._selected
+
+    @property
+    def selecting(self) -> bool:
+        """Whether a mailbox is selected."""
+        return self._selected is not None
+
+    def select(self, selected: Selected) -> None:
+        """Enter the selected state, and be told of changes from now on."""
+        selected.unwatch = self.store.watch(selected.box.account, self._hint)
+        selected.heard = self.hinted
+        self.engine.state = State.SELECTED
+        selected.view.uids = self.columns.get(selected.box.mailbox, selected.view.modseq) or selected.view.uids
+        self._selected = selected
+
+    def deselect(self) -> None:
+        """Leave the selected state; harmless outside it."""
+        if self._selected is not None and self._selected.unwatch is not None:
+            self._selected.unwatch()
+        if self._selected is not None:
+            self.engine.state = State.AUTHENTICATED
+        self._selected = None
+
+    def _hint(self, modseq: ModSeq) -> None:
+        if modseq > self.hinted:
+            self.hinted = modseq
+            if self.idling:
+                self.link.wake()
+
+    @property
+    def columns(self) -> Columns:
+        """What the sessions of this worker share."""
+        kept = _columns.get(self.store)
+        if kept is None:
+            kept = _columns[self.store] = Columns()
+        return kept
+
+    # --- learning and telling
+
+    async def load(self) -> View:
+        """The view with its column of uids, which is read when nobody has it."""
+        selected = self.selected
+        view = selected.view
+        if view.uids is None:
+            shared = self.columns.get(selected.box.mailbox, view.modseq)
+            if shared is not None:
+                view.uids = shared
+                return view
+            uids, changes = await self.store.read(column, selected.box, view.modseq, view.uidnext)
+            self.columns.put(selected.box.mailbox, changes.modseq, uids)
+            view.load(uids, changes)
+        return view
+
+    async def sync(self, *, expunge: bool, look: bool = False) -> None:
+        """Tell what changed, if a hint says that something did; with `look`, ask the store in any case.
+
+        Raises MailboxGone."""
+        selected = self._selected
+        if selected is None:
+            return
+        held = expunge and bool(selected.view.held)
+        if not look and not held and self.hinted <= selected.heard:
+            return
+        heard = self.hinted
+        view = selected.view
+        try:
+            changes = await self.store.read(emails.changes, selected.box, view.modseq, view.uidnext)
+        except NotFound:
+            raise MailboxGone from None
+        selected.heard = max(selected.heard, heard)
+        await self.tell(changes, expunge=expunge)
+
+    async def tell(self, changes: Changes, *, expunge: bool) -> None:
+        """Write what these changes mean to the client."""
+        selected = self.selected
+        view = selected.view
+        if view.needs_uids(changes):
+            await self.load()
+        self._word(view.sync(changes, expunge=expunge))
+        if view.uids is not None and not view.held:
+            shared = self.columns.get(selected.box.mailbox, view.modseq)
+            if shared is None or len(shared) != len(view.uids):
+                self.columns.put(selected.box.mailbox, view.modseq, view.uids)
+            else:
+                view.uids = shared
+        await self.link.flush()
+
+    def _word(self, told: Told) -> None:
+        for number in told.expunged:
+            self.say(Expunged(number))
+        if told.exists is not None:
+            self.say(Exists(told.exists))
+        self.name_keywords(row[2] for _, row in told.flags if row[2])
+        lines = [print_flags(number, bits, keywords, uid) for number, (uid, bits, keywords, _) in told.flags]
+        for start in range(0, len(lines), TELL_AT_ONCE):
+            self.link.write(b"".join(lines[start : start + TELL_AT_ONCE]))
+
+    def name_keywords(self, several: Iterable[str]) -> None:
+        """Name keywords in FLAGS before the first message that has them is shown (RFC 9051 §7.3.5)."""
+        known = self.selected.keywords
+        new = {keyword for keywords in set(several) for keyword in keywords.split()} - known
+        if new:
+            known |= new
+            self.say(Flags(tuple(sorted(known))))
+
+    def heard(self, modseq: ModSeq) -> None:
+        """All changes of the account up to this ModSeq are known: a hint of them is no news."""
+        self.selected.heard = max(self.selected.heard, modseq)
+
+    async def resolve(self, numbers: NumberSet, *, uid: bool) -> Ranges | None:
+        """The places of a set of sequence numbers or uids; None where a sequence number is that of no message, which
+        is BAD (RFC 9051 §9, seq-number)."""
+        view = await self.load()
+        if uid:
+            found: Ranges | None = view.by_uid(numbers.resolve(view.last_uid))
+        else:
+            found = view.by_number(numbers.resolve(view.total))
+        if numbers.saved and found is not None:
+            return join((*found, *view.by_uid(self.selected.saved)))
+        return found
+
+
+def column(box: Box, since: ModSeq, uidnext: int) -> "Script[tuple[array[int], Changes]]":
+    """All uids, and what changed since the client was told, of one snapshot."""
+    uids = yield from emails.uids(box)
+    changes = yield from emails.changes(box, since, uidnext)
+    return uids, changes
+
+
+def no_such_number(tag: bytes) -> StatusResponse:
+    """The answer to a sequence number beyond the last message (RFC 9051 §9, seq-number)."""
+    return bad(tag, "There is no message with that number.")
+
+
+def refusal(tag: bytes, error: StoreError) -> StatusResponse:
+    """What the store refuses, as a tagged NO (RFC 5530 §3)."""
+    if isinstance(error, Refused):
+        return no(tag, str(error), code.CANNOT)
+    response_code, text = words(error).imap
+    return no(tag, text, response_code or None)
