@@ -1,12 +1,14 @@
 """A store with people in it, and the bundle that sessions get."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from household import HOSTNAME, NOW, open_store
+from posthouse.net.tls import load, self_signed
 from posthouse.serve.limits import PeerLimits, Peers
 from posthouse.serve.login import Door
 from posthouse.store.store import Store
@@ -38,3 +40,9 @@ async def door(store: Store) -> AsyncIterator[Door]:
     door = Door(store, Peers(PeerLimits(exempt_loopback=True)), secret=b"s" * 32, sleep=no_sleep)
     yield door
     door.close()
+
+
+@pytest.fixture(scope="session")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
+    """A server context with a certificate of its own."""
+    return load(self_signed(tmp_path_factory.mktemp("tls"), HOSTNAME))

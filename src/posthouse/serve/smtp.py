@@ -46,7 +46,6 @@ TLS_FIRST = reply(530, "5.7.0", "Start TLS first (STARTTLS)")
 TLS_FOR_LOGIN = reply(538, "5.7.11", "Start TLS first (STARTTLS): passwords are not taken in the clear")
 NO_TLS = reply(502, "5.5.1", "TLS is not offered here")
 NO_AUTH = reply(503, "5.5.1", "There is no login on this port; users send mail on the submission port")
-LOGGED_IN_ALREADY = reply(503, "5.5.1", "You are logged in already")
 TLS_INJECTION = reply(421, "4.7.0", "Nothing may follow STARTTLS before TLS begins", close=True)
 HARVEST = reply(450, "4.7.1", "Too many unknown recipients; try again later")
 TOO_MANY_RECIPIENTS = reply(452, "4.5.3", "Too many recipients for one message; send the rest in another")
@@ -54,14 +53,10 @@ SUBMISSION_LIMIT = reply(451, "4.7.1", "You have sent as much as you may for now
 
 TOO_MANY_ERRORS = reply(421, "4.7.0", "Too many errors; goodbye", close=True)
 TOO_MANY_LOGINS = reply(421, "4.7.0", "Too many failed logins; goodbye", close=True)
-NOT_MAIL = reply(421, "4.7.0", "This is a mail server, not what you are looking for", close=True)
 WORN_OUT = reply(421, "4.3.2", "This connection has been used enough; open a new one", close=True)
 TIMED_OUT = reply(421, "4.4.2", "Nothing came for too long; goodbye", close=True)
 TOO_SLOW = reply(421, "4.4.2", "The message comes too slowly; goodbye", close=True)
 BROKEN = reply(421, "4.3.0", "Something went wrong on this server; it has been noted. Try again later", close=True)
-
-# Words that only other protocols say (S13 of limits.md): a browser tricked into talking to us is cut off at once.
-FOREIGN_VERBS = frozenset({"GET", "POST", "PUT", "HEAD", "CONNECT", "OPTIONS", "HOST:", "USER-AGENT:"})
 
 # What may be said any number of times without bringing mail is bounded by SessionLimits.junk_commands.
 Junk = command.Ehlo | command.Helo | command.Lhlo | command.Rset | command.Noop | command.Help | command.Vrfy
@@ -230,7 +225,7 @@ def _answer_at_once(talk: Session, event: command.Event) -> Reply | None:
         case command.Malformed():
             return event.reply
         case command.Unknown():
-            return NOT_MAIL if event.verb.upper() in FOREIGN_VERBS else UNRECOGNIZED
+            return UNRECOGNIZED
         case command.AuthLine():  # only `_auth` waits for one
             return AUTH_CANCELLED
         case _:
@@ -288,8 +283,6 @@ async def _start_tls(talk: Session) -> None:
 
 async def _auth(talk: Session, event: command.Auth) -> Reply:
     """AUTH (RFC 4954 §4)."""
-    if talk.client.login is not None:
-        return LOGGED_IN_ALREADY
     if talk.role not in (SmtpRole.SUBMISSION, SmtpRole.SUBMISSIONS):
         return NO_AUTH
     if not _login_possible(talk):
@@ -342,7 +335,7 @@ async def _mail(talk: Session, event: command.Mail) -> Reply:
         return WORN_OUT
     if talk.door.peers.now() - talk.began > talk.limits.age_seconds:
         return WORN_OUT
-    answer = await receive.mail(event.path, event.size or 0, event.utf8, talk.client, talk.house)
+    answer = await receive.mail(event.path, event.size or 0, talk.client, talk.house)
     if answer.positive:
         talk.transactions += 1
         talk.transaction = Transaction(event)

@@ -28,7 +28,7 @@ TAKEN = reply(250, "2.0.0", "Message accepted and stored")
 
 TOO_LARGE = reply(552, "5.3.4", "The message is larger than this server accepts")
 DISK_FULL = reply(452, "4.3.1", "The server is short of disk space; try again later")
-NEEDS_SMTPUTF8 = reply(550, "5.6.7", "An address with letters outside ASCII needs SMTPUTF8 in MAIL")
+NEEDS_SMTPUTF8 = reply(550, "5.6.7", "An address outside ASCII needs SMTPUTF8")
 NO_SUCH_USER = reply(550, "5.1.1", "There is no such user here; check the address")
 NO_RELAY = reply(
     550, "5.7.1", "This server does not take mail for that domain from strangers; if you have an account here,",
@@ -58,12 +58,10 @@ class Incoming:
     octets: bytes | mmap
 
 
-async def mail(path: ReversePath, size: int, utf8: bool, client: Client, house: House) -> Reply:
+async def mail(path: ReversePath, size: int, client: Client, house: House) -> Reply:
     """The answer to MAIL (RFC 5321 §4.1.1.2); `size` is 0 where the client did not say. Raises Unavailable."""
     if size > house.limits.message_size:
         return TOO_LARGE
-    if path.address is not None and not path.address.ascii and not utf8:
-        return NEEDS_SMTPUTF8
     if not house.disk.room(house.store.directory, house.limits.message_size):
         return DISK_FULL
     if client.login is not None and path.address is not None:
