@@ -8,10 +8,12 @@ It does NOT hold the texts of policy (unknown user, relaying, quota): these stan
 import re
 from base64 import b64encode
 from dataclasses import dataclass
+from functools import lru_cache
 
 from posthouse.mail.status import Reply, Status, reply
 
 REPLY_LINE = 512  # octets of a reply line with code and CRLF, RFC 5321 §4.5.3.1.5; longer texts go on in a next line
+PRINTED = 256  # replies kept in their printed form; a session says the same few again and again
 REPLY_LINES = 100  # lines of one reply that are read from a server; no real one has more than thirty
 
 UNRECOGNIZED = reply(500, "5.5.2", "Command not recognized")
@@ -49,6 +51,7 @@ def challenge(octets: bytes) -> Reply:
     return Reply(334, None, (b64encode(octets).decode("ascii"),))
 
 
+@lru_cache(PRINTED)
 def print_reply(answer: Reply) -> bytes:
     """The octets of a reply. The status stands on every line (RFC 2034 §4); control characters and letters outside
     ASCII become `?`, so that no text can forge a line; a text too long for one line goes on in the next."""
