@@ -16,7 +16,8 @@ _CHECKS: tuple[tuple[str, str], ...] = (
         "SELECT m.id FROM mailbox m LEFT JOIN (SELECT p.mailbox AS mailbox, count(*) AS total,"
         " count(*) - sum(p.flags & 1) AS unseen, sum((p.flags & 16) / 16) AS deleted, sum(e.size) AS size,"
         " max(p.uid) AS uid, max(p.modseq) AS modseq FROM placement p JOIN email e ON e.id = p.email GROUP BY"
-        " p.mailbox) AS c ON c.mailbox = m.id WHERE (m.total <> coalesce(c.total, 0) OR m.unseen <> coalesce(c.unseen, 0)"
+        " p.mailbox) AS c ON c.mailbox = m.id"
+        " WHERE (m.total <> coalesce(c.total, 0) OR m.unseen <> coalesce(c.unseen, 0)"
         " OR m.deleted <> coalesce(c.deleted, 0) OR m.size <> coalesce(c.size, 0) OR m.uidnext <= coalesce(c.uid, 0)"
         " OR m.modseq < coalesce(c.modseq, 0)) AND {m}",
     ),
