@@ -6,30 +6,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from net.lines import Lines
 from posthouse.net import link as link_module
 from posthouse.net.link import HIGH_WATER, READ_AHEAD, WOKEN, Link, open_link
-
-
-class Lines:
-    """The smallest engine: each event is a line."""
-
-    def __init__(self) -> None:
-        self.buffer = b""
-        self.ended = 0
-
-    def receive(self, data: bytes, /) -> None:
-        self.ended += data == b""
-        self.buffer += data
-
-    def next_event(self) -> bytes | None:
-        line, newline, rest = self.buffer.partition(b"\n")
-        if not newline:
-            return None
-        self.buffer = rest
-        return line
-
-    def starttls(self) -> None:
-        self.buffer = b""
 
 
 @pytest.fixture

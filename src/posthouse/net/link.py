@@ -405,12 +405,13 @@ async def open_link(sock: socket.socket, tls: ssl.SSLContext | None = None) -> L
     """
     loop = asyncio.get_running_loop()
     sock.setblocking(False)
+    link = Link()  # made here: with TLS, uvloop returns a protocol of its own
     try:
         if tls is None:
-            _, link = await loop.connect_accepted_socket(Link, sock)
+            await loop.connect_accepted_socket(lambda: link, sock)
         else:
-            _, link = await loop.connect_accepted_socket(
-                Link, sock, ssl=tls, ssl_handshake_timeout=TLS_HANDSHAKE, ssl_shutdown_timeout=TLS_SHUTDOWN
+            await loop.connect_accepted_socket(
+                lambda: link, sock, ssl=tls, ssl_handshake_timeout=TLS_HANDSHAKE, ssl_shutdown_timeout=TLS_SHUTDOWN
             )
     except OSError as error:
         raise ConnectionResetError(f"TLS handshake failed: {error}") from error

@@ -1,0 +1,179 @@
+"""Certificates: made, chosen by name, reloaded, refused; and Link's STARTTLS."""
+
+import asyncio
+import socket
+import ssl
+import stat
+from pathlib import Path
+
+import pytest
+
+from net.lines import Lines
+from posthouse.net import tls
+from posthouse.net.link import Link, open_link
+from posthouse.net.tls import CertificateError, CertificateFiles, Certificates
+
+
+@pytest.fixture(scope="module")
+def ca(tmp_path_factory: pytest.TempPathFactory) -> CertificateFiles:
+    return tls.authority(tmp_path_factory.mktemp("ca"), "Test authority")
+
+
+def shake(context: ssl.SSLContext, client: ssl.SSLContext, name: str | None) -> ssl.SSLObject:
+    """Both sides of a handshake in memory; the client's end of it."""
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    theirs = client.wrap_bio(to_client, to_server, server_hostname=name)
+    ours = context.wrap_bio(to_server, to_client, server_side=True)
+    waiting = [theirs, ours]
+    while waiting:
+        for side in tuple(waiting):
+            try:
+                side.do_handshake()
+                waiting.remove(side)
+            except ssl.SSLWantReadError:
+                continue
+    return theirs
+
+
+def trusting(ca: CertificateFiles) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=str(ca.certificate))
+
+
+def presented(context: ssl.SSLContext, client: ssl.SSLContext, name: str | None) -> set[str]:
+    certificate = shake(context, client, name).getpeercert()
+    assert certificate is not None
+    return {str(entry[1]) for entry in certificate["subjectAltName"]}
+
+
+def test_a_private_authority_is_believed_by_openssl(ca: CertificateFiles, tmp_path: Path) -> None:
+    files = tls.issue(ca, tmp_path, ("localhost", "home.test", "127.0.0.1"))
+    context = Certificates([files]).context
+    for name in ("localhost", "home.test", "127.0.0.1"):
+        assert "home.test" in presented(context, trusting(ca), name)
+    with pytest.raises(ssl.SSLCertVerificationError):
+        shake(context, trusting(ca), "elsewhere.test")
+
+
+def test_keys_are_for_the_owner_alone_and_made_once(ca: CertificateFiles, tmp_path: Path) -> None:
+    files = tls.issue(ca, tmp_path, ("localhost",))
+    assert stat.S_IMODE(files.key.stat().st_mode) == 0o600
+    assert stat.S_IMODE(ca.key.stat().st_mode) == 0o600
+    before = files.certificate.read_bytes()
+    assert tls.issue(ca, tmp_path, ("localhost",)).certificate.read_bytes() == before
+    assert tls.issue(ca, tmp_path, ("localhost", "more.test")).certificate.read_bytes() != before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["server.key", "server.pem"]
+
+
+def test_another_authority_means_another_certificate(ca: CertificateFiles, tmp_path: Path) -> None:
+    files = tls.issue(ca, tmp_path, ("localhost",))
+    other = tls.authority(tmp_path / "other", "Another authority")
+    tls.issue(other, tmp_path, ("localhost",))
+    presented(Certificates([files]).context, trusting(other), "localhost")
+
+
+def test_each_name_gets_its_certificate(ca: CertificateFiles, tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    one = tls.issue(ca, tmp_path / "one", ("one.test",))
+    two = tls.issue(ca, tmp_path / "two", ("two.test", "*.wild.test"))
+    context = Certificates([one, two]).context
+    client = trusting(ca)
+    assert presented(context, client, "one.test") == {"one.test"}
+    assert "two.test" in presented(context, client, "TWO.test")
+    assert "*.wild.test" in presented(context, client, "a.wild.test")
+    client.check_hostname = False
+    assert presented(context, client, "unknown.test") == {"one.test"}
+    assert presented(context, client, None) == {"one.test"}
+
+
+def test_reload_changes_the_same_context(ca: CertificateFiles, tmp_path: Path) -> None:
+    files = tls.issue(ca, tmp_path, ("localhost",))
+    certificates = Certificates([files])
+    context = certificates.context
+    tls.issue(ca, tmp_path, ("localhost", "new.test"))
+    certificates.reload()
+    assert presented(context, trusting(ca), "new.test") == {"localhost", "new.test"}
+
+
+def test_a_bad_file_at_reload_leaves_the_old_certificate_in_use(ca: CertificateFiles, tmp_path: Path) -> None:
+    files = tls.issue(ca, tmp_path, ("localhost",))
+    certificates = Certificates([files])
+    files.certificate.write_text("no certificate")
+    with pytest.raises(CertificateError):
+        certificates.reload()
+    assert presented(certificates.context, trusting(ca), "localhost") == {"localhost"}
+
+
+def test_refusals_name_the_file_and_the_reason(ca: CertificateFiles, tmp_path: Path) -> None:
+    files = tls.issue(ca, tmp_path, ("localhost",))
+    with pytest.raises(CertificateError, match=r"nowhere\.pem: No such file"):
+        tls.load(CertificateFiles(tmp_path / "nowhere.pem", files.key))
+    with pytest.raises(CertificateError, match=r"does not belong to this certificate"):
+        tls.load(CertificateFiles(files.certificate, ca.key))
+    bad = tmp_path / "bad.pem"
+    bad.write_text("hello")
+    with pytest.raises(CertificateError, match=r"holds no such PEM"):
+        tls.load(CertificateFiles(bad, files.key))
+    with pytest.raises(CertificateError, match=r"no PEM certificate"):
+        tls.names(bad)
+    with pytest.raises(CertificateError, match=r"no certificate is configured"):
+        Certificates([])
+
+
+def test_self_signed_is_made_once(tmp_path: Path) -> None:
+    files = tls.self_signed(tmp_path / "tls", "mail.example.org")
+    assert tls.names(files.certificate) == ("mail.example.org",)
+    before = files.certificate.read_bytes()
+    assert tls.self_signed(tmp_path / "tls", "mail.example.org").certificate.read_bytes() == before
+    assert tls.names(tls.self_signed(tmp_path / "tls", "new.example.org").certificate) == ("new.example.org",)
+
+
+def test_old_tls_is_refused(ca: CertificateFiles, tmp_path: Path) -> None:
+    context = Certificates([tls.issue(ca, tmp_path, ("localhost",))]).context
+    assert context.minimum_version == ssl.TLSVersion.TLSv1_2
+
+
+async def start_tls(link: Link, engine: Lines, context: ssl.SSLContext) -> None:
+    assert await link.next(engine) == b"STARTTLS"
+    link.write(b"220 go\n")
+    await link.start_tls(context, engine)
+
+
+def upgrade(theirs: socket.socket, ca: CertificateFiles, opening: bytes) -> bytes:
+    theirs.settimeout(5)
+    theirs.sendall(opening)
+    assert theirs.recv(100) == b"220 go\n"
+    with trusting(ca).wrap_socket(theirs, server_hostname="localhost") as secure:
+        secure.sendall(b"inside\n")
+        return secure.recv(100)
+
+
+async def test_starttls_forgets_what_was_sent_in_plain_text(ca: CertificateFiles, tmp_path: Path) -> None:
+    context = Certificates([tls.issue(ca, tmp_path, ("localhost",))]).context
+    ours, theirs = socket.socketpair()
+    link, engine = await open_link(ours), Lines()
+    client = asyncio.create_task(asyncio.to_thread(upgrade, theirs, ca, b"STARTTLS\ninjected\n"))
+    await start_tls(link, engine, context)
+    assert link.tls is not None
+    assert link.tls.version == "TLSv1.3"
+    assert link.tls.cipher.startswith("TLS_")
+    assert await link.next(engine) == b"inside"
+    link.write(b"seen")
+    await link.flush()
+    assert await client == b"seen"
+    assert await link.next(engine) is None
+    link.close()
+    await asyncio.wait_for(link.wait_closed(), 2)
+
+
+async def test_a_failed_handshake_is_a_connection_error(ca: CertificateFiles, tmp_path: Path) -> None:
+    context = Certificates([tls.issue(ca, tmp_path, ("localhost",))]).context
+    ours, theirs = socket.socketpair()
+    link, engine = await open_link(ours), Lines()
+    theirs.sendall(b"STARTTLS\n")
+    asyncio.get_running_loop().call_later(0.05, theirs.sendall, b"this is no ClientHello\r\n" * 10)
+    with pytest.raises(ConnectionError, match="TLS handshake failed"):
+        await start_tls(link, engine, context)
+    assert link.closing
+    theirs.close()
+    await asyncio.wait_for(link.wait_closed(), 2)
