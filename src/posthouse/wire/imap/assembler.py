@@ -28,7 +28,7 @@ DROPPED_LITERAL = 4_096  # octets of a refused non-synchronizing literal that ar
 DROPPED_MESSAGE = (
     100 * 1_048_576
 )  # the same for a message of APPEND: its sender cannot stop, and losing the link is worse
-DROPPED_LINE = 1_048_576  # octets of a line too long that are dropped before the connection is given up
+DROPPED_LINE = 1_048_576  # octets of a refused command that are dropped before the connection is given up
 TAG_LENGTH = 255  # a longer tag is not echoed
 
 # RFC 9051 §9   literal = "{" number64 ["+"] "}" CRLF *CHAR8 ;  literal8 = "~{" number64 "}" CRLF *OCTET
@@ -130,7 +130,7 @@ class Assembler:
         self._octets = 0  # of lines and literals so far
         self._missing = 0  # octets of a literal still to come
         self._drop = 0  # octets of a refused literal still to come
-        self._swallowed = 0  # octets dropped of a line too long
+        self._swallowed = 0  # octets dropped of a refused command, messages of APPEND apart
         self._refused: Refused | None = None  # said at the end of the command
         self._append = False
 
@@ -197,7 +197,7 @@ class Assembler:
     def _too_much_swallowed(self) -> Refused | None:
         if self._swallowed <= DROPPED_LINE:
             return None
-        return self._fatal(TOOBIG, "The command line is far too long.")
+        return self._fatal(TOOBIG, "The command is far too long.")
 
     def _take(self, line: bytes) -> Piece | None:
         self._line += len(line)
@@ -230,7 +230,8 @@ class Assembler:
         if size > limit:
             return self._fatal(TOOBIG, "The literal is too big.")
         self._drop = size
-        return None
+        self._swallowed += 0 if self._append else size
+        return self._too_much_swallowed()
 
     def _whole(self) -> Whole:
         octets = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
