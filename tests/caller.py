@@ -4,14 +4,17 @@ import asyncio
 import contextlib
 import socket
 import ssl
+from base64 import b64encode
 from collections.abc import AsyncIterator, Sequence
 
+from household import ANNA, PASSWORD
 from posthouse.net.link import Link, open_link
 from posthouse.serve.limits import SessionLimits
 from posthouse.serve.login import Door
 from posthouse.serve.smtp import session
 from posthouse.transport.house import House, SmtpRole
 
+MESSAGE = b"From: ben@work.test\r\nTo: anna@home.test\r\nSubject: Hello\r\n\r\nHow are you?"
 PATIENCE = 20.0  # seconds for one answer; tests of time-outs use limits of a fraction of a second
 
 
@@ -110,3 +113,13 @@ async def call(
             await asyncio.wait([task])
         if not task.cancelled():
             task.result()
+
+
+def plain(name: str = str(ANNA), password: str = PASSWORD) -> str:
+    return b64encode(f"\0{name}\0{password}".encode()).decode()
+
+
+async def log_in(caller: Caller, name: str = str(ANNA)) -> None:
+    await caller.say("EHLO client.test")
+    answer = await caller.say(f"AUTH PLAIN {plain(name)}")
+    assert answer.startswith("235 2.7.0"), answer

@@ -6,8 +6,10 @@ from pathlib import Path
 from posthouse.mail.address import Address, Domain
 from posthouse.mail.ids import Millis
 from posthouse.serve.login import make_credential
-from posthouse.store import accounts
+from posthouse.store import accounts, emails, mailboxes
 from posthouse.store.accounts import Credential
+from posthouse.store.emails import Column
+from posthouse.store.mailboxes import Box
 from posthouse.store.store import Store
 
 HOSTNAME = "mail.home.test"
@@ -34,3 +36,13 @@ async def open_store(directory: Path) -> Store:
     await store.run(accounts.add_alias, INFO, (ANNA, BEN))
     await store.run(accounts.add_alias, HELLO, (ANNA,))
     return store
+
+
+async def inbox(store: Store, address: Address) -> list[bytes]:
+    """The messages in somebody's INBOX."""
+    login = await store.read(accounts.find_login, address)
+    assert login is not None
+    row = await store.read(mailboxes.find, login.account, "INBOX")
+    assert row is not None
+    rows = await store.read(emails.fetch, Box(login.account, row.id), emails.ALL, (Column.BLOB,))
+    return await store.blobs.get_many([blob for _, blob in rows])

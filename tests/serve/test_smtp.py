@@ -10,40 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from caller import Caller, call
-from household import ANNA, BEN, HOSTNAME, PASSWORD, credential
+from caller import MESSAGE, call, log_in, plain
+from household import ANNA, BEN, HOSTNAME, credential, inbox
 from posthouse.mail.address import Address, Domain
 from posthouse.serve.login import Door
-from posthouse.store import accounts, emails, mailboxes
-from posthouse.store.emails import Column
-from posthouse.store.mailboxes import Box
+from posthouse.store import accounts
 from posthouse.store.script import Unavailable
 from posthouse.store.store import Store
 from posthouse.transport.house import House, MessageLimits, SmtpRole
 from posthouse.transport.spool import DiskSpace
 
-MESSAGE = b"From: ben@work.test\r\nTo: anna@home.test\r\nSubject: Hello\r\n\r\nHow are you?"
 MX, SUBMISSION, SUBMISSIONS, LMTP = SmtpRole.MX, SmtpRole.SUBMISSION, SmtpRole.SUBMISSIONS, SmtpRole.LMTP
-
-
-async def inbox(store: Store, address: Address) -> list[bytes]:
-    """The messages in somebody's INBOX."""
-    login = await store.read(accounts.find_login, address)
-    assert login is not None
-    row = await store.read(mailboxes.find, login.account, "INBOX")
-    assert row is not None
-    rows = await store.read(emails.fetch, Box(login.account, row.id), emails.ALL, (Column.BLOB,))
-    return await store.blobs.get_many([blob for _, blob in rows])
-
-
-def plain(name: str = str(ANNA), password: str = PASSWORD) -> str:
-    return b64encode(f"\0{name}\0{password}".encode()).decode()
-
-
-async def log_in(caller: Caller, name: str = str(ANNA)) -> None:
-    await caller.say("EHLO client.test")
-    answer = await caller.say(f"AUTH PLAIN {plain(name)}")
-    assert answer.startswith("235 2.7.0"), answer
 
 
 async def test_mail_from_another_server(house: House, door: Door, store: Store) -> None:
