@@ -13,7 +13,7 @@ PROCESSES ?= 2
 
 # Commands that the system tests drive, and the Debian packages that bring them.
 CLIENTS := swaks msmtp mbsync mutt curl tmux
-CLIENT_PACKAGES := swaks libnet-ssleay-perl msmtp isync mutt curl tmux ca-certificates
+CLIENT_PACKAGES := swaks libnet-ssleay-perl msmtp isync mutt libsasl2-modules curl tmux ca-certificates
 
 .PHONY: run test check fix bench clients lint
 
@@ -40,7 +40,7 @@ lint: $(STAMP)
 
 # Debian's python3 comes without ensurepip; then the system's pip fills the environment.
 $(STAMP): pyproject.toml requirements.lock
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) 2>/dev/null || $(PYTHON) -m venv --clear --without-pip $(VENV)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || $(PYTHON) -m venv --clear --without-pip $(VENV)
 	if test -x $(BIN)/pip; then pip="$(BIN)/python -m pip"; else pip="$(PYTHON) -m pip --python $(BIN)/python"; fi; \
 	PIP_CONSTRAINT=requirements.lock $$pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $(STAMP)

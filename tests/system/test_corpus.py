@@ -56,8 +56,7 @@ def two_way(running: Running, anna: Person, folder: Path) -> None:
     files = maildir(inbox)
     assert len(files) == len(anna.messages())
     # The near side: a message is read, one is thrown away, a new one is written.
-    names = sorted(files)
-    read, thrown = inbox / names[0], inbox / names[1]
+    read, thrown = [inbox / next(name for name in files if f",U={uid}:" in name) for uid in (1, 2)]
     read.rename(inbox / "cur" / (read.name.split(":")[0] + ":2,S"))
     thrown.rename(inbox / "cur" / (thrown.name.split(":")[0] + ":2,T"))
     (folder / "Drafts" / "cur" / "1.new:2,D").write_bytes(b"Subject: a draft\n\nHello\n")
@@ -87,11 +86,11 @@ class Mbsync:
     def __init__(self, running: Running, anna: Person, folder: Path) -> None:
         self.file = folder.parent / "mbsyncrc"
         self.file.write_text(
-            f"IMAPAccount far\nHost localhost\nPort {running.ports.imaps}\nSSLType IMAPS\nTimeout 60\n"
+            f"FSync no\n\nIMAPAccount far\nHost localhost\nPort {running.ports.imaps}\nSSLType IMAPS\nTimeout 60\n"
             f"User {anna.address}\nPass {anna.password}\nCertificateFile {running.ca}\nSystemCertificates no\n\n"
             "IMAPStore far\nAccount far\n\n"
             f"MaildirStore near\nPath {folder}/\nInbox {folder}/INBOX\nSubFolders Verbatim\n\n"
-            "Channel all\nFar :far:\nNear :near:\nPatterns *\nCreate Both\nExpunge Both\nSyncState *\nFSync no\n"
+            "Channel all\nFar :far:\nNear :near:\nPatterns *\nCreate Both\nExpunge Both\nSyncState *\n"
         )
 
     def run(self) -> None:

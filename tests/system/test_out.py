@@ -60,14 +60,16 @@ class TestImaplib:
             client.login(anna.address, anna.password)
             assert client.select("INBOX") == ("OK", [b"5"])
             assert client.search(None, "SUBJECT", '"number 3"') == ("OK", [b"3"])
-            assert client.store("3", "+FLAGS", r"(\Seen $Work)")[1] == [rb"3 (FLAGS (\Seen $Work))"]
+            [changed] = client.store("3", "+FLAGS", r"(\Seen $Work)")[1]
+            assert rb"\Seen" in changed
+            assert b"$Work" in changed
             assert client.search(None, "UNSEEN") == ("OK", [b"1 2 4 5"])
             assert client.uid("MOVE", "1:2", "Archive")[0] == "OK"
             assert client.store("1", "+FLAGS.SILENT", r"\Deleted")[0] == "OK"
-            assert client.expunge() == ("OK", [b"1"])
+            assert client.expunge()[1][-1] == b"1"  # behind what MOVE has told
             status = client.status("INBOX", "(MESSAGES UIDNEXT UNSEEN)")[1][0]
             assert status == b"INBOX (MESSAGES 2 UIDNEXT 6 UNSEEN 2)"
-            assert client.create("Work/Déjà vu".encode("utf-7").decode().replace("+", "&"))[0] == "OK"
+            assert client.create('"Work/D&AOk-j&AOA- vu"')[0] == "OK"
             assert client.copy("1:2", "Archive")[0] == "OK"
             client.close()
         assert len(anna.messages("Archive")) == 4
@@ -126,7 +128,7 @@ class TestImapClient:
     def test_envelope_and_structure(self, client: IMAPClient, anna: Person) -> None:
         anna.receive(LETTER % (b"=?utf-8?q?Gr=C3=BC=C3=9Fe?=", b"me"))
         client.select_folder("INBOX")
-        [row] = client.fetch("1:*", ["ENVELOPE", "BODYSTRUCTURE", "INTERNALDATE", "RFC822.SIZE"]).values()
+        [row] = client.fetch([1], ["ENVELOPE", "BODYSTRUCTURE", "INTERNALDATE", "RFC822.SIZE"]).values()
         assert row[b"ENVELOPE"].subject == b"=?utf-8?q?Gr=C3=BC=C3=9Fe?="
         assert row[b"ENVELOPE"].from_[0].mailbox == b"eve"
         assert row[b"BODYSTRUCTURE"][:2] == (b"text", b"plain")
@@ -200,10 +202,10 @@ class TestMutt:
         (tmp_path / "muttrc").write_text(
             f'set folder="imaps://localhost:{posthouse.ports.imaps}/" spoolfile=+INBOX\n'
             f'set imap_user="{anna.address}" imap_pass="{anna.password}" from="{anna.address}"\n'
-            f'set smtp_url="smtps://{anna.address.replace("@", "%40")}@localhost:{posthouse.ports.submissions}/"\n'
-            f'set smtp_pass="{anna.password}" certificate_file="{posthouse.ca}" ssl_usesystemcerts=no\n'
+            f'set smtp_url="smtp://{anna.address.replace("@", "%40")}@localhost:{posthouse.ports.submission}/"\n'
+            f'set smtp_pass="{anna.password}" ssl_force_tls=yes ssl_ca_certificates_file="{posthouse.ca}"\n'
             f'set record="+Sent" editor="sed -i \'$ a Yes, gladly.\'" abort_unmodified=no include=yes move=no\n'
-            f'set delete=yes use_envelope_from=yes header_cache="" tmpdir="{tmp_path}" realname="Anna"\n'
+            f'set delete=yes use_envelope_from=yes sort=mailbox-order header_cache="" tmpdir="{tmp_path}" realname="Anna"\n'
         )
         mutt = f"env HOME={tmp_path} TERM=screen {shutil.which('mutt')} -n -F {tmp_path / 'muttrc'}"
         terminal("new-session", "-d", "-x", "120", "-y", "30", mutt)
