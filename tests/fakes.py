@@ -1,0 +1,160 @@
+"""Stand-ins for the world: a clock, a loop whose time can be pushed, and a stream to a session without a network."""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from posthouse.mail.ids import Millis
+from posthouse.net.link import Link, open_link
+
+PATIENCE = 20.0  # seconds for a session to end, or to say what is waited for
+CHUNK = 65_536  # octets read at once
+
+
+@dataclass(slots=True)
+class FakeClock:
+    """A wall clock that stands still until it is pushed: hand `clock.now` to whoever wants `Callable[[], Millis]`."""
+
+    millis: Millis = Millis(1_700_000_000_000)  # Tue, 14 Nov 2023 22:13:20 +0000
+
+    def now(self) -> Millis:
+        """The time it shows."""
+        return self.millis
+
+    def advance(self, seconds: float) -> None:
+        """Push it."""
+        self.millis = Millis(self.millis + int(seconds * 1000))
+
+
+class WarpLoop(asyncio.SelectorEventLoop):
+    """An event loop whose timers can be made to fire at once: `loop.warp(1800)` and half an hour has passed for it.
+
+    Use: `asyncio.Runner(loop_factory=WarpLoop)`."""
+
+    warped = 0.0
+
+    def time(self) -> float:
+        """Seconds, with all that was jumped over."""
+        return super().time() + self.warped
+
+    def warp(self, seconds: float) -> None:
+        """Jump."""
+        self.warped += seconds
+
+
+class Stream(Protocol):
+    """A client's end of a connection, as the transcript runner needs it."""
+
+    async def write(self, octets: bytes) -> None:
+        """Send, and let the other side take it before going on."""
+
+    async def read(self) -> bytes:
+        """Some octets; b"" when the server has closed."""
+
+    async def starttls(self) -> None:
+        """The client's side of a TLS handshake; the certificate is not checked."""
+
+    async def close(self) -> None:
+        """Hang up."""
+
+
+class SocketStream:
+    """A Stream over a connected socket, of a pair or to a real worker."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self._sock = sock
+        self._loop = asyncio.get_running_loop()
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls: ssl.SSLObject | None = None
+
+    async def write(self, octets: bytes) -> None:
+        """Send; two rounds of the loop let a session on the same loop see these octets before the next."""
+        try:
+            if self._tls is None:
+                await self._loop.sock_sendall(self._sock, octets)
+            else:
+                self._tls.write(octets)
+                await self._flush()
+        except (BrokenPipeError, ConnectionResetError):
+            return  # the server has closed: what it said last is still to be read
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    async def read(self) -> bytes:
+        """Some octets; b"" when the server has closed."""
+        if self._tls is None:
+            return await self._receive()
+        while True:
+            try:
+                return self._tls.read(CHUNK)
+            except ssl.SSLWantReadError:
+                octets = await self._receive()
+            except ssl.SSLZeroReturnError:
+                return b""
+            if not octets:
+                return b""
+            self._incoming.write(octets)
+
+    async def starttls(self) -> None:
+        """The client's side of a TLS handshake; the certificate is not checked."""
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        self._tls = context.wrap_bio(self._incoming, self._outgoing)
+        while True:
+            try:
+                self._tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                await self._flush()
+                octets = await self._receive()
+                if not octets:
+                    raise ConnectionResetError("the server closed during the TLS handshake") from None
+                self._incoming.write(octets)
+        await self._flush()
+
+    async def close(self) -> None:
+        """Hang up."""
+        self._sock.close()
+
+    async def _receive(self) -> bytes:
+        try:
+            return await self._loop.sock_recv(self._sock, CHUNK)
+        except ConnectionResetError:
+            return b""
+
+    async def _flush(self) -> None:
+        if self._outgoing.pending:
+            await self._loop.sock_sendall(self._sock, self._outgoing.read())
+
+
+@contextlib.asynccontextmanager
+async def memory_link(
+    serve: Callable[[Link], Coroutine[Any, Any, None]],
+) -> AsyncIterator[Callable[[], Awaitable[Stream]]]:
+    """A `connect` for `run_transcript`: each call begins `serve(link)` on one end of a socket pair and gives the other.
+
+    At the end all sessions must have ended by themselves, and what one raised is raised."""
+    tasks: list[asyncio.Task[None]] = []
+
+    async def connect() -> Stream:
+        ours, theirs = socket.socketpair()
+        link = await open_link(theirs)
+        tasks.append(asyncio.create_task(serve(link)))
+        return SocketStream(ours)
+
+    try:
+        yield connect
+    finally:
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=PATIENCE)
+            for task in late:
+                task.cancel()
+            assert not late, f"{len(late)} sessions did not end after their client had hung up"
+    for task in tasks:
+        task.result()
