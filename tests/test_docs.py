@@ -3,8 +3,12 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args, get_origin
 
+import msgspec
 import pytest
+
+from posthouse.config import Section, Settings
 
 ROOT = Path(__file__).parent.parent
 SRC = ROOT / "src" / "posthouse"
@@ -97,6 +101,22 @@ def test_crash_points_are_tested() -> None:
     assert used == set(CRASHPOINTS), "listed and used differ"
     named = (DOCS / "operate" / "durability.md").read_text(encoding="utf-8")
     assert not [name for name in CRASHPOINTS if f"`{name}`" not in named], "not in docs/operate/durability.md"
+
+
+def setting_names(kind: type[msgspec.Struct], prefix: str = "") -> Iterator[str]:
+    """The dotted name of every setting, tables in lists included."""
+    for field in msgspec.structs.fields(kind):
+        inner = get_args(field.type)[0] if get_origin(field.type) is tuple else field.type
+        if isinstance(inner, type) and issubclass(inner, Section):
+            yield from setting_names(inner, f"{prefix}{field.name}.")
+        else:
+            yield prefix + field.name
+
+
+def test_settings_are_documented() -> None:
+    page = (DOCS / "operate" / "settings.md").read_text(encoding="utf-8")
+    missing = [name for name in setting_names(Settings) if f"`{name}`" not in page]
+    assert not missing, "not in docs/operate/settings.md"
 
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", DOCS / "operate" / "commands.md"])

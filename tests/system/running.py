@@ -28,6 +28,28 @@ from cryptography.x509.oid import NameOID
 PROGRAM = Path(sys.executable).parent / "posthouse"
 START_WAIT = 20.0  # seconds until every port must answer
 STOP_WAIT = 20.0  # seconds until SIGTERM must have ended everything
+SETTINGS = """\
+hostname = "mail.home.test"
+data = "data"
+workers = {workers}
+
+[smtp]
+listen = ["127.0.0.1:{ports.smtp}"]
+
+[submission]
+listen = ["127.0.0.1:{ports.submission}"]
+listen_tls = ["127.0.0.1:{ports.submissions}"]
+
+[imap]
+listen = ["127.0.0.1:{ports.imap}"]
+listen_tls = ["127.0.0.1:{ports.imaps}"]
+
+[tls]
+certificates = [{{ certificate = "cert.pem", key = "key.pem" }}]
+
+[limits.peer]
+exempt_loopback = true
+"""
 FIRST_PORT, LAST_PORT = 20_000, 32_000  # below the range that the kernel gives to clients
 
 
@@ -88,11 +110,11 @@ class Running:
     def __init__(self, folder: Path, workers: int = 2) -> None:
         self.folder, self.workers = folder, workers
         self.ports = Ports(*free_ports(5))
-        self.ca, key = make_certificate(folder)
+        self.ca, _key = make_certificate(folder)
         self.data = folder / "data"
         self.lmtp = self.data / "run" / "lmtp.sock"
         self.settings = folder / "posthouse.toml"
-        self.settings.write_text(SETTINGS.format(it=self, ports=self.ports, key=key))
+        self.settings.write_text(SETTINGS.format(workers=workers, ports=self.ports))
         self.log = folder / "log"
         self.process: subprocess.Popen[bytes] | None = None
         self._people = 0
@@ -220,6 +242,3 @@ class Person:
                 [uid] = re.findall(rb"UID (\d+)", answer[0])
                 found[int(uid)] = answer[1].decode().partition(":")[2].strip()
         return uidvalidity, found
-
-
-SETTINGS = ""

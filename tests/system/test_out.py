@@ -205,7 +205,7 @@ class TestMutt:
             f'set smtp_url="smtp://{anna.address.replace("@", "%40")}@localhost:{posthouse.ports.submission}/"\n'
             f'set smtp_pass="{anna.password}" ssl_force_tls=yes ssl_ca_certificates_file="{posthouse.ca}"\n'
             f'set record="+Sent" editor="sed -i \'$ a Yes, gladly.\'" abort_unmodified=no include=yes move=no\n'
-            f'set delete=yes use_envelope_from=yes sort=mailbox-order header_cache="" tmpdir="{tmp_path}" realname="Anna"\n'
+            f'set delete=yes use_envelope_from=yes sort=mailbox-order tmpdir="{tmp_path}" realname="Anna"\n'
         )
         mutt = f"env HOME={tmp_path} TERM=screen {shutil.which('mutt')} -n -F {tmp_path / 'muttrc'}"
         terminal("new-session", "-d", "-x", "120", "-y", "30", mutt)
