@@ -6,7 +6,7 @@ then on. There is no `Delivered-To`, because all recipients share the same octet
 
 import re
 from mmap import mmap
-from secrets import token_hex
+from random import getrandbits
 
 from posthouse.mail.address import Domain, quote_local
 from posthouse.mail.dates import format_rfc5322
@@ -24,7 +24,7 @@ def trace_fields(client: Client, envelope: Envelope, hostname: str, received: Mi
     lines = [
         f"Return-Path: <{envelope.sender}>",
         f"Received: from {_from(client)}",
-        f"\tby {hostname} (Posthouse) with {protocol(client, envelope)} id {token_hex(8)}{_tls(client)}",
+        f"\tby {hostname} (Posthouse) with {protocol(client, envelope)} id {getrandbits(64):016x}{_tls(client)}",
         f"\t{_for(envelope)}; {format_rfc5322(received)}",
     ]
     return "\r\n".join(lines).encode("utf-8") + b"\r\n"

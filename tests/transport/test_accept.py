@@ -1,0 +1,70 @@
+"""transport/accept.py: the one door into the store."""
+
+import mmap
+from pathlib import Path
+
+import pytest
+
+from household import ANNA, BEN, NOW, inbox
+from posthouse.mail.ids import AccountId
+from posthouse.mail.keyword import SEEN_BIT
+from posthouse.store import accounts, emails, mailboxes
+from posthouse.store.emails import Column
+from posthouse.store.mailboxes import Box
+from posthouse.store.script import NotFound
+from posthouse.store.store import Store
+from posthouse.transport.accept import DESCRIBED_ON_LOOP, accept, prepare
+
+MESSAGE = b"Subject: Hello\r\nFrom: ben@work.test\r\n\r\nHow are you?\r\n"
+
+
+async def ids(store: Store) -> dict[str, AccountId]:
+    return {str(row.address): row.id for row in await store.read(accounts.list_accounts)}
+
+
+async def test_prepared_as_it_is(store: Store) -> None:
+    email = await prepare(store, MESSAGE, NOW, SEEN_BIT, ("$label1",))
+    assert email.header == MESSAGE[: MESSAGE.index(b"How")]
+    assert email.description.header_size == len(email.header)
+    assert email.description.envelope.startswith(b'(NIL "Hello" ')
+    assert (email.received, email.flags, email.keywords) == (NOW, SEEN_BIT, ("$label1",))
+    assert email.blob.size == len(MESSAGE)
+
+
+async def test_a_large_message_in_a_file(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "large"
+    path.write_bytes(MESSAGE + b"x" * 76 + b"\r\n" * DESCRIBED_ON_LOOP)
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as octets:
+        email = await prepare(store, octets, NOW)
+        await accept(store, email, [(await ids(store))["anna@home.test"]])
+    assert await inbox(store, ANNA) == [path.read_bytes()]
+
+
+async def test_once_for_each_account(store: Store) -> None:
+    of = await ids(store)
+    anna, ben = of["anna@home.test"], of["ben@work.test"]
+    await accept(store, await prepare(store, MESSAGE, NOW), [ben, anna, ben, anna])
+    assert await inbox(store, ANNA) == await inbox(store, BEN) == [MESSAGE]
+
+
+async def test_all_or_nobody(store: Store) -> None:
+    of = await ids(store)
+    email = await prepare(store, MESSAGE, NOW)
+    with pytest.raises(NotFound):
+        await accept(store, email, [of["anna@home.test"], AccountId(999_999)])
+    assert await inbox(store, ANNA) == []
+
+
+async def test_new_mail_is_unseen_and_tells_whoever_watches(store: Store) -> None:
+    anna = (await ids(store))["anna@home.test"]
+    row = await store.read(mailboxes.find, anna, "INBOX")
+    assert row is not None
+    before = row.unseen
+    await accept(store, await prepare(store, MESSAGE, NOW), [anna])
+    after = await store.read(mailboxes.find, anna, "INBOX")
+    assert after is not None
+    assert (after.unseen, after.total) == (before + 1, row.total + 1)
+    [(_, flags, received)] = await store.read(
+        emails.fetch, Box(anna, after.id), emails.ALL, (Column.FLAGS, Column.RECEIVED)
+    )
+    assert (flags, received) == (0, NOW)

@@ -1,0 +1,120 @@
+"""transport/receive.py: what is said to MAIL and RCPT, and `take` (RFC 5321 §3.3, §6.1)."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from household import ANNA, BEN, inbox
+from posthouse.mail.address import Address, Domain, ForwardPath, ReversePath
+from posthouse.mail.envelope import Envelope, Recipient
+from posthouse.mail.header import header_end
+from posthouse.store import accounts
+from posthouse.store.accounts import Login
+from posthouse.store.store import Store
+from posthouse.transport import receive
+from posthouse.transport.client import Client
+from posthouse.transport.house import House, MessageLimits
+from posthouse.transport.receive import Incoming
+from posthouse.transport.spool import DiskSpace, Spool
+
+STRANGER = Client("192.0.2.1", "client.test")
+
+
+@pytest.fixture
+async def anna(store: Store) -> Login:
+    login = await store.read(accounts.find_login, ANNA)
+    assert login is not None
+    return login
+
+
+async def test_mail(house: House, anna: Login) -> None:
+    """RFC 5321 §4.1.1.2, RFC 1870 §6.1, RFC 6409 §6.1."""
+    user = replace(STRANGER, login=anna)
+    limit = house.limits.message_size
+    assert await receive.mail(ReversePath(ANNA), 0, STRANGER, house) == receive.SENDER_OK
+    assert await receive.mail(ReversePath(), limit, STRANGER, house) == receive.SENDER_OK
+    assert await receive.mail(ReversePath(), limit + 1, STRANGER, house) == receive.TOO_LARGE
+    assert await receive.mail(ReversePath(ANNA), 0, user, house) == receive.SENDER_OK
+    assert await receive.mail(ReversePath(), 0, user, house) == receive.SENDER_OK
+    assert (await receive.mail(ReversePath(BEN), 0, user, house)).code == 553
+    full = replace(house, disk=DiskSpace(lambda path: limit))
+    assert await receive.mail(ReversePath(), 0, STRANGER, full) == receive.DISK_FULL
+
+
+async def test_rcpt(house: House, anna: Login) -> None:
+    """RFC 5321 §4.1.1.3."""
+    user = replace(STRANGER, login=anna)
+    here, nobody = ForwardPath(ANNA), ForwardPath(Address("nobody", ANNA.domain))
+    outside = ForwardPath(Address("x", Domain("elsewhere.test")))
+    assert await receive.rcpt(here, False, STRANGER, house) == (anna.account,)
+    assert await receive.rcpt(nobody, False, STRANGER, house) == receive.NO_SUCH_USER
+    assert await receive.rcpt(outside, False, STRANGER, house) == receive.NO_RELAY
+    assert await receive.rcpt(outside, False, user, house) == receive.NO_SENDING_OUT
+    eight_bit = ForwardPath(Address("gr\u00e9ta", ANNA.domain))
+    assert await receive.rcpt(eight_bit, False, STRANGER, house) == receive.NEEDS_SMTPUTF8
+    assert await receive.rcpt(eight_bit, True, STRANGER, house) == receive.NO_SUCH_USER
+
+
+async def incoming(octets: bytes, login: Login, house: House, client: Client = STRANGER) -> Incoming:
+    spool = Spool(house.spool, house.limits.spool_above)
+    if spool.add(octets):
+        await spool.write()
+    envelope = Envelope(ReversePath(ANNA), (Recipient(ForwardPath(ANNA)),))
+    message = Incoming(client, envelope, (login.account,), await spool.octets())
+    spool.close()
+    return message
+
+
+@pytest.mark.parametrize("spool_above", [10, 1_000_000])
+async def test_take_keeps_every_octet(house: House, anna: Login, spool_above: int) -> None:
+    house = replace(house, limits=MessageLimits(spool_above=spool_above))
+    octets = b"Subject : odd\r\n folded\r\n\r\n" + bytes(range(1, 256)).replace(b"\r", b"").replace(b"\n", b"")
+    assert await receive.take(await incoming(octets, anna, house), house) == receive.TAKEN
+    [kept] = await inbox(house.store, ANNA)
+    assert kept.startswith(b"Return-Path: <anna@home.test>\r\nReceived: from client.test")
+    assert kept.endswith(b"+0000\r\n" + octets)
+
+
+@pytest.mark.parametrize("spool_above", [10, 1_000_000])
+async def test_take_from_a_user(house: House, anna: Login, spool_above: int) -> None:
+    house = replace(house, limits=MessageLimits(spool_above=spool_above))
+    octets = b"Bcc: ben@work.test\r\nSubject: x\r\n\r\nbody\r\n"
+    user = replace(STRANGER, login=anna)
+    assert await receive.take(await incoming(octets, anna, house, user), house) == receive.TAKEN
+    [kept] = await inbox(house.store, ANNA)
+    assert kept.endswith(b"@mail.home.test>\r\nSubject: x\r\n\r\nbody\r\n")
+    assert b"\r\nFrom: <anna@home.test>\r\nDate: " in kept
+    assert b"Bcc" not in kept
+
+
+@pytest.mark.parametrize(
+    ("octets", "expected"),
+    [
+        (b"Received: x\r\n" * 50 + b"\r\n", receive.ROUTING_LOOP),
+        (b"Subject: x\r\n\r\na\0b", receive.NUL_INSIDE),
+        (b"X: y\r\n" * 2_001 + b"\r\n", receive.TOO_MANY_FIELDS),
+        (b"X: " + b"y" * 262_144 + b"\r\n\r\n", receive.FIELD_TOO_LARGE),
+        (b"X: y" + b"z" * 100_000 + b"\r\n" + b"X: yyyy\r\n" * 1 + b"X: " + b"\r\n y" * 240_000 + b"\r\n\r\n",
+         receive.HEADER_TOO_LARGE),
+    ],
+)  # fmt: skip
+async def test_take_refuses(house: House, anna: Login, octets: bytes, expected: object) -> None:
+    assert await receive.take(await incoming(octets, anna, house), house) == expected
+    assert await inbox(house.store, ANNA) == []
+
+
+@pytest.mark.parametrize("octets", [b"", b"\r\n", b"no header at all", b"\r\nbody", b"X", b"Subject: x\r\n"])
+async def test_take_accepts_what_is_hardly_a_message(house: House, anna: Login, octets: bytes) -> None:
+    assert await receive.take(await incoming(octets, anna, house), house) == receive.TAKEN
+    [kept] = await inbox(house.store, ANNA)
+    assert kept.endswith(octets)
+
+
+@given(st.lists(st.sampled_from([b"A: b", b" c", b"\t", b"", b"\r", b"Received:", b"x"]), max_size=30))
+def test_any_header_is_judged(lines: list[bytes]) -> None:
+    octets = b"\r\n".join(lines)
+    limits = MessageLimits(header_size=100, field_size=50, header_fields=5)
+    fault = receive.header_fault(octets, header_end(octets), limits)
+    assert fault in (None, receive.HEADER_TOO_LARGE, receive.FIELD_TOO_LARGE, receive.TOO_MANY_FIELDS)

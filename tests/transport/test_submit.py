@@ -1,0 +1,140 @@
+"""transport/submit.py: what a submission agent does for its users (RFC 6409 §6, §8; S4 of limits.md)."""
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from household import ANNA, BEN, HELLO, HOSTNAME, INFO, NOW
+from posthouse.mail.address import Address, Domain
+from posthouse.mail.header import FIELDS, header_end
+from posthouse.mail.status import Reply
+from posthouse.store import accounts
+from posthouse.store.accounts import Login
+from posthouse.store.store import Store
+from posthouse.transport.house import House
+from posthouse.transport.spool import kept
+from posthouse.transport.submit import BAD_FROM, NOT_YOUR_ADDRESS, NOT_YOUR_FROM, TOO_MANY_FIELDS, complete, may_send
+
+DATE = b"Date: Mon, 1 Jan 2024 00:00:00 +0000\r\n"
+IDENT = b"Message-ID: <x@home.test>\r\n"
+WHOLE = b"From: Anna <anna@home.test>\r\n" + DATE + IDENT
+
+
+@pytest.fixture
+async def anna(store: Store) -> Login:
+    login = await store.read(accounts.find_login, ANNA)
+    assert login is not None
+    return login
+
+
+async def completed(header: bytes, login: Login, house: House) -> bytes | Reply:
+    """The message after submission, or its refusal."""
+    octets = header + b"\r\nbody\r\n"
+    edit = await complete(octets, header_end(octets), login, NOW, house)
+    if isinstance(edit, Reply):
+        return edit
+    whole = edit.front + b"".join(kept(octets, edit.cuts))
+    assert whole.endswith(b"\r\n\r\nbody\r\n")
+    return whole.removesuffix(b"\r\nbody\r\n")
+
+
+@pytest.mark.parametrize(
+    ("address", "mine"),
+    [
+        (ANNA, True),
+        (HELLO, True),
+        (INFO, True),
+        (Address("anna+shop", Domain("home.test")), True),
+        (BEN, False),
+        (Address("anna", Domain("work.test")), False),
+        (Address("anna", Domain("elsewhere.test")), False),
+    ],
+)
+async def test_whose_address_it_is(house: House, anna: Login, address: Address, mine: bool) -> None:
+    assert await may_send(anna, address, house) == (None if mine else NOT_YOUR_ADDRESS)
+
+
+async def test_a_whole_message_is_not_changed(house: House, anna: Login) -> None:
+    header = WHOLE + b"X-Odd :  spacing\t\r\n  kept\r\nSubject: =?utf-8?q?x?=\r\n"
+    assert await completed(header, anna, house) == header
+
+
+async def test_missing_fields_are_added(house: House, anna: Login) -> None:
+    """RFC 6409 §8.2, §8.3; RFC 5322 §3.6."""
+    result = await completed(b"Subject: x\r\n", anna, house)
+    assert isinstance(result, bytes)
+    assert re.fullmatch(
+        rb"From: <anna@home\.test>\r\nDate: Tue, 14 Nov 2023 22:13:20 \+0000\r\n"
+        rb"Message-ID: <[0-9a-f]{32}@mail\.home\.test>\r\nSubject: x\r\n",
+        result,
+    )
+    assert HOSTNAME == "mail.home.test"
+
+
+async def test_hidden_recipients_are_taken_out(house: House, anna: Login) -> None:
+    """RFC 5322 §3.6.3, also folded and in odd spelling."""
+    header = b"BCC: ben@work.test,\r\n\tx@home.test\r\n" + WHOLE + b"bcc:\r\nTo: y\r\nResent-Bcc: z\r\n"
+    assert await completed(header, anna, house) == WHOLE + b"To: y\r\n"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"anna@home.test",
+        b"ANNA@HOME.TEST",
+        b"Anna <hello@home.test>",
+        b"Anna <anna+x@home.test>, info@home.test",
+        b'"ben@work.test" <anna@home.test>',
+    ],
+)
+async def test_authors_who_are_the_user(house: House, anna: Login, value: bytes) -> None:
+    header = b"From: " + value + b"\r\n" + DATE + IDENT
+    assert await completed(header, anna, house) == header
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"ben@work.test",
+        b"Anna <ben@work.test>",
+        b"anna@home.test, ben@work.test",
+        b"x@elsewhere.test",
+        b'"anna@home.test" <ben@work.test>',
+        b"Group: ben@work.test;",
+        b"anna",
+    ],
+)
+async def test_authors_who_are_somebody_else(house: House, anna: Login, value: bytes) -> None:
+    header = b"From: " + value + b"\r\n" + DATE + IDENT
+    assert await completed(header, anna, house) == NOT_YOUR_FROM
+    named = await completed(header, anna, replace(house, add_sender=True))
+    assert named == b"Sender: <anna@home.test>\r\n" + header
+
+
+@pytest.mark.parametrize("header", [b"From: anna@home.test\r\nFrom: ben@work.test\r\n", b"From:\r\n", b"From: ,;\r\n"])
+async def test_a_message_has_one_from(house: House, anna: Login, header: bytes) -> None:
+    assert await completed(header, anna, house) == BAD_FROM
+
+
+async def test_a_sender_who_is_somebody_else_is_replaced(house: House, anna: Login) -> None:
+    """RFC 6409 §8.1."""
+    mine = WHOLE + b"Sender: hello@home.test\r\n"
+    assert await completed(mine, anna, house) == mine
+    assert await completed(WHOLE + b"Sender: ben@work.test\r\n", anna, house) == WHOLE
+    foreign = b"From: x@elsewhere.test\r\n" + DATE + IDENT
+    both = foreign + b"Sender: boss@elsewhere.test\r\n"
+    assert await completed(both, anna, replace(house, add_sender=True)) == b"Sender: <anna@home.test>\r\n" + foreign
+
+
+async def test_a_message_sent_on_keeps_its_author(house: House, anna: Login) -> None:
+    """RFC 5322 §3.6.6: mutt's bounce."""
+    original = b"From: x@elsewhere.test\r\n" + DATE + IDENT
+    sent_on = b"Resent-From: anna@home.test\r\n" + original
+    assert await completed(sent_on, anna, house) == sent_on
+    assert await completed(b"Resent-From: ben@work.test\r\n" + original, anna, house) == NOT_YOUR_FROM
+
+
+async def test_nothing_hides_behind_a_thousand_fields(house: House, anna: Login) -> None:
+    header = b"X: y\r\n" * FIELDS + b"From: ben@work.test\r\n"
+    assert await completed(header, anna, house) == TOO_MANY_FIELDS
