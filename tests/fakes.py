@@ -5,13 +5,14 @@ import contextlib
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from posthouse.mail.ids import Millis
 from posthouse.net.link import Link, open_link
 
 PATIENCE = 20.0  # seconds for a session to end, or to say what is waited for
+START = Millis(1_700_000_000_000)  # Tue, 14 Nov 2023 22:13:20 +0000
 CHUNK = 65_536  # octets read at once
 
 
@@ -19,7 +20,7 @@ CHUNK = 65_536  # octets read at once
 class FakeClock:
     """A wall clock that stands still until it is pushed: hand `clock.now` to whoever wants `Callable[[], Millis]`."""
 
-    millis: Millis = Millis(1_700_000_000_000)  # Tue, 14 Nov 2023 22:13:20 +0000
+    millis: Millis = field(default_factory=lambda: START)
 
     def now(self) -> Millis:
         """The time it shows."""

@@ -146,7 +146,9 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 def read_transcript(path: Path) -> Transcript:
     """Read a file. Raises ValueError with its line where a line is none of the notations."""
-    about, given, steps = [], [], []
+    about: list[str] = []
+    given: list[tuple[str, str]] = []
+    steps: list[Step] = []
     for number, raw in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         if raw.startswith("#") and not steps:
             about.append(raw.lstrip("# "))
