@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from store_rig import Rig, furnish
 
 from posthouse.store.fsck import consistency
 from posthouse.store.store import Store, open_sync
+from store_rig import Rig, furnish
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Arriving, reading, flags, COPY, MOVE, EXPUNGE, changes."""
 
 import pytest
-from store_rig import Rig, message
 
 from posthouse.mail.ids import AccountId, MailboxId, ModSeq
 from posthouse.mail.keyword import DELETED_BIT, FLAGGED_BIT, SEEN_BIT
@@ -10,6 +9,7 @@ from posthouse.store.blobs import NewBlob
 from posthouse.store.emails import ALL, Column, FlagChange, Mode
 from posthouse.store.mailboxes import Box
 from posthouse.store.script import NotFound, OverQuota, Refused, sql
+from store_rig import Rig, message
 
 
 def count(rig: Rig, table: str) -> int:

@@ -10,6 +10,7 @@ visited once, so a loop ends by itself.
 
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from posthouse.mail.address import Address, Domain, parse_address
@@ -64,19 +65,22 @@ class Target(NamedTuple):
     address: Address
 
 
-class NoSuchDomain(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class NoSuchDomain:
     """The domain is not served here."""
 
     domain: Domain
 
 
-class NoSuchUser(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class NoSuchUser:
     """The domain is served here; nobody has this local part."""
 
     address: Address
 
 
-class Elsewhere(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
     """Some way of the expansion leads out of this house: the addresses, and those who are here."""
 
     addresses: tuple[Address, ...]
@@ -292,7 +296,7 @@ def _accept_target(address: Address, target: Address) -> Script[None]:
         raise Refused(f"{address} would lead to itself")
     # A name that does not exist can be no part of a loop: an alias only ever leads to what was there before it.
     found = yield from resolve(target, catch_all=False)
-    if not isinstance(found, tuple) or isinstance(found, NoSuchDomain | NoSuchUser | Elsewhere):
+    if not isinstance(found, tuple):
         raise Refused(f"{target} leads nowhere; make the user or the alias first")
 
 

@@ -34,6 +34,7 @@ Octets = bytes | bytearray | memoryview | mmap.mmap
 INLINE_SIZE = 1 << 20  # octets: measured, a row costs a ninth of a file up to here (decision 0008)
 AT_ONCE_SIZE = 64 << 10  # compressed on the event loop, 0.2 ms; larger ones in a thread
 FRAME_SIZE = 256 << 10  # octets of a frame: what a small range read decompresses at most twice
+ROWS_AT_ONCE = 100  # blobs in one statement: five times cheaper than one by one
 LEVEL = 3  # zstd: 2.7 times smaller at 0.1 ms per 42 KB
 SIZE_LIMIT = 1 << 31  # the offsets of the seek table have 32 bits
 
@@ -88,18 +89,23 @@ def keep(new: NewBlob, references: int) -> Script[BlobKey]:
     return BlobKey(key)
 
 
+_ROW = "SELECT b.id, b.digest, b.size, b.file, o.packed FROM blob b LEFT JOIN octets o ON o.blob = b.id WHERE b.id "
+_ONE = _ROW + "= $1"
+_SOME = _ROW + f"IN ({', '.join(f'${number}' for number in range(1, ROWS_AT_ONCE + 1))})"
+
+
 def rows_of(blobs: Sequence[BlobKey]) -> Script[list[Row]]:
     """(digest, size, file, packed) of each, in order. Raises NotFound."""
-    rows: list[Row] = []
-    for blob in blobs:  # inside one script, in one thread: 4 µs each
-        found = yield sql(
-            "SELECT b.digest, b.size, b.file, o.packed FROM blob b LEFT JOIN octets o ON o.blob = b.id WHERE b.id = $1",
-            blob,
-        )
-        if not found:
-            raise NotFound("the message is gone")
-        rows.append(found[0])
-    return rows
+    found: dict[BlobKey, Row] = {}
+    for first in range(0, len(blobs), ROWS_AT_ONCE):
+        some = blobs[first : first + ROWS_AT_ONCE]
+        # Filled up with the last one, so that there are two texts to prepare and not a hundred.
+        filled = (*some, *[some[-1]] * (ROWS_AT_ONCE - len(some)))
+        rows = yield sql(_ONE, some[0]) if len(some) == 1 else sql(_SOME, *filled)
+        found.update((BlobKey(row[0]), row[1:]) for row in rows)
+    if not all(blob in found for blob in blobs):
+        raise NotFound("the message is gone")
+    return [found[blob] for blob in blobs]
 
 
 class Blobs:
