@@ -38,7 +38,9 @@ FLAG_SETS = st.builds(
 )
 # No NUL anywhere, and no surrogates, which are no text.
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30)
-NAMES = TEXTS.filter(bool).map(canonical_mailbox)
+# Mailbox names hold no control characters and no line separators besides (RFC 5198 §2).
+MAILBOX_TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), max_size=30)
+NAMES = MAILBOX_TEXTS.filter(bool).map(canonical_mailbox)
 OCTETS = st.binary(max_size=40).filter(lambda octets: b"\0" not in octets)
 FIELD_NAMES = st.from_regex(rb"[!-9;-~]{1,20}", fullmatch=True)
 
@@ -91,12 +93,12 @@ SEARCH_KEYS: st.SearchStrategy[s.SearchKey] = st.recursive(
 )
 
 _STATUS_ITEMS = st.lists(st.sampled_from(list(StatusItem)), min_size=1, unique=True).map(tuple)
-_PATTERNS = st.text(st.characters(min_codepoint=32, exclude_categories=["Cs"]) | st.sampled_from("%*/"), max_size=12)
+_PATTERNS = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]) | st.sampled_from("%*/"), max_size=12)
 
 
 @st.composite
 def _lists(draw: st.DrawFn) -> List:
-    reference, patterns = draw(TEXTS), draw(st.lists(_PATTERNS, min_size=1, max_size=3))
+    reference, patterns = draw(MAILBOX_TEXTS), draw(st.lists(_PATTERNS, min_size=1, max_size=3))
     if len(patterns) == 1 and draw(st.booleans()):
         return List(draw(TAGS), reference, tuple(patterns))
     selection = draw(st.frozensets(st.sampled_from(list(ListSelection))))
@@ -134,4 +136,4 @@ FAMILIES: dict[str, st.SearchStrategy[c.Command]] = {
     ),
     "uid expunge": st.builds(c.Expunge, TAGS, NUMBER_SETS),
 }
-LSUBS = st.builds(Lsub, TAGS, TEXTS, _PATTERNS)
+LSUBS = st.builds(Lsub, TAGS, MAILBOX_TEXTS, _PATTERNS)

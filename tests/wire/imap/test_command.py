@@ -169,7 +169,9 @@ def test_nul_in_login_is_refused_and_never_cut() -> None:
             c.parse_command(octets)
 
 
-@pytest.mark.parametrize("name", [b"R&D", b"&AOk", b"&AGE-", b"&-&", b"&AOk-&AOk-", b'"\xff"'])
+@pytest.mark.parametrize(
+    "name", [b"R&D", b"&AOk", b"&AGE-", b"&-&", b"&AOk-&AOk-", b'"\xff"', b"a&AAA-b", b"{3}\r\na\nb", b"&IC-"]
+)
 def test_a_mailbox_name_in_no_known_spelling_gets_no_cannot(name: bytes) -> None:
     with pytest.raises(Fault) as refused:
         c.parse_command(b"a CREATE " + name)

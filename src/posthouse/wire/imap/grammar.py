@@ -43,6 +43,9 @@ _DATE_TIME = re.compile(rb"\"[ 0-9][0-9]-[A-Za-z]{3}-[0-9]{4} [0-9]{2}:[0-9]{2}:
 # RFC 9051 §9   flag = "\Answered" / … / flag-keyword / flag-extension
 _FLAG = re.compile(rb"\\?" + _ATOM_CHAR + rb"+")
 
+# RFC 5198 §2: what Net-Unicode, and so a mailbox name (RFC 9051 §5.1), does not hold; NUL above all
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
 SPACE, OPEN, QUOTE = b' ("'
 
 Member = TypeVar("Member")
@@ -203,8 +206,12 @@ class Scanner:
 
     def mailbox_text(self, octets: bytes) -> str:
         """The text of a mailbox name in the spelling that is in force (RFC 9051 §5.1, RFC 3501 §5.1.3)."""
-        if b"\0" in octets:
-            raise Fault("A mailbox name may not hold NUL octets.")
+        name = self._decoded(octets)
+        if _CONTROL.search(name):
+            raise Fault("A mailbox name may not hold control characters.", b"CANNOT", Condition.NO)
+        return name
+
+    def _decoded(self, octets: bytes) -> str:
         if not self.utf8 and octets.isascii():
             name = decode_utf7(octets)
             if name is None:

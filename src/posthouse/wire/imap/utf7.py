@@ -32,12 +32,13 @@ def decode_utf7(octets: bytes) -> str | None:
     if not octets.isascii():
         return None
     if b"&" not in octets:
-        return octets.decode("ascii")
+        name = octets.decode("ascii")
+        return name if name.isprintable() else None
     try:
-        name = _unshift(octets)
+        shifted = _unshift(octets)
     except (binascii.Error, UnicodeDecodeError):
         return None
-    return name if name is not None and encode_utf7(name) == octets else None
+    return shifted if shifted is not None and encode_utf7(shifted) == octets else None
 
 
 def _unshift(octets: bytes) -> str | None:
