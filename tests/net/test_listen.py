@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from net.lines import Lines
-from posthouse.net import listen, tls
+from posthouse.net import authority, listen, tls
 from posthouse.net.link import WOKEN, Link
 from posthouse.net.listen import PortTaken, bind, bind_unix, free_port, serve
 
@@ -165,7 +165,7 @@ async def test_a_fault_in_a_session_is_told_and_closes_only_that_link() -> None:
 
 
 async def test_a_refused_certificate_leaves_nothing_behind(tmp_path: Path) -> None:
-    files = tls.self_signed(tmp_path, "localhost")
+    files = authority.self_signed(tmp_path, "localhost")
     (sock,) = bind("127.0.0.1", 0, 1)
     listener = serve([sock], echo, tls.Certificates([files]).context)
     address = sock.getsockname()

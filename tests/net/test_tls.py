@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from net.lines import Lines
-from posthouse.net import tls
+from posthouse.net import authority, tls
 from posthouse.net.link import Link, open_link
 from posthouse.net.tls import CertificateError, CertificateFiles, Certificates
 
 
 @pytest.fixture(scope="module")
 def ca(tmp_path_factory: pytest.TempPathFactory) -> CertificateFiles:
-    return tls.authority(tmp_path_factory.mktemp("ca"), "Test authority")
+    return authority.authority(tmp_path_factory.mktemp("ca"), "Test authority")
 
 
 def shake(context: ssl.SSLContext, client: ssl.SSLContext, name: str | None) -> ssl.SSLObject:
@@ -46,7 +46,7 @@ def presented(context: ssl.SSLContext, client: ssl.SSLContext, name: str | None)
 
 
 def test_a_private_authority_is_believed_by_openssl(ca: CertificateFiles, tmp_path: Path) -> None:
-    files = tls.issue(ca, tmp_path, ("localhost", "home.test", "127.0.0.1"))
+    files = authority.issue(ca, tmp_path, ("localhost", "home.test", "127.0.0.1"))
     context = Certificates([files]).context
     for name in ("localhost", "home.test", "127.0.0.1"):
         assert "home.test" in presented(context, trusting(ca), name)
@@ -55,27 +55,27 @@ def test_a_private_authority_is_believed_by_openssl(ca: CertificateFiles, tmp_pa
 
 
 def test_keys_are_for_the_owner_alone_and_made_once(ca: CertificateFiles, tmp_path: Path) -> None:
-    files = tls.issue(ca, tmp_path, ("localhost",))
+    files = authority.issue(ca, tmp_path, ("localhost",))
     assert stat.S_IMODE(files.key.stat().st_mode) == 0o600
     assert stat.S_IMODE(ca.key.stat().st_mode) == 0o600
     before = files.certificate.read_bytes()
-    assert tls.issue(ca, tmp_path, ("localhost",)).certificate.read_bytes() == before
-    assert tls.issue(ca, tmp_path, ("localhost", "more.test")).certificate.read_bytes() != before
+    assert authority.issue(ca, tmp_path, ("localhost",)).certificate.read_bytes() == before
+    assert authority.issue(ca, tmp_path, ("localhost", "more.test")).certificate.read_bytes() != before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["server.key", "server.pem"]
 
 
 def test_another_authority_means_another_certificate(ca: CertificateFiles, tmp_path: Path) -> None:
-    files = tls.issue(ca, tmp_path, ("localhost",))
-    other = tls.authority(tmp_path / "other", "Another authority")
-    tls.issue(other, tmp_path, ("localhost",))
+    files = authority.issue(ca, tmp_path, ("localhost",))
+    other = authority.authority(tmp_path / "other", "Another authority")
+    authority.issue(other, tmp_path, ("localhost",))
     presented(Certificates([files]).context, trusting(other), "localhost")
 
 
 def test_each_name_gets_its_certificate(ca: CertificateFiles, tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
-    one = tls.issue(ca, tmp_path / "one", ("one.test",))
-    two = tls.issue(ca, tmp_path / "two", ("two.test", "*.wild.test"))
+    one = authority.issue(ca, tmp_path / "one", ("one.test",))
+    two = authority.issue(ca, tmp_path / "two", ("two.test", "*.wild.test"))
     context = Certificates([one, two]).context
     client = trusting(ca)
     assert presented(context, client, "one.test") == {"one.test"}
@@ -87,16 +87,16 @@ def test_each_name_gets_its_certificate(ca: CertificateFiles, tmp_path: Path) ->
 
 
 def test_reload_changes_the_same_context(ca: CertificateFiles, tmp_path: Path) -> None:
-    files = tls.issue(ca, tmp_path, ("localhost",))
+    files = authority.issue(ca, tmp_path, ("localhost",))
     certificates = Certificates([files])
     context = certificates.context
-    tls.issue(ca, tmp_path, ("localhost", "new.test"))
+    authority.issue(ca, tmp_path, ("localhost", "new.test"))
     certificates.reload()
     assert presented(context, trusting(ca), "new.test") == {"localhost", "new.test"}
 
 
 def test_a_bad_file_at_reload_leaves_the_old_certificate_in_use(ca: CertificateFiles, tmp_path: Path) -> None:
-    files = tls.issue(ca, tmp_path, ("localhost",))
+    files = authority.issue(ca, tmp_path, ("localhost",))
     certificates = Certificates([files])
     files.certificate.write_text("no certificate")
     with pytest.raises(CertificateError):
@@ -105,7 +105,7 @@ def test_a_bad_file_at_reload_leaves_the_old_certificate_in_use(ca: CertificateF
 
 
 def test_refusals_name_the_file_and_the_reason(ca: CertificateFiles, tmp_path: Path) -> None:
-    files = tls.issue(ca, tmp_path, ("localhost",))
+    files = authority.issue(ca, tmp_path, ("localhost",))
     with pytest.raises(CertificateError, match=r"nowhere\.pem: No such file"):
         tls.load(CertificateFiles(tmp_path / "nowhere.pem", files.key))
     with pytest.raises(CertificateError, match=r"does not belong to this certificate"):
@@ -115,21 +115,23 @@ def test_refusals_name_the_file_and_the_reason(ca: CertificateFiles, tmp_path: P
     with pytest.raises(CertificateError, match=r"holds no such PEM"):
         tls.load(CertificateFiles(bad, files.key))
     with pytest.raises(CertificateError, match=r"no PEM certificate"):
-        tls.names(bad)
+        authority.names(bad)
     with pytest.raises(CertificateError, match=r"no certificate is configured"):
         Certificates([])
 
 
 def test_self_signed_is_made_once(tmp_path: Path) -> None:
-    files = tls.self_signed(tmp_path / "tls", "mail.example.org")
-    assert tls.names(files.certificate) == ("mail.example.org",)
+    files = authority.self_signed(tmp_path / "tls", "mail.example.org")
+    assert authority.names(files.certificate) == ("mail.example.org",)
     before = files.certificate.read_bytes()
-    assert tls.self_signed(tmp_path / "tls", "mail.example.org").certificate.read_bytes() == before
-    assert tls.names(tls.self_signed(tmp_path / "tls", "new.example.org").certificate) == ("new.example.org",)
+    assert authority.self_signed(tmp_path / "tls", "mail.example.org").certificate.read_bytes() == before
+    assert authority.names(authority.self_signed(tmp_path / "tls", "new.example.org").certificate) == (
+        "new.example.org",
+    )
 
 
 def test_old_tls_is_refused(ca: CertificateFiles, tmp_path: Path) -> None:
-    context = Certificates([tls.issue(ca, tmp_path, ("localhost",))]).context
+    context = Certificates([authority.issue(ca, tmp_path, ("localhost",))]).context
     assert context.minimum_version == ssl.TLSVersion.TLSv1_2
 
 
@@ -149,7 +151,7 @@ def upgrade(theirs: socket.socket, ca: CertificateFiles, opening: bytes) -> byte
 
 
 async def test_starttls_forgets_what_was_sent_in_plain_text(ca: CertificateFiles, tmp_path: Path) -> None:
-    context = Certificates([tls.issue(ca, tmp_path, ("localhost",))]).context
+    context = Certificates([authority.issue(ca, tmp_path, ("localhost",))]).context
     ours, theirs = socket.socketpair()
     link, engine = await open_link(ours), Lines()
     client = asyncio.create_task(asyncio.to_thread(upgrade, theirs, ca, b"STARTTLS\ninjected\n"))
@@ -167,7 +169,7 @@ async def test_starttls_forgets_what_was_sent_in_plain_text(ca: CertificateFiles
 
 
 async def test_a_failed_handshake_is_a_connection_error(ca: CertificateFiles, tmp_path: Path) -> None:
-    context = Certificates([tls.issue(ca, tmp_path, ("localhost",))]).context
+    context = Certificates([authority.issue(ca, tmp_path, ("localhost",))]).context
     ours, theirs = socket.socketpair()
     link, engine = await open_link(ours), Lines()
     theirs.sendall(b"STARTTLS\n")
