@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from household import HOSTNAME, NOW, open_store
-from posthouse.net.tls import load, self_signed
+from posthouse.net.authority import self_signed
+from posthouse.net.tls import load
 from posthouse.serve.limits import PeerLimits, Peers
 from posthouse.serve.login import Door
 from posthouse.store.store import Store
