@@ -140,6 +140,9 @@ class Assembler:
             line = self.buffer.take_line()
             if line is None:
                 return self._unfinished_line()
+            fresh = self._line == 0 and self._refused is None
+            if fresh and b"}" not in line[-3:] and len(line) <= self.limits.line:
+                return Whole(_without_end(line))  # nearly every command: one line, no literal, nothing to remember
             piece = self._take(line)
             if piece is not None:
                 return piece

@@ -1,6 +1,7 @@
 """Response codes: the part of a status response that programs read (RFC 9051 §7.1, RFC 5530, RFC 4315).
 
 Those without an argument are constants, the others functions that print one. Both are the octets between the brackets.
+Which code belongs to which fault is not said here: that is for the sessions.
 """
 
 from collections.abc import Iterable, Sequence

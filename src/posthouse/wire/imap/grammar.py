@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from posthouse.mail.keyword import BIT_OF_FLAG, KEYWORD_LENGTH, KEYWORDS_PER_EMAIL, SYSTEM_BITS, Keyword
 from posthouse.wire.imap.condition import Condition, Fault, over_limit
-from posthouse.wire.imap.number_set import SEQUENCE_SET, NumberSet, parse_number_set
+from posthouse.wire.imap.number_set import SEQUENCE_SET, NumberSet, number_set
 from posthouse.wire.imap.utf7 import decode_utf7
 
 NUMBER64 = 0x7FFF_FFFF_FFFF_FFFF  # number64 is an unsigned 63-bit integer (RFC 9051 §9)
@@ -173,7 +173,7 @@ class Scanner:
 
     def sequence_set(self) -> NumberSet:
         """sequence-set (RFC 9051 §9)."""
-        return parse_number_set(self.match(SEQUENCE_SET, "a set of message numbers")[0])
+        return number_set(self.match(SEQUENCE_SET, "a set of message numbers")[0])
 
     def date(self) -> date:
         """date = date-text / DQUOTE date-text DQUOTE (RFC 9051 §9)."""

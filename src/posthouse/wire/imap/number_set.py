@@ -58,6 +58,14 @@ def parse_number_set(octets: bytes) -> NumberSet:
     """A sequence-set from its octets (RFC 9051 §9). Raises Fault."""
     if not SEQUENCE_SET.fullmatch(octets):
         raise Fault("A set of message numbers looks like 1,3:5,9:*; this one does not.")
+    return number_set(octets)
+
+
+def number_set(octets: bytes) -> NumberSet:
+    """The same, of octets that SEQUENCE_SET has matched."""
+    if octets.isdigit():
+        number = _number(octets)
+        return NumberSet(((number, number),))
     elements = octets.split(b",")
     saved = b"$" in octets
     spans = merge(_span(element) for element in elements if element != b"$")

@@ -247,9 +247,10 @@ def print_response(response: Response, utf8: bool = False) -> bytes:
 
 def print_status_response(response: StatusResponse, utf8: bool = False) -> bytes:
     """response-tagged, resp-cond-state, resp-cond-bye, greeting (RFC 9051 §9)."""
-    text = _TEXT.sub(" ", response.text).encode("utf-8" if utf8 else "ascii", "replace")
+    text = response.text if response.text.isprintable() else _TEXT.sub(" ", response.text)
+    octets = text.encode("utf-8" if utf8 else "ascii", "replace")
     code = b"" if response.code is None else b"[%b] " % response.code
-    return b"%b %b %b%b\r\n" % (response.tag or b"*", response.condition.value, code, text)
+    return b"%b %b %b%b\r\n" % (response.tag or b"*", response.condition.value, code, octets)
 
 
 def _continue_request(response: ContinueRequest, utf8: bool) -> bytes:
