@@ -1,0 +1,205 @@
+"""wire/scram.py (RFC 5802, RFC 7677, RFC 4013)."""
+
+from base64 import b64decode, b64encode
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scramp import ScramClient as PeerClient
+from scramp import ScramMechanism
+
+from posthouse.wire.scram import (
+    ITERATIONS,
+    ClientFirst,
+    ScramClient,
+    ScramKeys,
+    ScramServer,
+    derive,
+    fake_keys,
+    parse_client_first,
+    saslprep,
+)
+
+# RFC 7677 §3
+CLIENT_NONCE, SERVER_NONCE = "rOprNGfwEbeRWgbNEkqO", "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0"
+SALT = b64decode("W22ZaJ0SNY7soEsUEjb6gQ==")
+CLIENT_FIRST = b"n,,n=user,r=rOprNGfwEbeRWgbNEkqO"
+SERVER_FIRST = b"r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096"
+CLIENT_FINAL = (
+    b"c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="
+)
+SERVER_FINAL = b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="
+KEYS = derive("pencil", SALT)
+
+
+def asked() -> ScramServer:
+    """A server that has sent its challenge."""
+    server = ScramServer(SERVER_NONCE)
+    assert server.first(CLIENT_FIRST) == ClientFirst(b"n,,", "", "user", CLIENT_NONCE.encode(), CLIENT_FIRST[3:])
+    assert server.challenge(KEYS) == SERVER_FIRST
+    return server
+
+
+def test_the_server_as_in_rfc_7677() -> None:
+    """RFC 7677 §3."""
+    assert asked().final(CLIENT_FINAL) == SERVER_FINAL
+
+
+def test_the_client_as_in_rfc_7677() -> None:
+    """RFC 7677 §3."""
+    client = ScramClient("user", "pencil", CLIENT_NONCE)
+    assert client.first() == CLIENT_FIRST
+    assert not client.verify(SERVER_FINAL)
+    assert client.final(SERVER_FIRST) == CLIENT_FINAL
+    assert client.verify(SERVER_FINAL)
+    assert not client.verify(b"v=" + b64encode(bytes(32)))
+    assert not client.verify(b"e=other-error")
+
+
+@pytest.mark.parametrize(
+    "final",
+    [
+        b"",
+        CLIENT_FINAL.replace(b"biws", b"eSws"),  # another gs2-header than the first message had
+        CLIENT_FINAL.replace(b"c=biws,", b""),
+        CLIENT_FINAL.replace(b"r=r", b"r=s"),
+        CLIENT_FINAL.replace(b"$k0", b"$k1"),
+        CLIENT_FINAL.replace(b"VQ=", b"UQ="),
+        CLIENT_FINAL.replace(b"p=d", b"p=e"),
+        CLIENT_FINAL[:-8],
+        CLIENT_FINAL + b"=",
+        CLIENT_FINAL + b",x=y",
+        CLIENT_FINAL + b"\n",
+        CLIENT_FINAL.replace(b",p=", b"," + b"x=" + b"y" * 3000 + b",p="),
+    ],
+)
+def test_what_proves_nothing(final: bytes) -> None:
+    assert asked().final(final) is None
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        b"",
+        b"n,,",
+        b"n=user,r=abc",
+        b"p=tls-unique,,n=user,r=abc",
+        b"n,,m=x,n=user,r=abc",
+        b"n,,n=,r=abc",
+        b"n,,n=user,r=",
+        b"n,,n=user,r=a b",
+        b"n,,n=us=er,r=abc",
+        b"n,,n=us=2cer,r=abc",
+        b"n,,n=us\0er,r=abc",
+        b"n,,n=us\xffer,r=abc",
+        b"n,a=,n=user,r=abc",
+        b"n,,n=" + b"u" * 256 + b",r=abc",
+        b"n,,n=user,r=" + b"a" * 2048,
+        CLIENT_FIRST + b"\r\n",
+    ],
+)
+def test_what_is_no_first_message(first: bytes) -> None:
+    assert parse_client_first(first) is None
+
+
+def test_names_with_comma_and_equals() -> None:
+    first = parse_client_first(b"y,a=a=3Db,n=x=2Cy,r=abc,z=later")
+    assert first is not None
+    assert (first.authzid, first.authcid, first.header) == ("a=b", "x,y", b"y,a=a=3Db,")
+
+
+def test_our_client_refuses_a_bad_server() -> None:
+    client = ScramClient("user", "pencil", CLIENT_NONCE)
+    for challenge in (
+        SERVER_FIRST.replace(b"i=4096", b"i=4095"),  # RFC 7677 §4 wants 4,096
+        SERVER_FIRST.replace(b"i=4096", b"i=99999999"),
+        SERVER_FIRST.replace(b"r=r", b"r=s"),
+        b"r=rOprNGfwEbeRWgbNEkqO,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096",
+        SERVER_FIRST.replace(b"==", b"="),
+        b"e=unknown-user",
+    ):
+        assert client.final(challenge) is None
+
+
+def test_wrong_order_is_our_bug() -> None:
+    with pytest.raises(RuntimeError):
+        ScramServer("x").challenge(KEYS)
+    with pytest.raises(RuntimeError):
+        ScramServer("x").final(CLIENT_FINAL)
+
+
+@pytest.mark.parametrize("password", ["pencil", "correct horse", "pässwörd", "\u2168", "a\u00adb"])
+def test_keys_are_those_that_scramp_derives(password: str) -> None:
+    """With scramp as peer; Ⅸ and the soft hyphen are changed by SASLprep."""
+    salt, stored, server, iterations = ScramMechanism("SCRAM-SHA-256").make_auth_info(
+        password, iteration_count=ITERATIONS, salt=SALT
+    )
+    assert derive(password, SALT) == ScramKeys(salt, iterations, stored, server)
+
+
+@pytest.mark.parametrize(("tried", "proven"), [("pencil", True), ("pencils", False)])
+def test_scramp_logs_in(tried: str, proven: bool) -> None:
+    """With scramp as peer."""
+    peer = PeerClient(["SCRAM-SHA-256"], "user,=x", tried, c_nonce=CLIENT_NONCE)
+    server = ScramServer(SERVER_NONCE)
+    first = server.first(peer.get_client_first().encode())
+    assert first is not None
+    assert first.authcid == "user,=x"
+    peer.set_server_first(server.challenge(KEYS).decode())
+    final = server.final(peer.get_client_final().encode())
+    assert (final is not None) is proven
+    if final is not None:
+        peer.set_server_final(final.decode())  # raises where the server's signature is wrong
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.text(min_size=1, max_size=20), st.text(min_size=1, max_size=20))
+def test_both_sides_agree(user: str, password: str) -> None:
+    if saslprep(user) is None or not saslprep(password):
+        return
+    client, server = ScramClient(user, password, "c"), ScramServer("s")
+    first = server.first(client.first())
+    if first is None:  # nothing was left of the name
+        assert not saslprep(user)
+        return
+    final = client.final(server.challenge(derive(password, SALT)))
+    assert final is not None
+    answer = server.final(final)
+    assert answer is not None
+    assert client.verify(answer)
+
+
+@given(st.binary(max_size=80))
+def test_garbage_is_refused_quietly(octets: bytes) -> None:
+    parse_client_first(octets)
+    parse_client_first(b"n,,n=" + octets)
+    assert asked().final(octets) is None
+    assert ScramClient("user", "pencil", CLIENT_NONCE).final(octets) is None
+
+
+def test_unknown_users_have_the_same_salt_each_time() -> None:
+    """RFC 5802 §5.1: nobody learns from the salt whether a user exists."""
+    assert fake_keys("ghost", b"secret") == fake_keys("ghost", b"secret")
+    assert fake_keys("ghost", b"secret").salt != fake_keys("spirit", b"secret").salt
+    assert fake_keys("ghost", b"secret").salt != fake_keys("ghost", b"other").salt
+    assert len(fake_keys("ghost", b"secret").salt) == len(SALT)
+
+
+def test_saslprep_as_in_rfc_4013() -> None:
+    """RFC 4013 §3."""
+    assert saslprep("I\u00adX") == "IX"
+    assert saslprep("user") == "user"
+    assert saslprep("USER") == "USER"
+    assert saslprep("\u00aa") == "a"
+    assert saslprep("\u2168") == "IX"
+    assert saslprep("\u0007") is None
+    assert saslprep("\u0627\u0031") is None
+    assert saslprep("a\u00a0b") == "a b"
+    assert saslprep("x\ud800") is None
+    assert saslprep("🐎") == "🐎"
+    assert saslprep("x" * 1025) is None
+
+
+def test_a_forbidden_password_is_an_error() -> None:
+    with pytest.raises(ValueError, match="RFC 4013"):
+        derive("bell\u0007", SALT)
