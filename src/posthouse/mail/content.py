@@ -1,7 +1,7 @@
 """The content of one part: transfer encodings undone, text read in its charset (RFC 2045 §6, RFC 2046 §4.1).
 
 Never raises for what a message contains. It does not change text: HTML stays HTML, line ends stay as they are but in
-`text`, where they become LF (RFC 8621 §4.1.4).
+`text`, where CRLF becomes LF (RFC 8621 §4.1.4).
 """
 
 import binascii
@@ -19,8 +19,9 @@ HTML_HEAD = 1_024  # octets of HTML in which a charset declaration is looked for
 _IDENTITIES = frozenset({"7bit", "8bit", "binary", "7-bit", "8-bit", "7bits", "8bits", "none"})
 _UUENCODES = frozenset({"x-uuencode", "uuencode", "x-uue", "uue"})
 _HTML_CHARSET = re.compile(rb"""<meta[^>]{1,200}?charset[ \t]*=[ \t]*["']?([A-Za-z0-9._:-]{1,40})""", re.IGNORECASE)
-_TRAILING_SPACE = re.compile(rb"[ \t]+(?=\r?\n|\Z)")
-_LINE_END = re.compile(r"\r\n?")
+# What mailing lists put below a text in base64 without looking: a blank line, then a ruler. Read as base64, as RFC 2045
+# §6.8 would have it, it would show as garbage.
+_FOOTER = re.compile(rb"\n\r?\n[-_*#~]{4}")
 
 
 class Text(NamedTuple):
@@ -38,7 +39,8 @@ def decoded(octets: Octets, part: Part) -> bytes | None:
     if encoding in _IDENTITIES or part.multipart:
         return body
     if encoding == "base64":
-        return decode_base64(body)
+        footer = _FOOTER.search(body)
+        return decode_base64(body if footer is None else body[: footer.start()])
     if encoding == "quoted-printable":
         return _quoted_printable(body)
     if encoding in _UUENCODES:
@@ -53,7 +55,7 @@ def octets_of(octets: Octets, part: Part) -> bytes:
 
 
 def text(octets: Octets, part: Part) -> Text:
-    """The text of a part, in the charset it names or, if that fails, the one it most likely has; line ends are LF
+    """The text of a part, in the charset it names or, if that fails, the one it most likely has; CRLF becomes LF
     (RFC 8621 §4.1.4, EmailBodyValue)."""
     body = decoded(octets, part)
     unknown = body is None
@@ -61,9 +63,7 @@ def text(octets: Octets, part: Part) -> Text:
     name = charset_of(part, raw)
     value, problem = charsets.decode(raw, name)
     value = value.removeprefix("\ufeff")
-    if "\r" in value:
-        value = _LINE_END.sub("\n", value)
-    return Text(value.replace("\0", ""), problem or unknown)
+    return Text(value.replace("\r\n", "\n").replace("\0", ""), problem or unknown)
 
 
 def charset_of(part: Part, body: bytes = b"") -> str:
@@ -82,8 +82,13 @@ def _quoted_printable(body: bytes) -> bytes:
     """RFC 2045 §6.7. White space at a line's end was added on the way (rule 3); a `=` that is not followed by two
     hexadecimal digits stays."""
     if b" \r" in body or b" \n" in body or b"\t\r" in body or b"\t\n" in body or body[-1:] in (b" ", b"\t"):
-        body = _TRAILING_SPACE.sub(b"", body)
+        body = b"\n".join([_without_padding(line) for line in body.split(b"\n")])
     return binascii.a2b_qp(body)
+
+
+def _without_padding(line: bytes) -> bytes:
+    """A line without the white space before its line end, of which the LF is cut off already."""
+    return line[:-1].rstrip(b" \t") + b"\r" if line.endswith(b"\r") else line.rstrip(b" \t")
 
 
 def _uuencoded(body: bytes) -> bytes:

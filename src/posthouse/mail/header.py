@@ -19,6 +19,7 @@ ENCODED_WORDS = 200  # encoded-words decoded in one field; what follows is shown
 MESSAGE_IDS = 1_000  # of one References field; the longest real threads have some hundreds
 CHARSET_NAME = 64  # octets of the charset name in an encoded-word; RFC 2978 §2.3 allows 40, with a language tag
 ENCODED_WORD = 75  # octets of an encoded-word we print, RFC 2047 §2
+BASE64_RUNS = 10_000  # pieces of base64 with padding between them that are decoded apart; real mail has one
 _FEW_OCTETS = 65_536  # below this, all fields are cut in one call; above, one by one up to FIELDS
 
 Octets = bytes | mmap | memoryview
@@ -235,28 +236,25 @@ def _word_at(text: str, at: int) -> _Word | None:
     inner = text[mark + 3 : end].encode("ascii", "replace")
     if b"=?" in inner:
         return None
-    return _Word(charset, _decode_b(inner) if encoding == "b" else _decode_q(inner), end + 2)
-
-
-def _decode_b(inner: bytes) -> bytes:
-    """The B encoding (RFC 2047 §4.1), with missing padding mended."""
-    return decode_base64(inner)
+    return _Word(charset, decode_base64(inner) if encoding == "b" else _decode_q(inner), end + 2)
 
 
 def decode_base64(octets: bytes) -> bytes:
     """Base64 as received: octets outside the alphabet are skipped, missing padding is mended, a lone last
     character is dropped, and text behind padding goes on, as after a concatenation (RFC 2045 §6.8)."""
-    try:
-        return binascii.a2b_base64(octets)
-    except binascii.Error:
-        pass
-    out: list[bytes] = []
-    for run in octets.split(b"="):
-        letters = run.translate(None, _NOT_BASE64)
-        letters = letters[: len(letters) - 1] if len(letters) % 4 == 1 else letters
-        if letters:
-            out.append(binascii.a2b_base64(letters + b"=" * (-len(letters) % 4)))
-    return b"".join(out)
+    if b"=" not in octets.rstrip(b"= \t\r\n"):
+        try:
+            return binascii.a2b_base64(octets)
+        except binascii.Error:
+            pass
+    return b"".join(_decode_run(run) for run in octets.split(b"=", BASE64_RUNS))
+
+
+def _decode_run(run: bytes) -> bytes:
+    letters = run.translate(None, _NOT_BASE64)
+    if len(letters) % 4 == 1:
+        letters = letters[:-1]
+    return binascii.a2b_base64(letters + b"=" * (-len(letters) % 4))
 
 
 _NOT_BASE64 = bytes(set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"))
