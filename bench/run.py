@@ -49,7 +49,7 @@ def workloads(scale: Scale, reps: int) -> dict[str, list[str]]:
         "realistic": ["smtp_in", "--cases", "mixed:10:0", "--n", str(scale.mixed)],
         "visible": ["visible", "--n", str(scale.probes)],
         "login": ["imap_login", "--modes", "plain", "--procs", "10", "--secs", str(scale.seconds), "--users", "100"],
-        "fetch": ["imap_big", "--n", str(scale.large_mailbox), "--reps", str(reps), "--stages", "select,fetch"],
+        "fetch": ["imap_big", "--n", str(scale.large_mailbox), "--reps", str(max(2, reps)), "--stages", "select,fetch"],
         "idle": ["imap_idle", "--conns", str(scale.idle), "--spread", "100", "--n", "20", "--via", "smtp"],
     }
 

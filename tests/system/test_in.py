@@ -177,6 +177,9 @@ class TestSmtplib:
     def test_lmtp_on_its_socket(self, posthouse: Running, person: NewPerson) -> None:
         anna, ben = person(), person()
         with smtplib.LMTP(str(posthouse.lmtp)) as client:
-            refused = client.sendmail("eve@far.test", [anna.address, ben.address], b"Subject: local\r\n\r\nlocal\r\n")
-        assert refused == {}
+            client.ehlo_or_helo_if_needed()
+            client.mail("eve@far.test")
+            assert [client.rcpt(r)[0] for r in (anna.address, "nobody-here@home.test", ben.address)] == [250, 550, 250]
+            assert client.data(b"Subject: local\r\n\r\nlocal\r\n")[0] == 250
+            assert client.getreply()[0] == 250  # LMTP answers once for each recipient that was taken
         assert [len(someone.messages()) for someone in (anna, ben)] == [1, 1]
