@@ -218,6 +218,11 @@ def test_a_line_without_end_is_given_up_after_a_mebibyte() -> None:
     assert not engine.pending
 
 
+def test_a_line_far_too_long_in_one_piece_is_given_up_too() -> None:
+    engine = engine_in(State.AUTHENTICATED)
+    assert events_of(engine, [b"x" * 1_100_000 + b"\r\n"]) == [Fatal(bye("The command is far too long.", b"TOOBIG"))]
+
+
 def test_the_swallowed_line_is_not_kept_in_memory() -> None:
     engine = engine_in(State.AUTHENTICATED)
     for _ in range(12):
@@ -272,6 +277,12 @@ def test_deep_parentheses_are_refused_not_followed(number: int) -> None:
     engine.receive(b"a SEARCH " + b"(" * number + b"\r\nb SEARCH " + b"NOT " * (number // 2) + b"\r\n")
     assert isinstance(engine.next_event(), Malformed)
     assert isinstance(engine.next_event(), Malformed)
+
+
+def test_a_list_of_more_than_a_thousand_members_is_refused() -> None:
+    engine = engine_in(State.SELECTED)
+    engine.receive(b"a STORE 1 FLAGS (" + b"\\Seen " * 1_001 + b"\\Seen)\r\n")
+    assert refusal(engine.next_event()) == bad(b"a", "A list may have at most 1000 members.", b"LIMIT")
 
 
 def test_a_tag_too_long_to_echo_is_not_echoed() -> None:

@@ -248,8 +248,7 @@ class ImapServer:
                 return self._next_idle_line()
             case _Mode.SASL:
                 return self._next_sasl_line()
-            case _Mode.ANNOUNCED:
-                raise RuntimeError("a literal was announced: call accept or refuse before next_event")
+        raise RuntimeError("a literal was announced: call accept or refuse before next_event")
 
     def send(self, *responses: Response) -> bytes:
         """The octets of responses. A tagged answer to AUTHENTICATE or IDLE ends its exchange. Raises RuntimeError for
@@ -311,8 +310,7 @@ class ImapServer:
                 return GoOn(_READY_FOR_LITERAL)
             case MessageLiteral():
                 return self._announce(piece)
-            case Refused():
-                return self._refused(piece)
+        return self._refused(piece)
 
     def _command(self, octets: bytes) -> Event:
         if self._state is State.NOT_AUTHENTICATED and _HTTP.fullmatch(octets):
