@@ -388,6 +388,32 @@ async def test_a_full_disk(house: House, door: Door) -> None:
         assert await caller.say("NOOP") == "250 2.0.0 OK"
 
 
+async def test_a_disk_that_does_not_answer(house: House, door: Door) -> None:
+    def broken(path: Path) -> int:
+        raise OSError(5, "Input/output error")
+
+    async with call(replace(house, disk=DiskSpace(broken)), door) as caller:
+        await caller.say("EHLO client.test")
+        assert await caller.say("MAIL FROM:<>") == "452 4.3.1 The server is short of disk space; try again later"
+        assert await caller.say("NOOP") == "250 2.0.0 OK"
+
+
+async def test_one_line_in_the_log_for_each_message(house: House, door: Door, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "posthouse.smtp")
+    async with call(house, door) as caller:
+        await caller.begin(recipients=["anna@home.test", "info@home.test"])
+        await caller.message(MESSAGE)
+        await caller.begin()
+        await caller.message(MESSAGE + b"\0")
+    accepted, refused = caplog.records
+    assert accepted.getMessage() == "message accepted"
+    assert accepted.__dict__["peer"] == "127.0.0.1"
+    assert accepted.__dict__["sender"] == "ben@work.test"
+    assert accepted.__dict__["recipients"] == "anna@home.test,info@home.test"
+    assert accepted.__dict__["size"] == len(MESSAGE) + 2
+    assert refused.getMessage().startswith("message refused: 550 ")
+
+
 async def test_a_spool_that_fails(house: House, door: Door, store: Store) -> None:
     """The message is read to its end and refused for now; the session goes on."""
     small = replace(house, limits=MessageLimits(spool_above=10))

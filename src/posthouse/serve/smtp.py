@@ -7,6 +7,7 @@ port offers what, patience with mistakes, and the moment a message is whole.
 """
 
 import asyncio
+import contextlib
 import logging
 from dataclasses import dataclass, field, replace
 
@@ -29,6 +30,8 @@ from posthouse.wire import sasl
 from posthouse.wire.smtp import command
 from posthouse.wire.smtp.reply import AUTH_CANCELLED, UNRECOGNIZED, Extensions, challenge, greeting_reply, print_reply
 from posthouse.wire.smtp.server import SmtpLimits, SmtpServer
+
+LOGGED_RECIPIENTS = 20  # named in the log line of one message; a list of a thousand would be no line any more
 
 log = logging.getLogger("posthouse.smtp")
 
@@ -202,7 +205,13 @@ async def _answer(talk: Session, event: command.Event) -> Reply | None:
             case _:
                 return _answer_at_once(talk, event)
     except StoreError as error:
+        log.warning("the store refused: %s", error, extra={"peer": talk.client.ip})
         return words(error).smtp
+    except ConnectionError:
+        raise
+    except OSError as error:
+        log.error("the disk failed: %s", error)
+        return receive.DISK_FULL
 
 
 def _answer_at_once(talk: Session, event: command.Event) -> Reply | None:
@@ -300,6 +309,7 @@ async def _auth(talk: Session, event: command.Auth) -> Reply:
 
     found = await talk.door.authenticate(event.mechanism, event.initial, ask, talk.client.ip)
     if isinstance(found, Login):
+        log.info("logged in", extra={"peer": talk.client.ip, "user": str(found.address)})
         talk.client = replace(talk.client, login=found)
         return LOGGED_IN
     return broken or _login_refused(talk, found)
@@ -319,6 +329,7 @@ async def _next_line(talk: Session) -> bytes | Reply | None:
 
 
 def _login_refused(talk: Session, reason: Refusal) -> Reply:
+    log.info("login refused: %s", reason.value, extra={"peer": talk.client.ip})
     if reason is Refusal.WRONG:
         talk.failed_logins += 1
         if talk.failed_logins >= talk.limits.login_failures:
@@ -432,15 +443,28 @@ async def _ended(talk: Session, fault: Reply | None) -> Reply:
     transaction, talk.transaction = talk.transaction, None
     if transaction is None or transaction.spool is None:
         return fault or receive.DISK_FULL
-    try:
-        answer = fault or transaction.fault or await _hand_over(talk, transaction, transaction.spool)
-    except OSError:
-        answer = receive.DISK_FULL
-    finally:
-        transaction.spool.close()
+    with contextlib.closing(transaction.spool) as spool:
+        answer = fault or transaction.fault or await _hand_over(talk, transaction, spool)
     if answer.positive:
         talk.junk = 0
+    _note(talk, transaction, answer)
     return answer
+
+
+def _note(talk: Session, transaction: Transaction, answer: Reply) -> None:
+    """One line in the log for each message."""
+    assert transaction.spool is not None
+    fields = {
+        "peer": talk.client.ip,
+        "user": str(talk.client.login.address) if talk.client.login else "",
+        "sender": str(transaction.mail.path),
+        "recipients": ",".join(str(each.path) for each in transaction.recipients[:LOGGED_RECIPIENTS]),
+        "size": transaction.spool.size,
+    }
+    if answer.positive:
+        log.info("message accepted", extra=fields)
+    else:
+        log.info("message refused: %d %s", answer.code, answer.text, extra=fields)
 
 
 async def _hand_over(talk: Session, transaction: Transaction, spool: Spool) -> Reply:

@@ -22,49 +22,45 @@ SPACE_RESERVE = 64 * 1024 * 1024  # octets kept free for the database, its WAL a
 class Spool:
     """The octets of one message as they arrive. `size` counts them all."""
 
-    __slots__ = ("_chunks", "_directory", "_file", "_held", "_threshold", "size")
+    __slots__ = ("_directory", "_file", "_held", "_threshold", "size")
 
     def __init__(self, directory: Path, threshold: int) -> None:
         self._directory = directory
         self._threshold = threshold
-        self._chunks: list[bytes] = []
-        self._held = 0
+        self._held = bytearray()  # not a list of pieces: a peer that sends single octets must not cost more than others
         self._file: BinaryIO | None = None
         self.size = 0
 
     def add(self, octets: bytes) -> bool:
         """Take the next octets. True asks the caller to await `write` before adding more."""
-        self._chunks.append(octets)
-        self._held += len(octets)
+        self._held += octets
         self.size += len(octets)
-        return self._held > (WRITE_CHUNK if self._file else self._threshold)
+        return len(self._held) > (WRITE_CHUNK if self._file else self._threshold)
 
     async def write(self) -> None:
         """Move what is held to the file. Raises OSError when the disk is full or broken."""
-        chunks, self._chunks, self._held = self._chunks, [], 0
-        await asyncio.to_thread(self._append, chunks)
+        held, self._held = self._held, bytearray()
+        await asyncio.to_thread(self._append, held)
 
-    def _append(self, chunks: list[bytes]) -> None:
+    def _append(self, held: bytearray) -> None:
         if self._file is None:
             self._file = tempfile.TemporaryFile(dir=self._directory, buffering=0)  # noqa: SIM115 - closed by close()
-        for chunk in chunks:
-            rest = memoryview(chunk)
-            while rest:
-                rest = rest[self._file.write(rest) :]
+        with memoryview(held) as view:
+            at = 0
+            while at < len(view):
+                at += self._file.write(view[at:])
 
     async def octets(self) -> bytes | mmap.mmap:
         """The whole message: bytes when small, a read-only mmap of the file when large. Raises OSError."""
         if self._file is None:
-            whole = b"".join(self._chunks)
-            self._chunks = [whole]
-            return whole
-        if self._chunks:
+            return bytes(self._held)
+        if self._held:
             await self.write()
         return mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
 
     def close(self) -> None:
         """Forget everything; the file, if any, is gone from the disk."""
-        self._chunks, self._held = [], 0
+        self._held = bytearray()
         if self._file is not None:
             self._file.close()
             self._file = None
