@@ -39,7 +39,7 @@ class Bus:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: dict[str, dict[AccountId, ModSeq]] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._retries = 0
+        self._tries: dict[str, int] = {}
 
     def open(self) -> None:
         """Bind and listen on the running loop."""
@@ -79,14 +79,16 @@ class Bus:
         for peer in list(self._waiting):
             if self._send(peer, self._waiting[peer]):
                 del self._waiting[peer]
-        self._retries = self._retries + 1 if self._waiting else 0
-        if self._retries > RETRIES:
-            self._waiting.clear()
-        elif self._waiting and self._loop is not None and self._timer is None:
+                self._tries.pop(peer, None)
+        if self._waiting and self._loop is not None and self._timer is None:
             self._timer = self._loop.call_later(RETRY_SECONDS, self._again)
 
     def _again(self) -> None:
         self._timer = None
+        for peer in list(self._waiting):
+            self._tries[peer] = self._tries.get(peer, 0) + 1
+            if self._tries[peer] > RETRIES:
+                del self._waiting[peer], self._tries[peer]
         self._flush()
 
     def _send(self, peer: str, waiting: dict[AccountId, ModSeq]) -> bool:

@@ -1,0 +1,112 @@
+"""Hints: to every other worker, never waiting, dead workers forgotten."""
+
+import asyncio
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from posthouse.mail.ids import AccountId, ModSeq
+from posthouse.store import bus
+from posthouse.store.bus import Bus
+
+Heard = list[tuple[AccountId, ModSeq]]
+
+
+def opened(directory: Path) -> tuple[Bus, Heard]:
+    heard: Heard = []
+    made = Bus(directory, lambda account, modseq: heard.append((account, modseq)))
+    made.open()
+    return made, heard
+
+
+async def until(heard: Heard, number: int) -> None:
+    for _ in range(1000):
+        if len(heard) >= number:
+            return
+        await asyncio.sleep(0.002)
+    pytest.fail(f"only {len(heard)} hints of {number} came")
+
+
+async def test_every_other_worker_hears_and_the_sender_does_not(tmp_path: Path) -> None:
+    workers = [opened(tmp_path) for _ in range(3)]
+    workers[0][0].publish({AccountId(1): ModSeq(5), AccountId(2): ModSeq(1 << 60)})
+    for _, heard in workers[1:]:
+        await until(heard, 2)
+        assert sorted(heard) == [(1, 5), (2, 1 << 60)]
+    assert workers[0][1] == []
+    for worker, _ in workers:
+        worker.close()
+    assert os.listdir(tmp_path) == []
+
+
+async def test_a_dead_workers_socket_is_removed(tmp_path: Path) -> None:
+    sender, _ = opened(tmp_path)
+    dead = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    dead.bind(str(tmp_path / "1-dead.hint"))
+    dead.close()
+    (tmp_path / "lmtp.sock").write_text("not ours")
+    sender.publish({AccountId(1): ModSeq(1)})
+    assert not (tmp_path / "1-dead.hint").exists()
+    assert (tmp_path / "lmtp.sock").exists()
+    sender.close()
+
+
+async def test_a_slow_worker_hears_the_newest_later_and_nobody_waits(tmp_path: Path) -> None:
+    sender, _ = opened(tmp_path)
+    receiver, heard = opened(tmp_path)
+    for number in range(5000):  # far more than a socket holds; the receiver's loop does not run meanwhile
+        sender.publish({AccountId(number % 700): ModSeq(number)})
+    assert heard == []
+    for _ in range(500):
+        if {account for account, _ in heard} == set(range(700)) and max(m for _, m in heard) == 4999:
+            break
+        await asyncio.sleep(0.01)
+    newest: dict[int, int] = {}
+    for account, modseq in heard:
+        newest[account] = max(modseq, newest.get(account, 0))
+    assert newest == {account: max(range(account, 5000, 700)) for account in range(700)}
+    receiver.close()
+    sender.close()
+
+
+async def test_a_worker_that_never_reads_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bus, "RETRIES", 3)
+    monkeypatch.setattr(bus, "BACKLOG", 50)
+    sender, _ = opened(tmp_path)
+    deaf = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    deaf.bind(str(tmp_path / "1-deaf.hint"))
+    for number in range(2000):
+        sender.publish({AccountId(number): ModSeq(number)})
+        if number % 100 == 0:
+            await asyncio.sleep(0)
+    await asyncio.sleep(0.1)
+    assert sender._waiting == {}
+    deaf.close()
+    sender.close()
+
+
+async def test_a_long_directory_name_is_no_hindrance(tmp_path: Path) -> None:
+    deep = tmp_path / ("x" * 100) / ("y" * 100)
+    deep.mkdir(parents=True)
+    sender, _ = opened(deep)
+    receiver, heard = opened(deep)
+    sender.publish({AccountId(7): ModSeq(8)})
+    await until(heard, 1)
+    receiver.close()
+    sender.close()
+    assert list(deep.iterdir()) == []
+
+
+async def test_nonsense_is_passed_over(tmp_path: Path) -> None:
+    receiver, heard = opened(tmp_path)
+    sender, _ = opened(tmp_path)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stranger:
+        for name in os.listdir(tmp_path):
+            stranger.sendto(b"nonsense!", str(tmp_path / name))
+    sender.publish({AccountId(1): ModSeq(2)})
+    await until(heard, 1)
+    assert heard == [(1, 2)]
+    receiver.close()
+    sender.close()
