@@ -502,3 +502,40 @@ async def test_a_browser_is_cut_off(house: House, door: Door, store: Store, line
         answer = await caller.say(line, "Host: mail.home.test", "", "EHLO x", "MAIL FROM:<>")
         assert answer == "421 4.7.0 This port speaks SMTP, not HTTP; goodbye"
         assert await caller.closed()
+
+
+async def test_a_chunk_that_cannot_be_kept(house: House, door: Door, store: Store) -> None:
+    """RFC 3030 §2: the refusal comes with the chunk, and nothing of the message stays."""
+    async with call(house, door) as caller:
+        await caller.begin()
+        caller.octets(b"BDAT 3\r\na\nb")
+        assert (await caller.reply())[0].startswith("550 5.6.0 ")
+        caller.octets(b"BDAT 3 LAST\r\nabc")
+        assert (await caller.reply())[0].startswith("503 ")
+        await caller.say("RSET")
+        await caller.begin()
+        assert (await caller.message(MESSAGE)).startswith("250")
+    [kept] = await inbox(store, ANNA)
+    assert kept.endswith(MESSAGE + b"\r\n")
+
+
+async def test_chunks_on_a_disk_that_fails(house: House, door: Door, store: Store) -> None:
+    small = replace(house, limits=MessageLimits(spool_above=10))
+    refused = ["452 4.3.1 The server is short of disk space; try again later"]
+    async with call(small, door) as caller:
+        await caller.begin()
+        house.spool.rename(house.spool.with_name("gone"))
+        caller.octets(b"BDAT 20\r\n" + b"x" * 20)
+        assert await caller.reply() == refused
+        await caller.say("RSET")
+        house.spool.with_name("gone").rename(house.spool)
+        await caller.begin()
+        caller.octets(b"BDAT %d LAST\r\n" % len(MESSAGE) + MESSAGE)
+        assert (await caller.reply())[0].startswith("250")
+    assert len(await inbox(store, ANNA)) == 1
+
+
+async def test_a_peer_that_leaves_in_the_middle_of_auth(house: House, door: Door) -> None:
+    async with call(house, door, SUBMISSION) as caller:
+        await caller.say("EHLO client.test")
+        assert await caller.say("AUTH PLAIN") == "334 "

@@ -169,6 +169,14 @@ async def test_silence_in_the_middle_of_a_message(house: House, door: Door) -> N
     assert await inbox(house.store, ANNA) == []
 
 
+async def test_silence_in_the_middle_of_auth(house: House, door: Door) -> None:
+    async with call(house, door, SmtpRole.SUBMISSION, SessionLimits(command_seconds=0.1)) as caller:
+        await caller.say("EHLO client.test")
+        assert await caller.say("AUTH PLAIN") == "334 "
+        assert await caller.reply() == ["421 4.4.2 Nothing came for too long; goodbye"]
+        assert await caller.closed()
+
+
 async def test_a_message_that_drips(house: House, door: Door) -> None:
     """At least 1 KiB a second over a window, so that a slow peer cannot hold a session for days."""
     limits = SessionLimits(slow_window_seconds=0.3, slow_octets=1_000)

@@ -118,6 +118,8 @@ async def session(link: Link, house: House, door: Door, role: SmtpRole, limits: 
     except asyncio.CancelledError:
         _say_last(talk, CLOSING)
         raise
+    except TimeoutError:
+        _say_last(talk, TIMED_OUT)
     except ConnectionError:
         pass
     except Exception:
@@ -135,10 +137,7 @@ async def _converse(talk: Session) -> None:
     link.write(engine.send(reply(220, "", f"{talk.house.hostname} {kind} Posthouse")))
     link.deadline(talk.limits.command_seconds)
     while True:
-        try:
-            event: Event = await link.next(engine)
-        except TimeoutError:
-            return _say_last(talk, TIMED_OUT)
+        event: Event = await link.next(engine)
         if event is None or isinstance(event, command.Closed):
             return None
         if event is WOKEN:
@@ -207,7 +206,7 @@ async def _answer(talk: Session, event: command.Event) -> Reply | None:
     except StoreError as error:
         log.warning("the store refused: %s", error, extra={"peer": talk.client.ip})
         return words(error).smtp
-    except ConnectionError:
+    except (ConnectionError, TimeoutError):  # of the peer, and not of the disk, although they are OSErrors
         raise
     except OSError as error:
         log.error("the disk failed: %s", error)
