@@ -89,6 +89,15 @@ def _probe(family: socket.AddressFamily, address: str, port: int) -> None:
             raise
 
 
+def taken(host: str, port: int) -> bool:
+    """Whether another process holds the port, whatever it allows others."""
+    try:
+        _probe(*_family(host), port)
+    except PortTaken:
+        return True
+    return False
+
+
 def _listening(family: socket.AddressFamily, address: str, port: int) -> socket.socket:
     sock = _socket(family, address)
     try:
@@ -242,6 +251,7 @@ class Listener:
         finally:
             self.links.discard(link)
             link.close()
+        await link.wait_closed()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

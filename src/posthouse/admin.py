@@ -1,0 +1,235 @@
+"""Domains, users and aliases from the command line, also while the server runs."""
+
+import contextlib
+import difflib
+import getpass
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from posthouse.mail.address import LOCAL_LENGTH, Address, Domain, parse_address, parse_domain, parse_local
+from posthouse.serve.login import make_credential
+from posthouse.store import accounts
+from posthouse.store.accounts import Credential
+from posthouse.store.gc import purge_all
+from posthouse.store.script import StoreError
+from posthouse.store.store import SyncStore, open_sync
+
+PASSWORD_LINE = 4096  # octets read from standard input; a password has at most a quarter of it
+
+
+class Refused(Exception):
+    """The command cannot be done; the text says why and what would help."""
+
+
+@contextlib.contextmanager
+def opened(directory: Path) -> Iterator[SyncStore]:
+    """The store for one command, as its owner: files that root left in it would lock the server out. Raises
+    Refused."""
+    try:
+        if os.geteuid() == 0 and directory.exists():
+            owner = directory.stat()
+            if owner.st_uid:
+                os.setgroups([])
+                os.setgid(owner.st_gid)
+                os.setuid(owner.st_uid)
+        with open_sync(directory) as store:
+            yield store
+    except StoreError as error:
+        raise Refused(str(error)) from error
+    except PermissionError as error:
+        raise Refused(f"{error.filename}: {error.strerror}; run this as the user the server runs as") from error
+
+
+# --- words to values
+
+
+def domain_of(text: str) -> Domain:
+    """Raises Refused with the reason."""
+    domain = parse_domain(text)
+    if domain is not None:
+        return domain
+    raise Refused(f"{text!r} is not a domain: {_why_no_domain(text)}")
+
+
+def _why_no_domain(text: str) -> str:
+    if "@" in text:
+        return f"it is an address; its domain is {text.rpartition('@')[2]}"
+    if " " in text or not text:
+        return "a domain has no blanks and is not empty"
+    if any(len(label) > 63 for label in text.split(".")) or len(text) > 255:
+        return "a label has at most 63 characters, the whole at most 255"
+    if ".." in text or text.startswith("."):
+        return "a label between two dots is empty"
+    return "letters, digits, dots and hyphens, such as example.org, and no label begins or ends with a hyphen"
+
+
+def address_of(text: str) -> Address:
+    """Raises Refused with the reason."""
+    address = parse_address(text)
+    if address is not None:
+        return address
+    raise Refused(f"{text!r} is not an address: {_why_no_address(text)}")
+
+
+def _why_no_address(text: str) -> str:
+    local, at, domain = text.rpartition("@")
+    if not at:
+        return "the @ and the domain are missing, as in anna@example.org"
+    if not local:
+        return "the part before the @ is missing"
+    if parse_domain(domain) is None:
+        return f"{domain!r} is not a domain: {_why_no_domain(domain)}"
+    if len(local.encode("utf-8", "replace")) > LOCAL_LENGTH:
+        return f"the part before the @ has more than {LOCAL_LENGTH} octets"
+    if parse_local(local) is None:
+        return f"{local!r} has a blank, a dot at an end or two in a row, or a character that must not stand there"
+    return "it is too long"
+
+
+def require_domain(store: SyncStore, domain: Domain) -> None:
+    """Raises Refused, with the domain that was perhaps meant."""
+    known = [row.name.name for row in store.read(accounts.list_domains)]
+    if domain.name in known:
+        return
+    close = difflib.get_close_matches(domain.name, known, 1)
+    hint = f"did you mean {close[0]}?" if close else f"add it first: posthouse domain add {domain.name}"
+    raise Refused(f"{domain.name} is not a domain of this server; {hint}")
+
+
+def new_password(address: Address, *, from_stdin: bool) -> Credential:
+    """A password from the terminal (asked twice) or from one line of standard input. Raises Refused."""
+    if from_stdin:
+        line = sys.stdin.buffer.readline(PASSWORD_LINE + 1)
+        try:
+            password = line.decode("utf-8").rstrip("\r\n")
+        except UnicodeDecodeError:
+            raise Refused("the password on standard input is not UTF-8") from None
+    elif sys.stdin.isatty():
+        password = getpass.getpass(f"Password for {address}: ")
+        if getpass.getpass("The same again: ") != password:
+            raise Refused("the two passwords differ; nothing was changed")
+    else:
+        raise Refused("there is no terminal to ask for the password on; use --password-stdin")
+    try:
+        return make_credential(password)
+    except ValueError as error:
+        raise Refused(str(error)) from error
+
+
+# --- commands; each returns nothing and prints what it did
+
+
+def add_domain(store: SyncStore, name: str) -> None:
+    """posthouse domain add."""
+    domain = domain_of(name)
+    store.run(accounts.add_domain, domain)
+    print(f"Added the domain {domain}.")
+
+
+def list_domains(store: SyncStore, *, as_json: bool) -> None:
+    """posthouse domain list."""
+    found = store.read(accounts.list_domains)
+    rows = [(row.name.name, row.accounts, str(row.catch_all) if row.catch_all else None) for row in found]
+    show(("domain", "users", "catch_all"), rows, as_json=as_json)
+
+
+def remove_domain(store: SyncStore, name: str) -> None:
+    """posthouse domain remove."""
+    domain = domain_of(name)
+    require_domain(store, domain)
+    store.run(accounts.remove_domain, domain)
+    print(f"Removed the domain {domain}.")
+
+
+def set_catch_all(store: SyncStore, name: str, target: str | None) -> None:
+    """posthouse domain catch-all."""
+    domain = domain_of(name)
+    require_domain(store, domain)
+    address = None if target is None else address_of(target)
+    store.run(accounts.set_catch_all, domain, address)
+    print(f"Mail for unknown names at {domain} {'is refused' if address is None else f'goes to {address}'}.")
+
+
+def add_user(store: SyncStore, name: str, *, from_stdin: bool) -> None:
+    """posthouse user add."""
+    address = address_of(name)
+    require_domain(store, address.domain)
+    store.run(accounts.add_account, address, new_password(address, from_stdin=from_stdin))
+    print(f"Added the user {address}. Mail programs log in with this whole address.")
+
+
+def list_users(store: SyncStore, *, as_json: bool) -> None:
+    """posthouse user list."""
+    rows = [(str(row.address), row.messages, row.size) for row in store.read(accounts.list_accounts)]
+    show(("user", "messages", "octets"), rows, as_json=as_json)
+
+
+def set_password(store: SyncStore, name: str, *, from_stdin: bool) -> None:
+    """posthouse user password."""
+    address = address_of(name)
+    if store.read(accounts.find_login, address) is None:
+        raise Refused(f"there is no user {address}")
+    store.run(accounts.set_password, address, new_password(address, from_stdin=from_stdin))
+    print(f"Changed the password of {address}.")
+
+
+def remove_user(store: SyncStore, name: str, *, sure: bool) -> None:
+    """posthouse user remove."""
+    address = address_of(name)
+    user = next((row for row in store.read(accounts.list_accounts) if row.address == address), None)
+    if user is None:
+        raise Refused(f"there is no user {address}")
+    if not sure and not _confirmed(f"Remove {address} and all {user.messages} messages for ever?"):
+        raise Refused("nothing was removed")
+    store.run(accounts.remove_account, address)
+    purge_all(store)
+    print(f"Removed the user {address} and all their mail.")
+
+
+def _confirmed(question: str) -> bool:
+    if not sys.stdin.isatty():
+        raise Refused("there is no terminal to ask on; say --yes if you are sure")
+    return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+
+
+def add_alias(store: SyncStore, name: str, targets: Sequence[str]) -> None:
+    """posthouse alias add."""
+    address = address_of(name)
+    require_domain(store, address.domain)
+    store.run(accounts.add_alias, address, [address_of(target) for target in targets])
+    print(f"Mail for {address} goes to {', '.join(targets)}.")
+
+
+def list_aliases(store: SyncStore, *, as_json: bool) -> None:
+    """posthouse alias list."""
+    found = store.read(accounts.list_aliases)
+    if as_json:
+        rows: list[tuple[object, ...]] = [(str(row.address), [str(target) for target in row.targets]) for row in found]
+    else:
+        rows = [(str(row.address), ", ".join(map(str, row.targets))) for row in found]
+    show(("alias", "targets"), rows, as_json=as_json)
+
+
+def remove_alias(store: SyncStore, name: str) -> None:
+    """posthouse alias remove."""
+    address = address_of(name)
+    store.run(accounts.remove_alias, address)
+    print(f"Removed the alias {address}.")
+
+
+def show(names: Sequence[str], rows: Sequence[Sequence[object]], *, as_json: bool) -> None:
+    """Rows under their names: as a table for people, as JSON objects for programs."""
+    if as_json:
+        print(json.dumps([dict(zip(names, row, strict=True)) for row in rows], indent=2, ensure_ascii=False))
+        return
+    if not rows:
+        print("There are none.")
+        return
+    cells = [[name.replace("_", "-").upper() for name in names]]
+    cells += [["-" if value is None else str(value) for value in row] for row in rows]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(names))]
+    for row in cells:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

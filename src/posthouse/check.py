@@ -1,0 +1,100 @@
+"""`posthouse check`: what stands between a settings file and a server that works, a sentence for each problem."""
+
+import os
+import pwd
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from posthouse.config import Settings
+from posthouse.net import authority
+from posthouse.net.tls import CertificateError, CertificateFiles, load
+
+SOON = timedelta(days=14)  # a certificate with less left is worth a word
+
+
+def problems(settings: Settings) -> list[str]:
+    """What would keep the server from starting, or users from using it."""
+    return [*_listeners(settings), *_user(settings), *_directory(settings), *_certificates(settings)]
+
+
+def advice(settings: Settings) -> list[str]:
+    """What works, and could be better."""
+    return [*_hostname(settings), *_soon(settings), *_root(settings)]
+
+
+def _listeners(settings: Settings) -> Iterator[str]:
+    seen: dict[str, str] = {}
+    for service, places in settings.listeners().items():
+        for where in places:
+            first = seen.setdefault(str(where), service)
+            if first != service:
+                yield f"{service}: {where} is used by {first} already; each port has one service"
+    if not seen:
+        yield "nothing listens: every `listen` is empty"
+
+
+def _user(settings: Settings) -> Iterator[str]:
+    if not settings.user:
+        return
+    try:
+        pwd.getpwnam(settings.user)
+    except KeyError:
+        yield f"user: this machine has no user {settings.user}"
+
+
+def _directory(settings: Settings) -> Iterator[str]:
+    directory = settings.directory
+    if directory.exists() and not directory.is_dir():
+        yield f"data: {directory} is not a directory"
+    nearest = next(folder for folder in (directory, *directory.parents) if folder.exists())
+    if not os.access(nearest, os.W_OK | os.X_OK) and not settings.user:
+        yield f"data: {nearest} cannot be written to by this user"
+
+
+def _certificates(settings: Settings) -> Iterator[str]:
+    for index, one in enumerate(settings.tls.certificates):
+        place = f"tls.certificates[{index}]"
+        files = CertificateFiles(Path(one.certificate), Path(one.key))
+        try:
+            load(files)
+            end = authority.expires(files.certificate)
+        except CertificateError as error:
+            yield f"{place}: {error}"
+            continue
+        if end < datetime.now(UTC):
+            yield f"{place}: {files.certificate} has expired on {end:%Y-%m-%d}"
+
+
+def _hostname(settings: Settings) -> Iterator[str]:
+    name = settings.hostname
+    if "." not in name:
+        yield f"hostname: {name} is no full name; other servers want one such as mail.example.org"
+    known = [known for one in settings.tls.certificates for known in _names(Path(one.certificate))]
+    wild = "*." + name.partition(".")[2]
+    if known and name.lower() not in known and wild.lower() not in known:
+        yield f"hostname: no certificate is for {name}; they are for {', '.join(known)}"
+
+
+def _names(certificate: Path) -> tuple[str, ...]:
+    try:
+        return authority.names(certificate)
+    except CertificateError:
+        return ()
+
+
+def _soon(settings: Settings) -> Iterator[str]:
+    if not settings.tls.certificates:
+        yield "tls.certificates: none, so a self-signed one is made; mail programs will ask whether to trust it"
+    for one in settings.tls.certificates:
+        try:
+            end = authority.expires(Path(one.certificate))
+        except CertificateError:
+            continue
+        if datetime.now(UTC) < end < datetime.now(UTC) + SOON:
+            yield f"tls.certificates: {one.certificate} expires on {end:%Y-%m-%d}"
+
+
+def _root(settings: Settings) -> Iterator[str]:
+    if os.geteuid() == 0 and not settings.user:
+        yield "user: not set, so the server would run as root"

@@ -1,0 +1,307 @@
+"""The command line: `posthouse serve`, `try`, `check`, `message`, and the commands for domains, users and aliases.
+
+Nothing heavy is imported before a command needs it, so that `--help` is there at once.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, Parameter
+
+if TYPE_CHECKING:
+    from posthouse.store.store import SyncStore
+
+app = App(name="posthouse", help="A complete mail system: SMTP in, IMAP out. Begin with: posthouse try")
+trial_app = App(name="try", help="A mail system to play with, on this computer only.")
+domain_app = App(name="domain", help="The domains this server takes mail for.")
+user_app = App(name="user", help="The people who have a mailbox here.")
+alias_app = App(name="alias", help="Addresses that lead to other addresses.")
+for _app in (trial_app, domain_app, user_app, alias_app):
+    app.command(_app)
+
+Config = Annotated[Path | None, Parameter(name=["--config", "-c"], help="The settings file.")]
+Stdin = Annotated[bool, Parameter(name="--password-stdin", negative=(), help="Read the password from standard input.")]
+Json = Annotated[bool, Parameter(name="--json", negative=(), help="Print JSON.")]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Place:
+    """Which server is meant.
+
+    Parameters
+    ----------
+    config
+        The settings file.
+    data
+        The data directory, instead of the one in the settings.
+    """
+
+    config: Annotated[Path | None, Parameter(name=["--config", "-c"])] = None
+    data: Path | None = None
+
+
+HERE = Place()
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run one command and exit: 0 done, 1 refused (the reason is on standard error), 2 the words make no command."""
+    sys.exit(_status(words))
+
+
+def _status(words: Sequence[str] | None) -> int:
+    from cyclopts import CycloptsError
+
+    from posthouse.config import ConfigError
+
+    try:
+        result = app(words, exit_on_error=False, print_error=True, result_action="return_value")
+    except CycloptsError:
+        return 2
+    except ConfigError as error:
+        return _fail(*error.problems)
+    except KeyboardInterrupt:
+        return 130
+    return result if isinstance(result, int) else 0
+
+
+def _fail(*sentences: str) -> int:
+    for sentence in sentences:
+        print(f"posthouse: {sentence}", file=sys.stderr)
+    return 1
+
+
+# --- the server
+
+
+@app.command
+def serve(*, config: Config = None) -> int:
+    """Run the mail server, in the foreground, until SIGTERM. SIGHUP takes new settings and certificates."""
+    from posthouse import log, start
+    from posthouse.config import load
+    from posthouse.supervisor import Hooks
+
+    settings = load(config)
+    log.set_up(settings.log.level, settings.log.format)
+    try:
+        return start.run(settings, Hooks(reload=lambda: load(config)))
+    except start.CannotStart as error:
+        return _fail(str(error))
+
+
+@app.command
+def check(file: Path | None = None, /, *, config: Config = None) -> int:
+    """Say what is wrong with a settings file, and what could be better."""
+    from posthouse import check as checks
+    from posthouse.config import default_file, load
+
+    file = file or config
+    settings = load(file)
+    problems = checks.problems(settings)
+    for sentence in checks.advice(settings):
+        print(f"note: {sentence}")
+    if problems:
+        return _fail(*problems)
+    print(f"{file or default_file()}: no problems found.")
+    return 0
+
+
+@app.command
+def message(file: Path, /, *, part: str | None = None) -> int:
+    """Show how Posthouse reads a message, as JSON (RFC 8621).
+
+    Parameters
+    ----------
+    file
+        A message; "-" is standard input.
+    part
+        Print the decoded octets of this part instead.
+    """
+    from posthouse import show
+
+    try:
+        octets = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    except OSError as error:
+        return _fail(f"{file}: {error.strerror}")
+    if part is None:
+        print(json.dumps(show.show_message(octets), indent=2, ensure_ascii=False))
+        return 0
+    found = show.part_octets(octets, part)
+    if found is None:
+        return _fail(f"{file} has no part {part}; bodyStructure in `posthouse message {file}` lists them as partId")
+    sys.stdout.buffer.write(found)
+    return 0
+
+
+# --- the playground
+
+
+@trial_app.default
+def trial(*, dir: Path | None = None, reset: bool = False, any_port: bool = False) -> int:
+    """Start a mail system to play with: two people, nothing leaves this computer.
+
+    Parameters
+    ----------
+    dir
+        Keep everything in this folder.
+    reset
+        Forget everything first.
+    any_port
+        Where a port is taken, use a free one.
+    """
+    from posthouse import trial as trials
+
+    return trials.run(dir, reset=reset, any_port=any_port)
+
+
+@trial_app.command
+def send(
+    text: str,
+    /,
+    *,
+    sender: Annotated[str, Parameter(name="--from")] = "anna",
+    to: str = "ben",
+    dir: Path | None = None,
+) -> int:
+    """Send a mail through the running playground.
+
+    Parameters
+    ----------
+    text
+        What to say.
+    sender
+        anna or ben.
+    to
+        anna, ben, or a whole address.
+    dir
+        The playground's folder, when it is not the usual one.
+    """
+    from posthouse import trial as trials
+
+    return trials.send(text, sender, to, dir)
+
+
+# --- domains, users, aliases
+
+
+def _do(place: Place, command: "Callable[[SyncStore], None]") -> int:
+    from posthouse import admin
+    from posthouse.config import load
+
+    directory = place.data or load(place.config).directory
+    try:
+        with admin.opened(directory) as store:
+            command(store)
+    except admin.Refused as error:
+        return _fail(str(error))
+    return 0
+
+
+@domain_app.command(name="add")
+def domain_add(domain: str, /, *, place: Place = HERE) -> int:
+    """Take mail for a domain."""
+    from posthouse import admin
+
+    return _do(place, lambda store: admin.add_domain(store, domain))
+
+
+@domain_app.command(name="list")
+def domain_list(*, place: Place = HERE, as_json: Json = False) -> int:
+    """List all domains."""
+    from posthouse import admin
+
+    return _do(place, lambda store: admin.list_domains(store, as_json=as_json))
+
+
+@domain_app.command(name="remove")
+def domain_remove(domain: str, /, *, place: Place = HERE) -> int:
+    """Take no more mail for a domain that has no users and aliases any more."""
+    from posthouse import admin
+
+    return _do(place, lambda store: admin.remove_domain(store, domain))
+
+
+@domain_app.command(name="catch-all")
+def domain_catch_all(domain: str, address: str | None = None, /, *, off: bool = False, place: Place = HERE) -> int:
+    """Where mail for names that nobody has goes.
+
+    Parameters
+    ----------
+    address
+        A user or alias of this server.
+    off
+        Refuse such mail again.
+    """
+    from posthouse import admin
+
+    if (address is None) != off:
+        return _fail("say an address, or --off")
+    return _do(place, lambda store: admin.set_catch_all(store, domain, address))
+
+
+@user_app.command(name="add")
+def user_add(address: str, /, *, password_stdin: Stdin = False, place: Place = HERE) -> int:
+    """Give somebody a mailbox; the password is asked for."""
+    from posthouse import admin
+
+    return _do(place, lambda store: admin.add_user(store, address, from_stdin=password_stdin))
+
+
+@user_app.command(name="list")
+def user_list(*, place: Place = HERE, as_json: Json = False) -> int:
+    """List all users."""
+    from posthouse import admin
+
+    return _do(place, lambda store: admin.list_users(store, as_json=as_json))
+
+
+@user_app.command(name="password")
+def user_password(address: str, /, *, password_stdin: Stdin = False, place: Place = HERE) -> int:
+    """Give a user a new password, which is asked for."""
+    from posthouse import admin
+
+    return _do(place, lambda store: admin.set_password(store, address, from_stdin=password_stdin))
+
+
+@user_app.command(name="remove")
+def user_remove(address: str, /, *, yes: bool = False, place: Place = HERE) -> int:
+    """Remove a user and all their mail, for ever.
+
+    Parameters
+    ----------
+    yes
+        Do not ask.
+    """
+    from posthouse import admin
+
+    return _do(place, lambda store: admin.remove_user(store, address, sure=yes))
+
+
+@alias_app.command(name="add")
+def alias_add(address: str, /, *targets: str, place: Place = HERE) -> int:
+    """Lead an address to one or more others of this server."""
+    from posthouse import admin
+
+    if not targets:
+        return _fail("say at least one address that the alias leads to")
+    return _do(place, lambda store: admin.add_alias(store, address, targets))
+
+
+@alias_app.command(name="list")
+def alias_list(*, place: Place = HERE, as_json: Json = False) -> int:
+    """List all aliases."""
+    from posthouse import admin
+
+    return _do(place, lambda store: admin.list_aliases(store, as_json=as_json))
+
+
+@alias_app.command(name="remove")
+def alias_remove(address: str, /, *, place: Place = HERE) -> int:
+    """Remove an alias."""
+    from posthouse import admin
+
+    return _do(place, lambda store: admin.remove_alias(store, address))

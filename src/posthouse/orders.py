@@ -1,0 +1,41 @@
+"""What a supervisor and its workers say to each other: the orders at the start, the heartbeat afterwards."""
+
+import os
+from typing import Any
+
+import msgspec
+
+from posthouse.config import Settings
+
+ORDERS = 1024 * 1024  # octets; they are a few KiB, and the worker must not read for ever
+BEAT, READY = b".", b"R"  # what the heartbeat pipe carries: I live; I listen
+CANNOT_START = 78  # a worker's exit status (EX_CONFIG of sysexits.h): starting it again would not help
+
+
+class Orders(msgspec.Struct):
+    """The settings, the listening sockets by service, the descriptor for heartbeats, and which worker this is."""
+
+    settings: Settings
+    sockets: list[tuple[str, int]]
+    heartbeat: int
+    slot: int
+
+
+def print_orders(orders: Orders) -> bytes:
+    """One line."""
+    return msgspec.json.encode(orders, enc_hook=int) + b"\n"
+
+
+def read_orders(descriptor: int) -> Orders:
+    """The line, from a pipe that stays open behind it. Raises EOFError, msgspec.DecodeError."""
+    octets = b""
+    while not octets.endswith(b"\n"):
+        more = os.read(descriptor, ORDERS)
+        octets += more
+        if not more or len(octets) > ORDERS:
+            raise EOFError("the supervisor gave no orders")
+    return msgspec.json.decode(octets, type=Orders, dec_hook=_revive)
+
+
+def _revive(kind: type, value: Any) -> object:
+    return kind(value)  # Octets

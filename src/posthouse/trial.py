@@ -1,0 +1,220 @@
+"""`posthouse try`: a real mail system for two people, on this computer only, without a question.
+
+The same supervisor and workers as `posthouse serve`, with settings made here: loopback ports above 1024, a private
+certificate authority, a data folder of its own.
+"""
+
+import contextlib
+import json
+import shlex
+import shutil
+import smtplib
+import ssl
+import sys
+from collections.abc import Mapping
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import formatdate, make_msgid
+from pathlib import Path
+
+from posthouse import log, start
+from posthouse.config import Settings, settle
+from posthouse.mail.address import Address, Domain, parse_address
+from posthouse.net.authority import authority, issue
+from posthouse.net.listen import free_port, taken
+from posthouse.net.tls import CertificateFiles
+from posthouse.serve.login import make_credential
+from posthouse.store import accounts
+from posthouse.store.script import Exists, StoreError
+from posthouse.store.store import open_sync
+from posthouse.supervisor import Hooks
+
+HOST = "127.0.0.1"
+PORTS = {"smtp": 2525, "submission": 1587, "submissions": 1465, "imap": 1143, "imaps": 1993}
+PEOPLE = {
+    "anna": Address("anna", Domain("home.test")),
+    "ben": Address("ben", Domain("work.test")),
+}  # password: the name
+HOSTNAME = "mail.home.test"
+CERTIFIED = ("localhost", HOSTNAME, "home.test", "work.test", HOST, "::1")
+NOTES = "try.json"  # in the folder: that it is a playground, and its ports
+DRAIN_SECONDS = 0.5  # nobody here waits for a goodbye
+SEND_SECONDS = 30.0  # for the whole of one `try send` at each step
+
+
+class _Refused(Exception):
+    """The text says why and what to do."""
+
+
+def default_folder() -> Path:
+    """Where a playground is when nobody says."""
+    from platformdirs import user_data_path
+
+    return user_data_path("posthouse") / "try"
+
+
+def run(folder: Path | None, *, reset: bool, any_port: bool) -> int:
+    """Start, show what to type next, and go on until Ctrl-C. The exit status."""
+    folder = (folder or default_folder()).absolute()
+    try:
+        _prepare(folder, reset=reset)
+        ports = _ports(any_port=any_port)
+        ca = authority(folder / "tls", "Posthouse playground")
+        settings = _settings(folder, ports, issue(ca, folder / "tls", CERTIFIED))
+        _people(folder)
+        _write_notes(folder, ports)
+        log.set_up("error", "text")  # of the supervisor; its advice for servers is not for a playground
+        status = start.run(settings, Hooks(ready=lambda: print(screen(folder, ports, ca.certificate), flush=True)))
+    except start.CannotStart as error:
+        print(f"posthouse try: {error}", file=sys.stderr)
+        if error.port_taken:
+            print("Or let the playground choose: posthouse try --any-port", file=sys.stderr)
+        return 1
+    except (_Refused, StoreError, OSError) as error:
+        print(f"posthouse try: {error}", file=sys.stderr)
+        return 1
+    if status == 0:
+        print("\n Stopped. Your mails are kept; `posthouse try` goes on where you were.", flush=True)
+    return status
+
+
+def _prepare(folder: Path, *, reset: bool) -> None:
+    """The folder is a playground's, or new. Raises _Refused, CannotStart."""
+    if not folder.exists() or not any(folder.iterdir()):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _write_notes(folder, PORTS)
+        return
+    if not (folder / NOTES).exists():
+        raise _Refused(f"{folder} is not empty, and no playground of Posthouse: choose another --dir")
+    process = start.running(folder)
+    if process is not None:
+        raise _Refused(f"the playground in {folder} is running already (process {process}); stop it with Ctrl-C first")
+    if reset:
+        shutil.rmtree(folder)
+        _prepare(folder, reset=False)
+
+
+def _write_notes(folder: Path, ports: Mapping[str, int]) -> None:
+    (folder / NOTES).write_text(json.dumps({"ports": dict(ports)}) + "\n", encoding="utf-8")
+
+
+def _ports(*, any_port: bool) -> dict[str, int]:
+    if not any_port:
+        return PORTS
+    found: dict[str, int] = {}
+    for service, port in PORTS.items():
+        avoid = frozenset({*PORTS.values(), *found.values()})
+        found[service] = free_port(HOST, port, avoid) if taken(HOST, port) else port
+        if found[service] != port:
+            print(f" Port {port} is taken; {service} is on {found[service]} this time.")
+    return found
+
+
+def _settings(folder: Path, ports: Mapping[str, int], files: CertificateFiles) -> Settings:
+    at = {service: [f"{HOST}:{port}"] for service, port in ports.items()}
+    return settle(
+        {
+            "hostname": HOSTNAME,
+            "data": str(folder),
+            "workers": 1,
+            "drain_seconds": DRAIN_SECONDS,
+            "smtp": {"listen": at["smtp"]},
+            "submission": {"listen": at["submission"], "listen_tls": at["submissions"]},
+            "imap": {"listen": at["imap"], "listen_tls": at["imaps"]},
+            "tls": {"certificates": [{"certificate": str(files.certificate), "key": str(files.key)}]},
+            "log": {"level": "warning"},
+            "limits": {"peer": {"exempt_loopback": True}},
+        }
+    )
+
+
+def _people(folder: Path) -> None:
+    """Anna and Ben, and their domains, where they are not there yet."""
+    with open_sync(folder) as store:
+        for name, address in PEOPLE.items():
+            if store.read(accounts.find_login, address) is not None:
+                continue
+            with contextlib.suppress(Exists):  # the person was removed by hand, the domain was not
+                store.run(accounts.add_domain, address.domain)
+            store.run(accounts.add_account, address, make_credential(name))
+
+
+def screen(folder: Path, ports: Mapping[str, int], ca: Path) -> str:
+    """What to type next."""
+    trust = shlex.quote(str(ca))
+    return f"""
+ Posthouse playground. Nothing leaves this computer.
+
+   anna@home.test   password anna            ben@work.test   password ben
+
+   Mail programs   read   IMAP localhost   port {ports["imaps"]} with TLS, or {ports["imap"]} with STARTTLS
+                   send   SMTP localhost   port {ports["submissions"]} with TLS, or {ports["submission"]} with STARTTLS
+                   The user name is the whole address. The certificate is signed by this authority:
+                   {trust}
+   Other servers   SMTP localhost port {ports["smtp"]}: mail to anna and ben, without a login
+
+   Type next, in another terminal:
+     posthouse try send "Hello Ben"
+     curl --cacert {trust} --user ben@work.test:ben 'imaps://localhost:{ports["imaps"]}/INBOX;MAILINDEX=*'
+     mutt -e 'set ssl_ca_certificates_file="{ca}"' -f imaps://ben%40work.test@localhost:{ports["imaps"]}/
+
+   Everything is kept in {folder}
+   Ctrl-C stops. `posthouse try --reset` forgets everything.
+"""
+
+
+def send(text: str, sender: str, to: str, folder: Path | None) -> int:
+    """Send a mail through the submission port of the running playground. The exit status."""
+    folder = (folder or default_folder()).absolute()
+    try:
+        if sender not in PEOPLE:
+            raise _Refused(f"--from is anna or ben, not {sender!r}")
+        recipient = PEOPLE[to] if to in PEOPLE else parse_address(to)
+        if recipient is None:
+            raise _Refused(f"--to is anna, ben or an address, not {to!r}")
+        if start.running(folder) is None:
+            raise _Refused("the playground is not running; start it in another terminal: posthouse try")
+        answer = _submit(_compose(text, PEOPLE[sender], recipient), sender, folder)
+    except _Refused as error:
+        print(f"posthouse try send: {error}", file=sys.stderr)
+        return 1
+    except (OSError, smtplib.SMTPException) as error:
+        print(f"posthouse try send: {_said(error)}", file=sys.stderr)
+        return 1
+    print(f" {PEOPLE[sender]} -> {recipient}: {answer}")
+    return 0
+
+
+def _compose(text: str, sender: Address, recipient: Address) -> EmailMessage:
+    message = EmailMessage()
+    message["From"] = str(sender)
+    message["To"] = str(recipient)
+    message["Subject"] = text.splitlines()[0] if text.strip() else "(nothing)"
+    message["Date"] = formatdate(localtime=True)
+    message["Message-ID"] = make_msgid(domain=sender.domain.name)
+    message.set_content(text + "\n")
+    return message
+
+
+def _submit(message: EmailMessage, name: str, folder: Path) -> str:
+    ports = json.loads((folder / NOTES).read_text(encoding="utf-8"))["ports"]
+    context = ssl.create_default_context(cafile=str(folder / "tls" / "ca.pem"))
+    with smtplib.SMTP(HOST, ports["submission"], timeout=SEND_SECONDS) as client:
+        client.starttls(context=context)
+        client.login(str(PEOPLE[name]), name)
+        client.mail(str(PEOPLE[name]))
+        code, reply = client.rcpt(str(message["To"]))
+        if code == 250:
+            code, reply = client.data(message.as_bytes(policy=SMTP))
+    said = f"{code} {reply.decode('utf-8', 'replace')}"
+    if code != 250:
+        raise _Refused(f"the server said: {said}")
+    return said
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, smtplib.SMTPResponseException):
+        reply = error.smtp_error
+        words = reply.decode("utf-8", "replace") if isinstance(reply, bytes) else reply
+        return f"the server said: {error.smtp_code} {words}"
+    return str(error)
