@@ -69,8 +69,11 @@ class Store:
         self._closing = False
         self._checkpoints = Checkpoints(directory)
         writer.connection.set_wal_hook(self._checkpoints.grown)
-        self._threads = [threading.Thread(target=self._write, name="store-writer")]
-        self._threads += [threading.Thread(target=self._serve, args=(r,), name="store-reader") for r in readers]
+        # Daemons: a worker that ends without close() must end, and what it had answered is durable already.
+        self._threads = [threading.Thread(target=self._write, name="store-writer", daemon=True)]
+        self._threads += [
+            threading.Thread(target=self._serve, args=(reader,), name="store-reader", daemon=True) for reader in readers
+        ]
 
     @classmethod
     async def open(cls, directory: Path, readers: int = 2) -> "Store":
@@ -237,7 +240,7 @@ class Checkpoints:
         self._pages = 0
         self._wake = threading.Event()
         self._stopped = False
-        self._thread = threading.Thread(target=self._work, name="store-checkpoints")
+        self._thread = threading.Thread(target=self._work, name="store-checkpoints", daemon=True)
 
     def grown(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
         """The writer's hook after each commit: so many pages are in the log."""
@@ -329,13 +332,19 @@ def _value(call: Call) -> Any:
 
 
 def _open_databases(directory: Path, count: int) -> list[Database]:
+    databases: list[Database] = []
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         (directory / "run").mkdir(mode=0o700, exist_ok=True)
-        databases = [Database(directory) for _ in range(count)]
-    except OSError as error:
+        for _ in range(count):
+            databases.append(Database(directory))
+        migrate(databases[0])
+    except (OSError, Unavailable) as error:
+        for database in databases:
+            database.close()
+        if isinstance(error, Unavailable):
+            raise
         raise Unavailable(f"the data directory cannot be used: {error.strerror}") from error
-    migrate(databases[0])
     return databases
 
 
