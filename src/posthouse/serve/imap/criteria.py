@@ -1,19 +1,19 @@
-"""Whether a message matches a search key (RFC 9051 §6.4.4): keys made into functions over what is known of a message.
+"""Whether a message matches the texts of a search (RFC 9051 §6.4.4): keys made into functions over header and octets.
 
-A search asks cheap columns first. A key whose columns were not read yet answers None, which means "not known": AND is
-false as soon as one key is false, OR true as soon as one is true (Kleene's logic). Messages whose answer stays None
-go to the next, dearer stage; nothing is read for those already decided.
+A search asks for header blocks first. A key whose octets were not read yet answers None, which means "not known": AND
+is false as soon as one key is false, OR true as soon as one is true (Kleene's logic). Messages whose answer stays
+None are read whole; nothing is read for those already decided.
 
 Texts are compared without regard to case, on decoded text, as substrings (RFC 9051 §6.4.4, RFC 3501 §6.4.4).
 
-What it does NOT do: it reads nothing, and it knows neither sequence numbers nor uids: the caller says which messages
-a set of numbers means.
+What it does NOT do: it reads nothing, and flags, numbers, sizes and dates are no business of this file: the caller
+hands in the uids for which such keys are true.
 """
 
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from datetime import date
-from enum import IntEnum
 from typing import NamedTuple
 
 from posthouse.mail.content import text
@@ -26,86 +26,31 @@ DAY = 86_400_000  # milliseconds
 EPOCH = date(1970, 1, 1).toordinal()
 
 
-class Stage(IntEnum):
-    """What must be read to decide a key, cheapest first."""
-
-    NUMBERS = 0  # nothing
-    FLAGS = 1  # the narrow row: flags and keywords
-    ROW = 2  # the wide row: internal date and size
-    HEADER = 3  # the header block
-    OCTETS = 4  # the message
-
-
 class Facts(NamedTuple):
     """What is known of one message; None where it was not read."""
 
     uid: int
-    flags: int | None = None
-    keywords: str = ""
-    received: int | None = None
-    size: int = 0
     header: bytes | None = None
     octets: bytes | None = None
 
 
 Test = Callable[[Facts], bool | None]
-#: Whether a message is in the set of a `Numbers` key, by its uid.
-Membership = Callable[[keys.Numbers], Callable[[int], bool]]
+#: Keys that were answered by the store, each with the uids for which it is true.
+Answered = Mapping[keys.SearchKey, AbstractSet[int]]
 
 
-def stages(key: keys.SearchKey) -> set[Stage]:
-    """All stages the key may need."""
-    match key:
-        case keys.Not(inner):
-            return stages(inner)
-        case keys.Or(first, second):
-            return stages(first) | stages(second)
-        case keys.And(several):
-            return set[Stage]().union(*map(stages, several))
-        case keys.HasFlags() | keys.HasKeyword():
-            return {Stage.FLAGS}
-        case keys.Received() | keys.Larger() | keys.Smaller():
-            return {Stage.ROW}
-        case keys.HeaderContains() | keys.Sent():
-            return {Stage.HEADER}
-        case keys.BodyContains() | keys.TextContains():
-            return {Stage.OCTETS}
-        case _:
-            return {Stage.NUMBERS}
-
-
-def test(key: keys.SearchKey, members: Membership) -> Test:
+def test(key: keys.SearchKey, answered: Answered) -> Test:
     """The function that decides the key."""
+    uids = answered.get(key)
+    if uids is not None:
+        return lambda facts: facts.uid in uids
     match key:
         case keys.Not(inner):
-            return _not(test(inner, members))
+            return _not(test(inner, answered))
         case keys.Or(first, second):
-            return _or(test(first, members), test(second, members))
+            return _or(test(first, answered), test(second, answered))
         case keys.And(several):
-            return _and([test(one, members) for one in several])
-        case keys.Numbers():
-            inside = members(key)
-            return lambda facts: inside(facts.uid)
-        case keys.All():
-            return lambda facts: True
-        case keys.Nothing():
-            return lambda facts: False
-        case _:
-            return _of_columns(key)
-
-
-def _of_columns(key: keys.SearchKey) -> Test:
-    match key:
-        case keys.HasFlags(bits):
-            return lambda facts: None if facts.flags is None else facts.flags & bits == bits
-        case keys.HasKeyword(keyword):
-            return lambda facts: None if facts.flags is None else keyword in facts.keywords.split()
-        case keys.Larger(octets):
-            return lambda facts: None if facts.received is None else facts.size > octets
-        case keys.Smaller(octets):
-            return lambda facts: None if facts.received is None else facts.size < octets
-        case keys.Received(comparison, day):
-            return _received(comparison, day)
+            return _and([test(one, answered) for one in several])
         case keys.Sent(comparison, day):
             return _sent(comparison, day)
         case keys.HeaderContains(field, wanted):
@@ -114,7 +59,7 @@ def _of_columns(key: keys.SearchKey) -> Test:
             return _body(wanted, header=False)
         case keys.TextContains(wanted):
             return _body(wanted, header=True)
-    raise TypeError(f"no search key: {key!r}")
+    raise TypeError(f"the store answers this key: {key!r}")
 
 
 def _not(inner: Test) -> Test:
@@ -160,12 +105,6 @@ def _compare(comparison: keys.Comparison, wanted: date) -> Callable[[int], bool]
             return lambda number: number == day
         case keys.Comparison.SINCE:
             return lambda number: number >= day
-
-
-def _received(comparison: keys.Comparison, day: date) -> Test:
-    """The day of the INTERNALDATE as FETCH prints it, which is in UTC."""
-    fits = _compare(comparison, day)
-    return lambda facts: None if facts.received is None else fits(facts.received // DAY)
 
 
 def _sent(comparison: keys.Comparison, day: date) -> Test:

@@ -48,16 +48,15 @@ UNSEEN_COUNTED = 20_000  # messages; reading their uids takes some 5 ms, and the
 # --- SELECT
 
 
-def open_mailbox(account: AccountId, name: str) -> "Script[tuple[MailboxRow, list[str], UID | None] | None]":
+def open_mailbox(account: AccountId, name: str) -> Script[tuple[MailboxRow, UID | None] | None]:
     """What SELECT says, of one snapshot; None where there is no such mailbox."""
     row = yield from mailboxes.find(account, name)
     if row is None or row.noselect:
         return None
-    keywords = yield from emails.keywords_used(row.box)
     unseen = None
     if row.unseen:
         unseen = yield from emails.first_unseen(row.box)
-    return row, keywords, unseen
+    return row, unseen
 
 
 async def select(session: Session, command: Select) -> StatusResponse:
@@ -68,10 +67,9 @@ async def select(session: Session, command: Select) -> StatusResponse:
     found = await session.store.read(open_mailbox, session.who.account, command.mailbox)
     if found is None:
         return no(command.tag, "There is no mailbox of that name.", code.NONEXISTENT)
-    row, keywords, unseen = found
+    row, unseen = found
     view = View(row.total, row.uidnext, row.modseq)
     session.select(Selected(row.box, row.name, view, read_only=command.read_only))
-    session.selected.keywords.update(keywords)
     session.say(Flags(tuple(sorted(session.selected.keywords))), Exists(row.total))
     if not session.rev2:
         session.say(Recent())

@@ -1,27 +1,49 @@
 """SEARCH and UID SEARCH (RFC 9051 §6.4.4, RFC 4731, RFC 5182): which messages of the View match.
 
-Keys are decided in stages, cheap columns first (criteria.py). Texts are compared in a thread, so that others are served
-meanwhile; what is held in memory at once is bounded. Messages that are gone but not told of yet do not match.
+Flags, numbers, sizes and dates are answered by the store as sets of uids. Texts are looked for only in the messages
+that are left, headers before bodies (criteria.py), in a thread, so that others are served meanwhile; what is held in
+memory at once is bounded.
 """
 
 import asyncio
-from bisect import bisect_right
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
+from datetime import date
+from itertools import chain
 
-from posthouse.serve.imap.criteria import Facts, Stage, Test, stages, test
+from posthouse.serve.imap.criteria import DAY, EPOCH, Facts, Test, test
 from posthouse.serve.imap.state import Session
 from posthouse.serve.imap.view import View, join
 from posthouse.store import emails
-from posthouse.store.emails import Column
+from posthouse.store import search as rows
+from posthouse.store.emails import Column, Spans
 from posthouse.store.mailboxes import Box
 from posthouse.store.script import Row
+from posthouse.store.search import Flagged, Range
 from posthouse.store.store import Store
 from posthouse.wire.imap import code
-from posthouse.wire.imap.number_set import NumberSet, runs
+from posthouse.wire.imap.number_set import runs
 from posthouse.wire.imap.response import ExtendedSearchResult, SearchResult, StatusResponse, ok
-from posthouse.wire.imap.search import Numbers, Search, SearchKey, SearchReturn
+from posthouse.wire.imap.search import (
+    And,
+    BodyContains,
+    Comparison,
+    HasFlags,
+    HasKeyword,
+    HeaderContains,
+    Larger,
+    Not,
+    Nothing,
+    Numbers,
+    Or,
+    Received,
+    Search,
+    SearchKey,
+    SearchReturn,
+    Sent,
+    Smaller,
+    TextContains,
+)
 
-ROWS = 5_000  # wide rows asked for at once: size and date
 HEADERS = 250  # header blocks held at once: 1 MiB each at most, 4 KiB usually
 MESSAGES = 50  # messages held at once, and
 OCTETS = 4 * 1024 * 1024  # octets of them, unless one alone is larger
@@ -30,8 +52,9 @@ OCTETS = 4 * 1024 * 1024  # octets of them, unless one alone is larger
 async def search(session: Session, command: Search) -> StatusResponse:
     """RFC 9051 §6.4.4."""
     view = await session.load()
-    found = await matching(session, command.key)
-    numbers = found if command.uid else [number for uid in found if (number := view.number(uid)) is not None]
+    matched = await matching(session, command.key)
+    found = sorted(matched)
+    numbers = found if command.uid else _numbers(view, matched, found)
     returns = command.returns
     if returns is not None and SearchReturn.SAVE in returns:
         session.selected.saved = tuple(runs(_kept(found, returns)))
@@ -42,6 +65,13 @@ async def search(session: Session, command: Search) -> StatusResponse:
     if view.held:
         return ok(command.tag, "SEARCH completed; some messages were expunged meanwhile.", code.EXPUNGEISSUED)
     return ok(command.tag, "SEARCH completed.")
+
+
+def _numbers(view: View, matched: Set[int], found: Sequence[int]) -> list[int]:
+    """The message sequence numbers: of few by looking each up, of many in one pass."""
+    if len(found) * 20 < view.total:
+        return [number for uid in found if (number := view.number(uid)) is not None]
+    return [number for number, uid in enumerate(view.column, 1) if uid in matched]
 
 
 def _kept(found: Sequence[int], returns: frozenset[SearchReturn]) -> Sequence[int]:
@@ -71,105 +101,151 @@ def _extended(command: Search, numbers: Sequence[int]) -> ExtendedSearchResult:
 # --- deciding
 
 
-async def matching(session: Session, key: SearchKey) -> list[int]:
-    """The uids that match, ascending."""
+async def matching(session: Session, key: SearchKey) -> Set[int]:
+    """The uids that match."""
     view = await session.load()
-    decide = test(key, lambda numbers: _members(session, view, numbers))
-    undecided = [Facts(uid) for uid in view.column if uid not in view.held]
-    found: list[int] = []
-    for stage in sorted(stages(key) | {Stage.NUMBERS}):
-        remaining: list[Facts] = []
-        async for facts in _read(session.store, session.selected.box, stage, undecided):
-            # The dear stages compare texts, and the first ones are many: neither may keep the loop.
+    question = _Question(session.store, session.selected.box, view, session.selected.saved)
+    conjuncts = key.keys if isinstance(key, And) else (key,)
+    found = question.everything
+    texts = []
+    for one in conjuncts:
+        uids = await question.answer(one)
+        if uids is None:
+            texts.append(one)
+        else:
+            found = found & uids
+    if not texts or not found:
+        return found
+    decide = test(And(tuple(texts)), question.answered)
+    return await _among(session.store, session.selected.box, decide, sorted(found))
+
+
+class _Question:
+    """What the store says of one search: for each key it can answer, the uids of the View for which it is true."""
+
+    def __init__(self, store: Store, box: Box, view: View, saved: Spans) -> None:
+        self.store = store
+        self.box = box
+        self.view = view
+        self.saved = saved
+        self.everything: Set[int] = frozenset(view.column) - view.held
+        self.answered: dict[SearchKey, Set[int]] = {}
+
+    async def answer(self, key: SearchKey) -> Set[int] | None:
+        """The uids; None where a text must be looked for. Parts without text are answered all the same."""
+        if key in self.answered:
+            return self.answered[key]
+        match key:
+            case Not(inner):
+                uids = await self.answer(inner)
+                found = None if uids is None else self.everything - uids
+            case Or(first, second):
+                one, two = await self.answer(first), await self.answer(second)
+                found = None if one is None or two is None else one | two
+            case And(several):
+                found = await self._all(several)
+            case HeaderContains() | Sent() | BodyContains() | TextContains():
+                return None
+            case _:
+                found = await self._ask(key) & self.everything
+        if found is not None:
+            self.answered[key] = found
+        return found
+
+    async def _all(self, several: Sequence[SearchKey]) -> Set[int] | None:
+        found: Set[int] | None = self.everything
+        for one in several:
+            uids = await self.answer(one)
+            found = None if found is None or uids is None else found & uids
+        return found
+
+    async def _ask(self, key: SearchKey) -> Set[int]:
+        read, box = self.store.read, self.box
+        match key:
+            case Nothing():
+                return frozenset()
+            case HasFlags(bits):
+                return frozenset(await read(rows.by_flags, box, Flagged(bits, 0)))
+            case HasKeyword(keyword):
+                return frozenset(await read(rows.by_keyword, box, keyword))
+            case Larger(octets):
+                return frozenset(await read(rows.by_size, box, Range(min(octets + 1, rows.LARGEST))))
+            case Smaller(octets):
+                return frozenset(await read(rows.by_size, box, Range(0, octets - 1)))
+            case Received(comparison, day):
+                return frozenset(await read(rows.by_received, box, _millis(comparison, day)))
+            case Numbers():
+                return self._members(key)
+            case _:
+                return self.everything
+
+    def _members(self, key: Numbers) -> Set[int]:
+        """The uids of a set. Numbers beyond the last message match nothing: in SEARCH they are no error."""
+        view, numbers = self.view, key.numbers
+        if key.uid:
+            ranges = view.by_uid(numbers.resolve(view.last_uid))
+        else:
+            spans = numbers.resolve(view.total)
+            ranges = join((first - 1, min(last, view.total)) for first, last in spans if 1 <= first <= view.total)
+        if numbers.saved:
+            ranges = join((*ranges, *view.by_uid(self.saved)))
+        return frozenset(chain.from_iterable(view.column[start:stop] for start, stop in ranges))
+
+
+def _millis(comparison: Comparison, day: date) -> Range:
+    """The instants of a day, of those before it, or of it and those after it, as INTERNALDATE is printed: in UTC."""
+    start = (day.toordinal() - EPOCH) * DAY
+    match comparison:
+        case Comparison.BEFORE:
+            return Range(rows.SMALLEST, start - 1)
+        case Comparison.ON:
+            return Range(start, start + DAY - 1)
+        case Comparison.SINCE:
+            return Range(start, rows.LARGEST)
+
+
+# --- texts
+
+
+async def _among(store: Store, box: Box, decide: Test, uids: Sequence[int]) -> Set[int]:
+    """Those of the uids whose texts match: headers first, the message where they do not decide."""
+    found: set[int] = set()
+    undecided: list[int] = []
+    for some in _pieces(uids, HEADERS):
+        read = await store.read(emails.fetch, box, runs(some), [Column.HEADER], len(some))
+        facts = [Facts(uid, header) for uid, header in read]
+        answers = await asyncio.to_thread(_decide, decide, facts)
+        found.update(fact.uid for fact, answer in zip(facts, answers, strict=True) if answer)
+        undecided += [fact.uid for fact, answer in zip(facts, answers, strict=True) if answer is None]
+    for some in _pieces(undecided, MESSAGES):
+        columns = [Column.HEADER, Column.BLOB, Column.SIZE]
+        read = await store.read(emails.fetch, box, runs(some), columns, len(some))
+        for together in _bounded(read):
+            blobs = await store.blobs.get_many([row[2] for row in together])
+            facts = [Facts(row[0], row[1], octets) for row, octets in zip(together, blobs, strict=True)]
             answers = await asyncio.to_thread(_decide, decide, facts)
-            found += [fact.uid for fact, answer in zip(facts, answers, strict=True) if answer]
-            remaining += [_slim(fact) for fact, answer in zip(facts, answers, strict=True) if answer is None]
-        undecided = remaining
-        if not undecided:
-            break
-    return sorted(found)
+            found.update(fact.uid for fact, answer in zip(facts, answers, strict=True) if answer)
+    return found
 
 
 def _decide(decide: Test, facts: Sequence[Facts]) -> list[bool | None]:
     return [decide(fact) for fact in facts]
 
 
-def _slim(facts: Facts) -> Facts:
-    """Without the header, which need not wait in memory for the next stage; it is read again with the message."""
-    return facts if facts.header is None else facts._replace(header=None)
+def _pieces(uids: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    for start in range(0, len(uids), size):
+        yield uids[start : start + size]
 
 
-def _members(session: Session, view: View, key: Numbers) -> Callable[[int], bool]:
-    """Whether a uid is in a set. Numbers beyond the last message match nothing: in SEARCH they are no error."""
-    numbers: NumberSet = key.numbers
-    if key.uid:
-        ranges = view.by_uid(numbers.resolve(view.last_uid))
-    else:
-        spans = numbers.resolve(view.total)
-        ranges = join((first - 1, min(last, view.total)) for first, last in spans if 1 <= first <= view.total)
-    if numbers.saved:
-        ranges = join((*ranges, *view.by_uid(session.selected.saved)))
-    inside = view.uid_spans(ranges)
-    starts = [first for first, _ in inside]
-
-    def member(uid: int) -> bool:
-        place = bisect_right(starts, uid) - 1
-        return place >= 0 and uid <= inside[place][1]
-
-    return member
-
-
-async def _read(store: Store, box: Box, stage: Stage, facts: list[Facts]) -> AsyncIterator[list[Facts]]:
-    """The facts, with what this stage adds, in pieces; messages that have gone are left out."""
-    match stage:
-        case Stage.NUMBERS:
-            yield facts
-        case Stage.FLAGS:
-            rows = await store.read(emails.flags, box, runs([fact.uid for fact in facts]))
-            known: dict[int, Row] = {row[0]: row for row in rows}
-            yield [f._replace(flags=known[f.uid][1], keywords=known[f.uid][2]) for f in facts if f.uid in known]
-        case Stage.ROW:
-            for piece in _pieces(facts, ROWS):
-                read = await _columns(store, box, piece, [Column.RECEIVED, Column.SIZE])
-                yield [f._replace(received=read[f.uid][1], size=read[f.uid][2]) for f in piece if f.uid in read]
-        case Stage.HEADER:
-            for piece in _pieces(facts, HEADERS):
-                read = await _columns(store, box, piece, [Column.HEADER])
-                yield [f._replace(header=read[f.uid][1]) for f in piece if f.uid in read]
-        case Stage.OCTETS:
-            for piece in _pieces(facts, MESSAGES):
-                async for some in _messages(store, box, piece):
-                    yield some
-
-
-async def _columns(store: Store, box: Box, facts: Sequence[Facts], columns: list[Column]) -> dict[int, Row]:
-    spans = runs([fact.uid for fact in facts])
-    rows = await store.read(emails.fetch, box, spans, columns, len(facts))
-    return {row[0]: row for row in rows}
-
-
-async def _messages(store: Store, box: Box, facts: Sequence[Facts]) -> AsyncIterator[list[Facts]]:
-    """With header and octets; at most OCTETS of them at once."""
-    read = await _columns(store, box, facts, [Column.BLOB, Column.SIZE, Column.HEADER])
-    together: list[Facts] = []
+def _bounded(read: Sequence[Row]) -> Iterator[list[Row]]:
+    """Rows whose messages have at most OCTETS together; a larger one comes alone."""
+    together: list[Row] = []
     octets = 0
-    for fact in facts:
-        if fact.uid not in read:
-            continue
-        if together and octets + read[fact.uid][2] > OCTETS:
-            yield await _with_octets(store, together, read)
+    for row in read:
+        if together and octets + row[3] > OCTETS:
+            yield together
             together, octets = [], 0
-        together.append(fact)
-        octets += read[fact.uid][2]
+        together.append(row)
+        octets += row[3]
     if together:
-        yield await _with_octets(store, together, read)
-
-
-async def _with_octets(store: Store, facts: Sequence[Facts], read: dict[int, Row]) -> list[Facts]:
-    blobs = await store.blobs.get_many([read[fact.uid][1] for fact in facts])
-    return [f._replace(header=read[f.uid][3], octets=whole) for f, whole in zip(facts, blobs, strict=True)]
-
-
-def _pieces(facts: list[Facts], size: int) -> Iterator[list[Facts]]:
-    for start in range(0, len(facts), size):
-        yield facts[start : start + size]
+        yield together
