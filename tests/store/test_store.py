@@ -350,6 +350,22 @@ async def test_the_log_is_moved_into_the_database_beside_the_writers(
         await store.close()
 
 
+async def test_a_bug_of_the_driver_is_said_and_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = await Store.open(tmp_path)
+
+    def broken(*arguments: object) -> None:
+        raise AttributeError("a bug")
+
+    assert store.failed is None
+    monkeypatch.setattr(Database, "_transact", broken)
+    for _ in range(2):
+        with pytest.raises(Unavailable, match="a bug"):
+            await asyncio.wait_for(store.run(accounts.list_domains), 5)
+    assert store.failed is not None
+    assert await store.read(accounts.list_domains) == []
+    await store.close()
+
+
 async def test_overload_is_said_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("posthouse.store.store.QUEUE", 0)
     with pytest.raises(Unavailable, match="overloaded"):

@@ -131,6 +131,10 @@ class Database:
             return _fail(calls, unavailable(error))
         except OSError as error:
             return _fail(calls, Unavailable(f"the lock file cannot be locked: {error.strerror}"))
+        except Exception as error:  # a bug of this driver: callers must not wait for ever for a dead thread
+            self._give_up(error)
+            self.failed = f"the driver of the database failed ({error!r})"
+            return _fail(calls, Unavailable(self.failed))
         crashpoint("store.after_commit")
         return written
 
@@ -181,7 +185,7 @@ class Database:
         except StopIteration as end:
             return end.value
 
-    def _give_up(self, error: apsw.Error) -> None:
+    def _give_up(self, error: Exception) -> None:
         if isinstance(error, _BROKEN):
             self.failed = f"the database failed ({error}) and is not written again before a restart"
         try:

@@ -87,6 +87,11 @@ class Store:
             thread.start()
         return store
 
+    @property
+    def failed(self) -> str | None:
+        """Why nothing is written any more: the disk failed, and only a restart of the process may try again."""
+        return self._writer.failed
+
     async def run(self, verb: Callable[P, Script[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a writing script; durable when this returns. Cancelling the caller does not undo the script.
 
