@@ -98,6 +98,9 @@ ADDRESS_FIELDS = (
     b"\xff\xfe <\xff@\xfe>",
 )
 
+ADDRESS_NAMES = (b"From", b"Sender", b"Reply-To", b"To", b"Cc", b"Bcc")
+ENCLOSED = b"--b\r\nContent-Type: message/rfc822\r\n"
+
 DATES = (
     b"",
     b"now",
@@ -335,6 +338,8 @@ def large() -> Iterator[tuple[str, bytes]]:
     yield "address-route", b"To: <@" + b"," * size + b"\r\n\r\nx"
     yield "address-words", b"To: " + b"x " * (size // 2) + b"@y\r\n\r\nx"
     yield "address-angles", b"To: " + b"<" * size + b"\r\n\r\nx"
+    yield "address-fields", b"".join(name + b": " + b"<" * 170_000 + b"\r\n" for name in ADDRESS_NAMES) + b"\r\nx"
+    yield "enclosed-addresses", _multipart((ENCLOSED + b"\r\nTo: " + b"<" * 10_000 + b"\r\n\r\nx\r\n") * 1_000)
     yield "encoded-words", b"Subject: " + b"=?utf-8?q?x?= " * (size // 14) + b"\r\n\r\nx"
     yield "encoded-word-heads", b"Subject: " + b"=?utf-8?q?" * (size // 10) + b"\r\n\r\nx"
     yield "parameters", b"Content-Type: text/plain" + b'; a="b' * (size // 6) + b"\r\n\r\nx"

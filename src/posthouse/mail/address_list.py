@@ -7,13 +7,14 @@ encoded-words are decoded by whoever shows them (`NamedAddress.text`). Never rai
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from posthouse.mail.header import FIELD_VALUE, decode_text, decode_words, unfold
 
 ADDRESSES = 2_000  # of one field; what follows is not looked at (limits.md §1)
 COMMENT_DEPTH = 50  # nested comments; deeper ones end the comment early
-WORDS = 20_000  # words, dots and signs of one address; more are not looked at
+WORDS = 40_000  # words and signs of one field that is not in the usual forms: 20 for each address; no more are read
 
 _SPECIALS = rb'()<>\[\]:;@\\,"'
 # The usual forms at once: `local@domain`, `Phrase <local@domain>`, `"Quoted" <local@domain>`, up to a comma or the end.
@@ -143,7 +144,7 @@ def _comment(line: bytes, at: int) -> tuple[int, bytes]:
 def _full(line: bytes, at: int, found: list[NamedAddress | AddressGroup]) -> list[NamedAddress | AddressGroup]:
     """The addresses from `at` on by the full grammar, behind those already found."""
     reader = _Reader(found)
-    for token in _tokens(line, at):
+    for token in islice(_tokens(line, at), WORDS):
         reader.take(token)
         if reader.full:
             break
@@ -185,9 +186,8 @@ class _Reader:
         elif token.kind in ",;:<>":
             self.sign(token)
         elif self.angle and self.inside is not None:
-            if len(self.inside) < WORDS:
-                self.inside.append(token)
-        elif len(self.outside) < WORDS:
+            self.inside.append(token)
+        else:
             if self.inside is not None:  # a comma was forgotten behind >
                 self.end_address()
             self.outside.append(token)

@@ -50,6 +50,8 @@ _CODECS = {
     **{codec: codec for codec in aliases.values() if codec not in _NOT_CHARSETS},
     **_MORE_NAMES,
 }
+# Charsets that say in octets below 128 that what follows means something else.
+_SHIFTING = ("iso2022", "hz", "utf_7")
 _ASCII = bytes(range(128))
 _NAME_LENGTH = 64  # octets; RFC 2978 §2.3 allows 40
 
@@ -103,6 +105,8 @@ def decode(octets: bytes, name: str) -> tuple[str, bool]:
 @cache
 def _contains_ascii(codec: str) -> bool:
     """Whether octets below 128 mean ASCII in this charset. Only called with names of the fixed table."""
+    if codec.startswith(_SHIFTING):
+        return False
     try:
         return _ASCII.decode(codec) == _ASCII.decode("ascii")
     except (UnicodeError, LookupError):

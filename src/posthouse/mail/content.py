@@ -98,9 +98,9 @@ def _uuencoded(body: bytes) -> bytes:
     for line in body.splitlines():
         if not inside:
             inside = line.startswith(b"begin ")
-        elif line in (b"end", b"`", b" "):
-            continue
-        else:
+        elif line == b"end":
+            inside = False
+        elif line.strip():
             out.append(_uu_line(line))
     return b"".join(out)
 
@@ -112,6 +112,6 @@ def _uu_line(line: bytes) -> bytes:
         pass
     # Some encoders pad the line with too much: take as many octets as its length says.
     try:
-        return binascii.a2b_uu(line[: (((line[0] - 32) & 63) * 4 + 5) // 3]) if line else b""
+        return binascii.a2b_uu(line[: (((line[0] - 32) & 63) * 4 + 5) // 3])
     except binascii.Error:
         return b""

@@ -6,7 +6,7 @@ for what a message contains; a line that is no field is passed over, as every ot
 
 import binascii
 import re
-from itertools import islice
+from itertools import groupby, islice
 from mmap import mmap
 from typing import NamedTuple
 
@@ -184,39 +184,49 @@ def message_ids(value: bytes) -> list[str]:
 
 
 class _Word(NamedTuple):
-    """An encoded-word: its charset, its octets, and where it ends."""
+    """An encoded-word: its charset, `b` or `q`, its encoded text, and where it ends."""
 
     charset: str
-    octets: bytes
+    encoding: str
+    text: bytes
     stop: int
 
 
 def _decode_words(text: str) -> str:
     """Text with its encoded-words decoded. Each search either moves on or ends the loop: linear time."""
     out: list[str] = []
-    waiting: list[bytes] = []  # octets of neighbouring encoded-words in one charset
-    charset = ""
-    done = 0
+    neighbours: list[_Word] = []  # encoded-words of one charset with nothing but white space between them
+    done = decoded = 0
     at = text.find("=?")
-    decoded = 0
     while at >= 0 and decoded < ENCODED_WORDS:
         word = _word_at(text, at)
         if word is None:
             at = text.find("=?", at + 2)
             continue
         adjoining = decoded > 0 and _WORD_GAP.match(text, done, at) is not None
-        if waiting and not (adjoining and word.charset == charset):
-            out.append(charsets.decode_known(b"".join(waiting), charset))
-            waiting.clear()
+        if neighbours and not (adjoining and word.charset == neighbours[0].charset):
+            out.append(_decode_neighbours(neighbours))
+            neighbours.clear()
         if not adjoining:
             out.append(text[done:at])
-        waiting.append(word.octets)
-        charset, done, decoded = word.charset, word.stop, decoded + 1
+        neighbours.append(word)
+        done, decoded = word.stop, decoded + 1
         at = text.find("=?", done)
-    if waiting:
-        out.append(charsets.decode_known(b"".join(waiting), charset))
+    if neighbours:
+        out.append(_decode_neighbours(neighbours))
     out.append(text[done:])
     return "".join(out)
+
+
+def _decode_neighbours(words: list[_Word]) -> str:
+    """The text of encoded-words of one charset. They may be cut inside a character, or inside a group of base64."""
+    octets: list[bytes] = []
+    for encoding, run in groupby(words, key=lambda word: word.encoding):
+        if encoding == "b":
+            octets.append(decode_base64(b"".join(word.text for word in run)))
+        else:
+            octets.extend(_decode_q(word.text) for word in run)
+    return charsets.decode_known(b"".join(octets), words[0].charset)
 
 
 def _word_at(text: str, at: int) -> _Word | None:
@@ -230,13 +240,10 @@ def _word_at(text: str, at: int) -> _Word | None:
     end = text.find("?=", mark + 3)
     if end < 0 or encoding not in "bq" or not charsets.known(charset):
         return None
-    # In `=?utf-8?Q?=C3=A9?=` the first "?=" may be the beginning of the text itself.
-    if end == mark + 3 and encoding == "q" and text.startswith("?=", end + 3 - 1):
-        end += 2
     inner = text[mark + 3 : end].encode("ascii", "replace")
     if b"=?" in inner:
         return None
-    return _Word(charset, decode_base64(inner) if encoding == "b" else _decode_q(inner), end + 2)
+    return _Word(charset, encoding, inner, end + 2)
 
 
 def decode_base64(octets: bytes) -> bytes:

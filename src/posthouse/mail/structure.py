@@ -16,12 +16,16 @@ from posthouse.mail.header import Octets, searchable, select_fields, unfold
 from posthouse.mail.mime import Part, Span, parse
 from posthouse.mail.parameters import Parameters
 
+# Octets of address fields read in the messages enclosed in one message. Beyond it their address lists are shown as NIL:
+# a message of a thousand messages, each to a thousand people, would take minutes.
+ENCLOSED_ADDRESSES = 262_144
 LANGUAGES = 100  # tags of one Content-Language shown; more is no language list
 
 # RFC 9051 §9   quoted = DQUOTE *QUOTED-CHAR DQUOTE; in IMAP4rev1 only 7-bit characters, never CR, LF or NUL
 _QUOTED_AS_IS = re.compile(rb"[\x01-\x09\x0b\x0c\x0e-\x21\x23-\x5b\x5d-\x7f]*+").fullmatch
 _QUOTABLE = re.compile(rb"[\x01-\x09\x0b\x0c\x0e-\x7f]*+").fullmatch
 _NEEDS_BACKSLASH = re.compile(rb'(["\\])')
+_ADDRESS_FIELDS = (b"from", b"sender", b"reply-to", b"to", b"cc", b"bcc")
 
 
 class SectionText(Enum):
@@ -139,43 +143,58 @@ def nstring(value: bytes | None) -> bytes:
 
 def body_structure(part: Part) -> bytes:
     """BODYSTRUCTURE: the body structure with extension data (RFC 9051 §7.5.2)."""
-    return _body(part, extended=True)
+    return _Printer(extended=True).body(part)
 
 
 def plain_body(part: Part) -> bytes:
     """BODY: the body structure without extension data (RFC 9051 §7.5.2)."""
-    return _body(part, extended=False)
+    return _Printer(extended=False).body(part)
 
 
-def _body(part: Part, *, extended: bool) -> bytes:
-    if part.children:
-        children = b"".join([_body(child, extended=extended) for child in part.children])
-        subtype = string(part.subtype.encode("ascii"))
-        if not extended:
-            return b"(%b %b)" % (children, subtype)
-        return b"(%b %b %b %b)" % (children, subtype, _parameters(part.parameters), _extension(part.fields, part))
-    get = part.fields.get
-    basic = b'"%b" "%b" %b %b %b %b %d' % (
-        part.type.encode("ascii"),
-        part.subtype.encode("ascii"),
-        _parameters(part.parameters),
-        _nfield(get(b"content-id")),
-        _nfield(get(b"content-description")),
-        string(part.encoding.encode("ascii")),
-        part.body.stop - part.body.start,
-    )
-    if part.message is not None:
-        basic = b"%b %b %b %d" % (
-            basic,
-            envelope(part.message.fields),
-            _body(part.message, extended=extended),
-            part.lines,
+class _Printer:
+    """Prints one body structure, and counts what the addresses in it cost."""
+
+    __slots__ = ("address_octets", "extended")
+
+    def __init__(self, *, extended: bool) -> None:
+        self.extended = extended
+        self.address_octets = 0
+
+    def body(self, part: Part) -> bytes:
+        if part.children:
+            return self.multipart(part)
+        get = part.fields.get
+        basic = b'"%b" "%b" %b %b %b %b %d' % (
+            part.type.encode("ascii"),
+            part.subtype.encode("ascii"),
+            _parameters(part.parameters),
+            _nfield(get(b"content-id")),
+            _nfield(get(b"content-description")),
+            string(part.encoding.encode("ascii")),
+            part.body.stop - part.body.start,
         )
-    elif part.type == "text":
-        basic = b"%b %d" % (basic, part.lines)
-    if not extended:
-        return b"(%b)" % basic
-    return b"(%b %b %b)" % (basic, _nfield(get(b"content-md5")), _extension(part.fields, part))
+        if part.message is not None:
+            enclosed = self.envelope(part.message.fields), self.body(part.message)
+            basic = b"%b %b %b %d" % (basic, *enclosed, part.lines)
+        elif part.type == "text":
+            basic = b"%b %d" % (basic, part.lines)
+        if not self.extended:
+            return b"(%b)" % basic
+        return b"(%b %b %b)" % (basic, _nfield(get(b"content-md5")), _extension(part))
+
+    def multipart(self, part: Part) -> bytes:
+        children = b"".join([self.body(child) for child in part.children])
+        if not self.extended:
+            return b'(%b "%b")' % (children, part.subtype.encode("ascii"))
+        parameters = _parameters(part.parameters)
+        return b'(%b "%b" %b %b)' % (children, part.subtype.encode("ascii"), parameters, _extension(part))
+
+    def envelope(self, fields: Mapping[bytes, bytes]) -> bytes:
+        """The ENVELOPE of an enclosed message, without addresses once ENCLOSED_ADDRESSES is used up."""
+        self.address_octets += sum(len(fields.get(name, b"")) for name in _ADDRESS_FIELDS)
+        if self.address_octets > ENCLOSED_ADDRESSES:
+            fields = {name: value for name, value in fields.items() if name not in _ADDRESS_FIELDS}
+        return envelope(fields)
 
 
 def _nfield(value: bytes | None) -> bytes:
@@ -183,8 +202,9 @@ def _nfield(value: bytes | None) -> bytes:
     return b"NIL" if value is None else string(unfold(value)) if value.strip() else b"NIL"
 
 
-def _extension(fields: Mapping[bytes, bytes], part: Part) -> bytes:
+def _extension(part: Part) -> bytes:
     """Disposition, language and location (RFC 9051 §7.5.2)."""
+    fields = part.fields
     disposition = b"NIL"
     if b"content-disposition" in fields and (found := part.disposition) is not None:
         disposition = b"(%b %b)" % (string(found[0].encode("ascii")), _parameters(found[1]))
