@@ -173,6 +173,30 @@ def test_refused_commands_change_nothing() -> None:
     assert event.reply.text == "Say MAIL first"
 
 
+def test_a_refusal_moves_nothing() -> None:
+    """EHLO, MAIL, RCPT, RSET, DATA, STARTTLS refused by the session: all is as before."""
+    engine = greeted()
+    for state, line in (
+        (State.START, b"EHLO c\r\n"),
+        (State.READY, b"MAIL FROM:<b@w.test>\r\n"),
+        (State.READY, b"STARTTLS\r\n"),
+        (State.READY, b"AUTH PLAIN\r\n"),
+        (State.MAIL, b"RCPT TO:<a@h.test>\r\n"),
+        (State.RCPT, b"DATA\r\n"),
+        (State.RCPT, b"RSET\r\n"),
+        (State.RCPT, b"EHLO c\r\n"),
+    ):
+        while engine.state is not state:
+            converse(
+                engine, [{State.START: BEGIN[:8], State.READY: BEGIN[8:-20], State.MAIL: BEGIN[-20:]}[engine.state]]
+            )
+        engine.receive(line)
+        engine.next_event()
+        assert engine.replies_owed == 1
+        engine.send(NO)
+        assert engine.state is state
+
+
 def test_recipients_are_counted() -> None:
     engine = greeted()
     converse(engine, [BEGIN + b"RCPT TO:<c@h.test>\r\n"])
