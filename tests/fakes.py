@@ -47,6 +47,14 @@ class WarpLoop(asyncio.SelectorEventLoop):
         self.warped += seconds
 
 
+async def warp(seconds: float) -> None:
+    """`wait` for `run_transcript`, on a WarpLoop: timers that fall due fire before the next line is read."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, WarpLoop), "(wait ...) needs a WarpLoop"
+    loop.warp(seconds)
+    await asyncio.sleep(0)
+
+
 class Stream(Protocol):
     """A client's end of a connection, as the transcript runner needs it."""
 
