@@ -294,6 +294,13 @@ def test_what_is_thrown_away_is_not_kept() -> None:
     assert engine.next_event() == DataEnded(TOO_LARGE)
 
 
+def test_the_middle_of_a_long_line_is_not_its_beginning() -> None:
+    """An octet that would begin TLS means nothing there, wherever the line is cut (Hypothesis found it)."""
+    events = converse(greeted(), [b"y" * 70, b"\x16\x03", b"AUTH \r\n", b"NOOP\r\n"])
+    assert kinds(events) == [Malformed, Noop]
+    assert refusals(events) == [(500, "5.5.2")]
+
+
 # --- chunks that are not wanted (RFC 3030 §2)
 
 

@@ -252,7 +252,7 @@ class SmtpServer:
         return self._read_command()
 
     def _read_command(self) -> Event | None:
-        if self._buffer.peek(1) == TLS_HANDSHAKE:
+        if not self._swallowed and self._buffer.peek(1) == TLS_HANDSHAKE:
             return Malformed(NOT_TLS)
         is_auth = self._buffer.peek(5).upper() == b"AUTH "
         line = self._read_line(self._limits.auth_line if is_auth else self._limits.command_line)
