@@ -5,12 +5,17 @@ once a minute too (house.md §5.8).
 """
 
 import asyncio
+import logging
 
 from posthouse.net.link import Woken
-from posthouse.serve.imap.state import Session
+from posthouse.serve.imap.mailboxes import mailbox_gone
+from posthouse.serve.imap.state import MailboxGone, Session
+from posthouse.store.script import StoreError
 from posthouse.wire.imap.command import Done, Idle
 from posthouse.wire.imap.response import ContinueRequest, StatusResponse, ok
 from posthouse.wire.imap.server import Event
+
+log = logging.getLogger("posthouse.imap")
 
 LOOK = 60.0  # seconds between two looks at the database when no hint came
 
@@ -27,7 +32,7 @@ async def idle(session: Session, command: Idle) -> Event | StatusResponse | None
     look = True
     try:
         while True:
-            await session.sync(expunge=True, look=look)
+            await _tell(session, look=look)
             await link.flush()
             event: Event | Woken | None = await link.next(session.engine)
             if isinstance(event, Done):
@@ -43,3 +48,12 @@ async def idle(session: Session, command: Idle) -> Event | StatusResponse | None
     finally:
         timer.cancel()
         session.idling = False
+
+
+async def _tell(session: Session, *, look: bool) -> None:
+    try:
+        await session.sync(expunge=True, look=look)
+    except MailboxGone:
+        mailbox_gone(session)
+    except StoreError:
+        log.warning("the changes of a mailbox could not be read; they will be told later")

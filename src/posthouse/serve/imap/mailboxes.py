@@ -45,6 +45,8 @@ from posthouse.wire.imap.response import (
 UNSEEN_COUNTED = 20_000  # messages; reading their uids takes some 5 ms, and the next command would need them anyway
 
 
+DELETED = "The selected mailbox was deleted."
+
 # --- SELECT
 
 
@@ -123,7 +125,7 @@ def mailbox_gone(session: Session) -> None:
     if not session.rev2:
         raise MailboxGone
     session.deselect()
-    session.say(ok(None, "The selected mailbox was deleted.", code.CLOSED))
+    session.say(ok(None, DELETED, code.CLOSED))
 
 
 # --- making and unmaking

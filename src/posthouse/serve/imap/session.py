@@ -21,6 +21,7 @@ from posthouse.serve.limits import Service
 from posthouse.serve.login import Door
 from posthouse.store.script import StoreError
 from posthouse.transport.house import House
+from posthouse.wire.imap import code
 from posthouse.wire.imap import command as commands
 from posthouse.wire.imap.fetch import Fetch
 from posthouse.wire.imap.list import List, Lsub
@@ -129,8 +130,7 @@ Answer = Callable[..., Awaitable[StatusResponse | None]]
 
 
 async def noop(talk: Session, command: commands.Noop | commands.Check) -> StatusResponse:
-    """RFC 9051 §6.1.2, RFC 3501 §6.4.1: the store is asked, whatever hints say."""
-    await talk.sync(expunge=True, look=True)
+    """RFC 9051 §6.1.2, RFC 3501 §6.4.1: `_execute` asks the store what is new, whatever hints say."""
     return ok(command.tag, "NOOP completed." if isinstance(command, commands.Noop) else "CHECK completed.")
 
 
@@ -173,22 +173,24 @@ ANSWERS: dict[type, Answer] = {
 
 async def _execute(talk: Session, command: commands.Command) -> StatusResponse | None:
     """The tagged answer to a command, all that must stand before it written."""
-    failed = False
+    look = isinstance(command, commands.Noop | commands.Check)
     try:
         answer = await ANSWERS[type(command)](talk, command)
     except StoreError as error:
         answer = refusal(command.tag, error)
-        failed = True
-    except (ConnectionError, TimeoutError, MailboxGone):
+        look = True  # the selected mailbox itself may be the reason
+    except MailboxGone:
+        answer = no(command.tag, mailboxes.DELETED, code.NONEXISTENT)
+        look = True
+    except (ConnectionError, TimeoutError):
         raise
     except Exception:
         response_code, text = FAULT.imap
         talk.say(no(command.tag, text, response_code))
         raise
-    # After a refusal the mailbox itself may be the reason: look.
     numbers_in_use = isinstance(command, Fetch | commands.StoreFlags | Search) and not command.uid
     try:
-        await talk.sync(expunge=not numbers_in_use, look=failed)
+        await talk.sync(expunge=not numbers_in_use, look=look)
     except MailboxGone:
         mailboxes.mailbox_gone(talk)
     except StoreError:
