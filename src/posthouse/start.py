@@ -5,6 +5,7 @@ import fcntl
 import logging
 import os
 import pwd
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -144,6 +145,12 @@ def _become(owner: pwd.struct_passwd | None, bound: list[Bound], directory: Path
     os.setgid(owner.pw_gid)
     os.setuid(owner.pw_uid)
     os.environ["HOME"] = owner.pw_dir
+    for needed in (sys.executable, os.__file__, __file__):
+        if not os.access(needed, os.R_OK):
+            raise CannotStart(
+                f"user: {owner.pw_name} cannot read {needed}, so no worker could start; install Posthouse and Python"
+                " where that user can read them, not in another user's home"
+            )
 
 
 def _remove_unix_sockets(bound: list[Bound], directory: Path) -> None:

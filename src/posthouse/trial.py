@@ -18,11 +18,11 @@ from email.utils import formatdate, make_msgid
 from pathlib import Path
 
 from posthouse import log, start
-from posthouse.config import Settings, settle
+from posthouse.config import ConfigError, Settings, settle
 from posthouse.mail.address import Address, Domain, parse_address
 from posthouse.net.authority import authority, issue
 from posthouse.net.listen import free_port, taken
-from posthouse.net.tls import CertificateFiles
+from posthouse.net.tls import CertificateError, CertificateFiles
 from posthouse.serve.login import make_credential
 from posthouse.store import accounts
 from posthouse.store.script import Exists, StoreError
@@ -70,7 +70,7 @@ def run(folder: Path | None, *, reset: bool, any_port: bool) -> int:
         if error.port_taken:
             print("Or let the playground choose: posthouse try --any-port", file=sys.stderr)
         return 1
-    except (_Refused, StoreError, OSError) as error:
+    except (_Refused, ConfigError, CertificateError, StoreError, OSError) as error:
         print(f"posthouse try: {error}", file=sys.stderr)
         return 1
     if status == 0:
