@@ -111,7 +111,7 @@ def check(file: Path | None = None, /, *, config: Config = None) -> int:
 
 
 @app.command
-def message(file: Path, /, *, part: str | None = None) -> int:
+def message(file: Annotated[Path, Parameter(allow_leading_hyphen=True)], /, *, part: str | None = None) -> int:
     """Show how Posthouse reads a message, as JSON (RFC 8621).
 
     Parameters

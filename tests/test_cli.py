@@ -1,0 +1,152 @@
+"""The command line: what it prints, what it refuses and how, and that it is quick."""
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from posthouse.cli import main
+
+MESSAGE = b"From: Anna <anna@home.test>\r\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\n\r\nHello\r\n"
+HEAVY = ("asyncio", "apsw", "cryptography", "argon2", "posthouse.store.store", "email")
+
+
+class Said:
+    """What a command answered."""
+
+    def __init__(self, status: object, out: str, err: str) -> None:
+        self.status, self.out, self.err = status, out, err
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+    def command(*words: str, text: str = "") -> Said:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+        with pytest.raises(SystemExit) as exited:
+            main([*words, "--data", str(tmp_path)] if words[0] in ("domain", "user", "alias") else words)
+        return Said(exited.value.code, *capsys.readouterr())
+
+    return command
+
+
+def test_domains_users_and_aliases_live_and_die(run) -> None:  # type: ignore[no-untyped-def]
+    assert run("domain", "list").out == "There are none.\n"
+    assert run("domain", "add", "Home.Test").out == "Added the domain home.test.\n"
+    assert run("user", "add", "anna@home.test", "--password-stdin", text="secret\n").status == 0
+    assert run("user", "add", "ben@home.test", "--password-stdin", text="secret").status == 0
+    assert run("alias", "add", "all@home.test", "anna@home.test", "ben@home.test").status == 0
+    assert run("domain", "catch-all", "home.test", "anna@home.test").status == 0
+    assert json.loads(run("domain", "list", "--json").out) == [
+        {"domain": "home.test", "users": 2, "catch_all": "anna@home.test"}
+    ]
+    assert run("domain", "list").out.splitlines() == [
+        "DOMAIN     USERS  CATCH-ALL",
+        "home.test  2      anna@home.test",
+    ]
+    assert json.loads(run("user", "list", "--json").out)[0] == {"user": "anna@home.test", "messages": 0, "octets": 0}
+    assert json.loads(run("alias", "list", "--json").out) == [
+        {"alias": "all@home.test", "targets": ["anna@home.test", "ben@home.test"]}
+    ]
+    assert "all@home.test  anna@home.test, ben@home.test" in run("alias", "list").out
+    assert run("user", "password", "anna@home.test", "--password-stdin", text="other\n").status == 0
+    assert run("alias", "remove", "all@home.test").status == 0
+    assert run("domain", "catch-all", "home.test", "--off").status == 0
+    for name in ("anna", "ben"):
+        assert run("user", "remove", f"{name}@home.test", "--yes").status == 0
+    assert run("domain", "remove", "home.test").status == 0
+    assert run("domain", "list", "--json").out == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["domain", "add", "home..test"], "'home..test' is not a domain: a label between two dots is empty"),
+        (["domain", "add", "anna@home.test"], "it is an address; its domain is home.test"),
+        (["domain", "add", "a b"], "a domain has no blanks"),
+        (["domain", "add", "x" * 64 + ".test"], "a label has at most 63 characters"),
+        (["domain", "add", "a-.test"], "no label begins or ends with a hyphen"),
+        (["domain", "add", "home.test"], "the domain home.test exists"),
+        (["domain", "remove", "hme.test"], "hme.test is not a domain of this server; did you mean home.test?"),
+        (["domain", "catch-all", "home.test"], "say an address, or --off"),
+        (["user", "add", "anna"], "'anna' is not an address: the @ and the domain are missing"),
+        (["user", "add", "@home.test"], "the part before the @ is missing"),
+        (["user", "add", "a..b@home.test"], "a dot at an end or two in a row"),
+        (["user", "add", "a@home..test"], "'home..test' is not a domain"),
+        (["user", "add", "x" * 65 + "@home.test"], "more than 64 octets"),
+        (["user", "add", "anna@hoem.test", "--password-stdin"], "did you mean home.test?"),
+        (["user", "add", "anna@other.org", "--password-stdin"], "add it first: posthouse domain add other.org"),
+        (["user", "add", "new@home.test"], "no terminal to ask for the password on; use --password-stdin"),
+        (["user", "add", "new@home.test", "--password-stdin"], "A password has 1 to"),
+        (["user", "password", "nobody@home.test", "--password-stdin"], "there is no user nobody@home.test"),
+        (["user", "remove", "nobody@home.test"], "there is no user nobody@home.test"),
+        (["user", "remove", "anna@home.test"], "say --yes if you are sure"),
+        (["alias", "add", "x@home.test"], "at least one address that the alias leads to"),
+        (["alias", "add", "x@home.test", "nobody@home.test"], "nobody@home.test leads nowhere"),
+        (["alias", "remove", "x@home.test"], "there is no alias x@home.test"),
+        (["check", "/nowhere/posthouse.toml"], "/nowhere/posthouse.toml: No such file"),
+        (["message", "/nowhere/a.eml"], "/nowhere/a.eml: No such file"),
+        (["serve", "--config", "/nowhere/posthouse.toml"], "/nowhere/posthouse.toml: No such file"),
+        (["try", "send", "Hello", "--from", "eve", "--dir", "/nowhere"], "--from is anna or ben, not 'eve'"),
+        (["try", "send", "Hello", "--to", "a b", "--dir", "/nowhere"], "--to is anna, ben or an address"),
+        (["try", "send", "Hello", "--dir", "/nowhere"], "the playground is not running; start it in another terminal"),
+    ],
+)
+def test_refusals_say_why(run, words: list[str], reason: str) -> None:  # type: ignore[no-untyped-def]
+    assert run("domain", "add", "home.test").status == 0
+    assert run("user", "add", "anna@home.test", "--password-stdin", text="secret\n").status == 0
+    said = run(*words)
+    assert said.status == 1
+    assert said.err.startswith("posthouse")
+    assert reason in said.err
+    assert said.err.count("\n") == 1
+
+
+def test_words_that_make_no_command(run) -> None:  # type: ignore[no-untyped-def]
+    said = run("usr", "list")
+    assert said.status == 2
+    assert 'Did you mean "user"?' in " ".join((said.out + said.err).split())
+
+
+def test_check_says_all_is_well(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    file = tmp_path / "posthouse.toml"
+    file.write_text('hostname = "mail.example.org"\nuser = "root"\n')
+    said = run("check", str(file))
+    assert said.status == 0
+    assert "no problems found" in said.out
+    assert "note: tls.certificates: none" in said.out
+    file.write_text("hostnam = 1\nworkers = 0\n")
+    said = run("check", "--config", str(file))
+    assert said.status == 1
+    assert len(said.err.splitlines()) == 2
+
+
+def test_a_message_is_shown_as_json_and_its_parts_as_octets(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    file = tmp_path / "a.eml"
+    file.write_bytes(MESSAGE)
+    shown = json.loads(run("message", str(file)).out)
+    assert shown["subject"] == "Grüße"
+    assert shown["from"] == [{"name": "Anna", "email": "anna@home.test"}]
+    assert json.loads(run("message", "-", text=MESSAGE.decode()).out) == shown
+    part = subprocess.run(
+        [sys.executable, "-m", "posthouse", "message", file, "--part", "1"], capture_output=True, check=True
+    )
+    assert part.stdout == b"Hello\r\n"
+    said = run("message", str(file), "--part", "7")
+    assert said.status == 1
+    assert "has no part 7" in said.err
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys\n"
+        "from posthouse.cli import app\n"
+        "app(['--help'], result_action='return_value', exit_on_error=False)\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    for name in ("serve", "try", "check", "domain", "user", "alias", "message"):
+        assert f" {name} " in done.stdout
