@@ -13,8 +13,6 @@ from posthouse.mail.mime import FALSE_BOUNDARIES, MIME_DEPTH, PARTS, Part, parse
 from posthouse.mail.structure import Section, SectionText, describe, find_part, plain_body, section_octets
 from posthouse.show import part_octets, show_message
 
-LARGE = [pytest.param(octets, id=name) for name, octets in torture.large()]
-
 
 def check(octets: bytes) -> None:
     described = describe(octets)
@@ -37,15 +35,16 @@ def test_small(octets: bytes) -> None:
         assert len(part_octets(octets, one["partId"]) or b"") == one["size"]
 
 
-@pytest.mark.parametrize("octets", LARGE)
-def test_large(octets: bytes) -> None:
+@pytest.mark.parametrize("name", torture.LARGE)
+def test_large(name: str) -> None:
+    octets = torture.LARGE[name]()
     check(octets)
     show_message(octets)
 
 
 @pytest.mark.parametrize("name", ["dashes", "dash-lines", "nested-10000", "parts-100000", "header-junk-lines"])
 def test_large_as_mmap(name: str) -> None:
-    octets = dict(torture.large())[name]
+    octets = torture.LARGE[name]()
     with tempfile.TemporaryFile() as file:
         file.write(octets)
         file.flush()
@@ -67,7 +66,7 @@ def test_depth_is_bounded(octets: bytes) -> None:
 
 
 def test_the_rest_of_too_many_parts_is_one_opaque_part() -> None:
-    octets = dict(torture.large())["parts-100000"]
+    octets = torture.LARGE["parts-100000"]()
     root = parse(octets)
     assert len(root.children) == PARTS
     last = root.children[-1]

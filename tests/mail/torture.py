@@ -4,7 +4,7 @@
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from email.mime.message import MIMEMessage
 from email.mime.multipart import MIMEMultipart
 from email.mime.text import MIMEText
@@ -312,46 +312,6 @@ def nested_messages(depth: int) -> bytes:
     return HEAD + b"Content-Type: message/rfc822\r\n\r\nSubject: in\r\n" * depth + b"\r\ninnermost\r\n"
 
 
-def large() -> Iterator[tuple[str, bytes]]:
-    """Name and message, most of them 10 MiB."""
-    size = 10 * MIB
-    yield "nested-10000", nested(10_000)
-    yield "nested-messages-10000", nested_messages(10_000)
-    yield "parts-100000", _multipart(b"--b\r\n\r\nx\r\n" * 100_000 + b"--b--\r\n")
-    yield "header-only", b"X: " + b"y" * size
-    yield "header-lines", b"X: y\r\n" * (size // 6)
-    yield "header-folds", b"Subject: x" + b"\r\n y" * (size // 4)
-    yield "header-blank-folds", b"Subject:" + b"\n " * (size // 2)
-    yield "header-no-colon", b"x" * size
-    yield "header-junk-lines", b"junk line\r\n" * (size // 11)
-    yield "body-newlines", HEAD + b"\r\n" + b"\n" * size
-    yield "body-crs", HEAD + b"\r\n" + b"\r" * size
-    yield "dashes", _multipart(b"-" * size, boundary=b"-" * 70)
-    yield "dash-lines", _multipart((b"\n" + b"-" * 60) * (size // 61), boundary=b"-" * 70)
-    yield "false-boundaries", _multipart(b"\n--bx" * (size // 5))
-    yield "padded-boundaries", _multipart((b"\n--b" + b" " * 1_000 + b"x") * (size // 1_005))
-    yield "prefix-boundaries", _prefixes(size)
-    yield "nested-newlines", nested_messages(49) + b"\n" * size
-    yield "addresses", b"To: " + b"a@b.test, " * (size // 10) + b"\r\n\r\nx"
-    yield "address-comments", b"To: " + b"(" * (size // 2) + b")" * (size // 2) + b"\r\n\r\nx"
-    yield "address-quotes", b"To: " + b'"\\' * (size // 2) + b"\r\n\r\nx"
-    yield "address-route", b"To: <@" + b"," * size + b"\r\n\r\nx"
-    yield "address-words", b"To: " + b"x " * (size // 2) + b"@y\r\n\r\nx"
-    yield "address-angles", b"To: " + b"<" * size + b"\r\n\r\nx"
-    yield "address-fields", b"".join(name + b": " + b"<" * 170_000 + b"\r\n" for name in ADDRESS_NAMES) + b"\r\nx"
-    yield "enclosed-addresses", _multipart((ENCLOSED + b"\r\nTo: " + b"<" * 10_000 + b"\r\n\r\nx\r\n") * 1_000)
-    yield "encoded-words", b"Subject: " + b"=?utf-8?q?x?= " * (size // 14) + b"\r\n\r\nx"
-    yield "encoded-word-heads", b"Subject: " + b"=?utf-8?q?" * (size // 10) + b"\r\n\r\nx"
-    yield "parameters", b"Content-Type: text/plain" + b'; a="b' * (size // 6) + b"\r\n\r\nx"
-    yield "parameter-names", b"Content-Type: text/plain; " + b"a" * size + b"\r\n\r\nx"
-    yield "type-comments", b"Content-Type: " + b"(" * size + b"\r\n\r\nx"
-    yield "base64-padding", b"Content-Transfer-Encoding: base64\r\n\r\n" + b"QQ==" * (size // 4)
-    yield "base64-junk", b"Content-Transfer-Encoding: base64\r\n\r\n" + b"=" * size
-    yield "quoted-printable", b"Content-Transfer-Encoding: quoted-printable\r\n\r\n" + b"=" * size
-    yield "trailing-spaces", b"Content-Transfer-Encoding: quoted-printable\r\n\r\n" + b" " * size + b"x \r\n"
-    yield "uuencode", b"Content-Transfer-Encoding: x-uuencode\r\n\r\nbegin 644 x\r\n" + b"#0V%T\r\n" * (size // 7)
-
-
 def _prefixes(size: int) -> bytes:
     """Fifty multiparts in each other, the boundary of each a beginning of the next: every line looks like all of
     them and is none."""
@@ -359,3 +319,50 @@ def _prefixes(size: int) -> bytes:
         b"Content-Type: multipart/mixed; boundary=%b\r\n\r\n--%b\r\n" % (b"a" * n, b"a" * n) for n in range(1, 49)
     )
     return HEAD + heads + b"\r\n" + (b"--" + b"a" * 50 + b"x\r\n") * (size // 55)
+
+
+SIZE = 10 * MIB
+# Big messages by name, each made when it is asked for: together they would fill the memory.
+LARGE: dict[str, Callable[[], bytes]] = {
+    "nested-10000": lambda: nested(10_000),
+    "nested-messages-10000": lambda: nested_messages(10_000),
+    "parts-100000": lambda: _multipart(b"--b\r\n\r\nx\r\n" * 100_000 + b"--b--\r\n"),
+    "header-only": lambda: b"X: " + b"y" * SIZE,
+    "header-lines": lambda: b"X: y\r\n" * (SIZE // 6),
+    "header-folds": lambda: b"Subject: x" + b"\r\n y" * (SIZE // 4),
+    "header-blank-folds": lambda: b"Subject:" + b"\n " * (SIZE // 2),
+    "header-no-colon": lambda: b"x" * SIZE,
+    "header-junk-lines": lambda: b"junk line\r\n" * (SIZE // 11),
+    "body-newlines": lambda: HEAD + b"\r\n" + b"\n" * SIZE,
+    "body-crs": lambda: HEAD + b"\r\n" + b"\r" * SIZE,
+    "dashes": lambda: _multipart(b"-" * SIZE, boundary=b"-" * 70),
+    "dash-lines": lambda: _multipart((b"\n" + b"-" * 60) * (SIZE // 61), boundary=b"-" * 70),
+    "false-boundaries": lambda: _multipart(b"\n--bx" * (SIZE // 5)),
+    "padded-boundaries": lambda: _multipart((b"\n--b" + b" " * 1_000 + b"x") * (SIZE // 1_005)),
+    "prefix-boundaries": lambda: _prefixes(SIZE),
+    "nested-newlines": lambda: nested_messages(49) + b"\n" * SIZE,
+    "addresses": lambda: b"To: " + b"a@b.test, " * (SIZE // 10) + b"\r\n\r\nx",
+    "address-comments": lambda: b"To: " + b"(" * (SIZE // 2) + b")" * (SIZE // 2) + b"\r\n\r\nx",
+    "address-quotes": lambda: b"To: " + b'"\\' * (SIZE // 2) + b"\r\n\r\nx",
+    "address-route": lambda: b"To: <@" + b"," * SIZE + b"\r\n\r\nx",
+    "address-words": lambda: b"To: " + b"x " * (SIZE // 2) + b"@y\r\n\r\nx",
+    "address-angles": lambda: b"To: " + b"<" * SIZE + b"\r\n\r\nx",
+    "address-fields": lambda: b"".join(name + b": " + b"<" * 170_000 + b"\r\n" for name in ADDRESS_NAMES) + b"\r\nx",
+    "enclosed-addresses": lambda: _multipart((ENCLOSED + b"\r\nTo: " + b"<" * 10_000 + b"\r\n\r\nx\r\n") * 1_000),
+    "encoded-words": lambda: b"Subject: " + b"=?utf-8?q?x?= " * (SIZE // 14) + b"\r\n\r\nx",
+    "encoded-word-heads": lambda: b"Subject: " + b"=?utf-8?q?" * (SIZE // 10) + b"\r\n\r\nx",
+    "parameters": lambda: b"Content-Type: text/plain" + b'; a="b' * (SIZE // 6) + b"\r\n\r\nx",
+    "parameter-names": lambda: b"Content-Type: text/plain; " + b"a" * SIZE + b"\r\n\r\nx",
+    "type-comments": lambda: b"Content-Type: " + b"(" * SIZE + b"\r\n\r\nx",
+    "base64-padding": lambda: b"Content-Transfer-Encoding: base64\r\n\r\n" + b"QQ==" * (SIZE // 4),
+    "base64-junk": lambda: b"Content-Transfer-Encoding: base64\r\n\r\n" + b"=" * SIZE,
+    "quoted-printable": lambda: b"Content-Transfer-Encoding: quoted-printable\r\n\r\n" + b"=" * SIZE,
+    "trailing-spaces": lambda: b"Content-Transfer-Encoding: quoted-printable\r\n\r\n" + b" " * SIZE + b"x \r\n",
+    "uuencode": lambda: b"Content-Transfer-Encoding: x-uuencode\r\n\r\nbegin 644 x\r\n" + b"#0V%T\r\n" * (SIZE // 7),
+}
+
+
+def large() -> Iterator[tuple[str, bytes]]:
+    """Name and message, most of them 10 MiB."""
+    for name, make in LARGE.items():
+        yield name, make()

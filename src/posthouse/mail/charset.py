@@ -132,7 +132,4 @@ def _guess(octets: bytes) -> str:
 def _replaced(octets: bytes, codec: str) -> str:
     if codec == "cp1252":
         return western(octets)
-    try:
-        return _whole(octets.decode(codec, "replace"))
-    except (UnicodeError, LookupError):
-        return western(octets)
+    return _whole(octets.decode(codec, "replace"))
