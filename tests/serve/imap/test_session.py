@@ -1,53 +1,269 @@
-"""serve/imap: whole sessions over a socket."""
+"""serve/imap/session.py: time, endings and faults of whole connections; what transcripts cannot say."""
 
-from dialogue import connect
+import asyncio
+import logging
+from dataclasses import replace
+
+import pytest
+
+from fakes import WarpLoop
+from household import HOSTNAME, NOW, open_store
+from posthouse.serve.imap import entry, fetch, session
+from posthouse.serve.limits import PeerLimits, Peers
+from posthouse.serve.login import Door
+from posthouse.store import emails, mailboxes
+from posthouse.store.script import Unavailable
+from posthouse.store.store import Store
+from posthouse.transport.house import House
+from serve.imap.dialogue import MESSAGE, connect
 
 
-async def test_a_first_look(house, door):
-    async with connect(house, door) as c:
-        print(c.greeting)
+async def test_a_stranger_has_a_minute_whatever_they_say(house, door, monkeypatch):
+    monkeypatch.setattr(entry, "BEFORE_LOGIN", 0.2)
+    async with connect(house, door, user=None) as client:
+        await client.do("NOOP")
+        assert await client.response() == b"* BYE Nothing came for too long; goodbye."
+        assert await client.closed()
 
-        async def show(cmd):
-            for l in await c.until(c.write(cmd)):
-                print(l)
-            print(c.last)
 
-        await show("CAPABILITY")
-        await show('LIST "" *')
-        await show('LIST "" ""')
-        await show('LIST (SUBSCRIBED) "" (% Drafts) RETURN (STATUS (MESSAGES SIZE))')
-        await show('LSUB "" *')
-        await show("STATUS INBOX (MESSAGES UNSEEN UIDNEXT UIDVALIDITY DELETED SIZE RECENT)")
-        for i in range(3):
-            await c.append()
-            print(c.last)
-        await show("SELECT INBOX")
-        await show("FETCH 1:* ALL")
-        await show("FETCH 1 (BODY[HEADER.FIELDS (Subject)] BODY.PEEK[TEXT]<0.5> BODYSTRUCTURE BINARY.SIZE[1] BODY)")
-        await show("UID FETCH 2:* BODY[]")
-        await show("STORE 1 +FLAGS (\\Deleted $Forwarded foo)")
-        await show("SEARCH DELETED")
-        await show('SEARCH TEXT "hello" SUBJECT meeting SENTON 7-Feb-1994 NOT DELETED')
-        await show("SEARCH RETURN (MIN MAX COUNT ALL SAVE) UNDELETED")
-        await show("FETCH $ FLAGS")
-        await show("COPY 2 Drafts")
-        await show("MOVE 2 Archive")
-        await show("EXPUNGE")
-        await show("UID EXPUNGE 1:*")
-        await show("CREATE a/b/c")
-        await show("RENAME a x")
-        await show("DELETE x/b")
-        await show('LIST "" x*')
-        await show("RENAME INBOX y")
-        await show("SELECT y")
-        await show("EXAMINE y")
-        await show("STORE 1 +FLAGS \\Seen")
-        await show("ENABLE IMAP4rev2")
-        await show("SELECT y")
-        await show("SEARCH ALL")
-        await show("CLOSE")
-        await show("FETCH 1 FLAGS")
-        await show("NAMESPACE")
-        await show("ID NIL")
-        await show("LOGOUT")
-        assert await c.closed()
+async def test_a_user_who_is_silent_too_long_is_told_so(house, door, monkeypatch):
+    monkeypatch.setattr(entry, "IDLE_LIMIT", 0.2)
+    async with connect(house, door) as client:
+        assert await client.response() == b"* BYE Nothing came for too long; goodbye."
+        assert await client.closed()
+
+
+async def test_idle_ends_after_the_same_time(house, door, monkeypatch):
+    monkeypatch.setattr(entry, "IDLE_LIMIT", 0.2)
+    async with connect(house, door) as client:
+        client.write("IDLE")
+        assert (await client.response()).startswith(b"+ ")
+        assert await client.response() == b"* BYE Nothing came for too long; goodbye."
+
+
+@pytest.mark.parametrize("idle", [False, True])
+async def test_a_draining_worker_says_bye(house, door, idle):
+    async with connect(house, door) as client:
+        await client.do("SELECT INBOX")
+        if idle:
+            client.write("IDLE")
+            assert (await client.response()).startswith(b"+ ")
+        client.link.drain()
+        assert await client.response() == b"* BYE The server is closing down; connect again in a moment."
+        assert await client.closed()
+
+
+async def test_a_cancelled_session_says_bye(house, door):
+    async with connect(house, door) as client:
+        client.task.cancel()
+        assert (await client.response()).startswith(b"* BYE The server is closing down")
+
+
+async def test_a_fault_of_ours_is_logged_once_and_not_told(house, door, monkeypatch, caplog):
+    async def broken(*_: object) -> None:
+        raise ZeroDivisionError("secret")
+
+    monkeypatch.setitem(session.ANSWERS, session.commands.Namespace, broken)
+    with caplog.at_level(logging.ERROR):
+        async with connect(house, door) as client:
+            answer = await client.fails("NAMESPACE")
+            assert answer.startswith(b"NO [SERVERBUG] ")
+            bye = await client.response()
+            assert bye.startswith(b"* BYE [SERVERBUG] ")
+            assert await client.closed()
+    assert b"secret" not in answer + bye
+    assert b"Zero" not in answer + bye
+    assert len(caplog.records) == 1
+
+
+async def test_a_store_that_cannot_answer_is_said_and_the_session_lives(house, door, monkeypatch):
+    async with connect(house, door) as client:
+        await client.append()
+        await client.do("SELECT INBOX")
+
+        def full(*_: object) -> None:
+            raise Unavailable("disk full")
+            yield
+
+        with monkeypatch.context() as patch:
+            patch.setattr(emails, "store_flags", full)
+            assert (await client.fails("STORE 1 +FLAGS \\Seen")).startswith(b"NO [UNAVAILABLE] ")
+            patch.setattr(emails, "add", full)
+            assert (await client.fails(b"APPEND INBOX {3+}\r\nA:1")).startswith(b"NO [UNAVAILABLE] ")
+        assert await client.do("STORE 1 +FLAGS \\Seen") == [b"* 1 FETCH (FLAGS (\\Seen))"]
+
+
+async def test_one_user_has_so_many_connections_from_one_address(house, store):
+    door = Door(store, Peers(PeerLimits(imap_connections_of_user=1)), secret=b"s" * 32)
+    async with connect(house, door), connect(house, door, user=None) as client:
+        assert (await client.fails('LOGIN anna@home.test "correct horse"')).startswith(b"NO [LIMIT] ")
+    async with connect(house, door):
+        pass
+    door.close()
+
+
+async def test_one_address_has_so_many_connections(house, store):
+    door = Door(store, Peers(PeerLimits(imap_connections=1)), secret=b"s" * 32)
+    async with connect(house, door, user=None), connect(house, door, user=None) as client:
+        assert client.greeting.startswith(b"* BYE [LIMIT] Too many connections")
+        assert await client.closed()
+    door.close()
+
+
+async def test_a_client_that_hangs_up_in_the_middle_of_anything(house, door):
+    for unfinished in (b"t1 APPEND INBOX {99+}\r\nhalf", b"t1 AUTHENTICATE PLAIN\r\n", b"t1 IDLE\r\n", b"t1 NO"):
+        user = None if b"AUTH" in unfinished else "anna@home.test"
+        async with connect(house, door, user=user) as client:
+            client.writer.write(unfinished)
+            await client.writer.drain()
+            await asyncio.sleep(0.02)
+    async with connect(house, door) as client:
+        assert await client.do("STATUS INBOX (MESSAGES)") == [b"* STATUS INBOX (MESSAGES 0)"]
+
+
+async def test_a_sasl_line_without_end_is_cut_off(house, door):
+    async with connect(house, door, user=None) as client:
+        client.writer.write(b"t1 AUTHENTICATE PLAIN\r\n" + b"A" * 100_000)
+        assert (await client.response()).startswith(b"+ ")
+        assert (await client.response()).startswith(b"* BYE ")
+
+
+async def test_idle_is_woken_within_milliseconds(house, door):
+    loop = asyncio.get_running_loop()
+    waits = []
+    async with connect(house, door) as idler, connect(house, door) as other:
+        await idler.do("SELECT INBOX")
+        idler.write("IDLE")
+        await idler.response()
+        for number in range(1, 22):
+            await other.append()
+            committed = loop.time()
+            assert await idler.response() == b"* %d EXISTS" % number
+            waits.append(loop.time() - committed)
+    assert sorted(waits)[10] < 0.010
+
+
+async def test_a_mailbox_of_many_messages_is_answered_in_pieces(house, door, monkeypatch):
+    monkeypatch.setattr(fetch, "ROWS", 7)
+    monkeypatch.setattr(fetch, "WITH_CONTENTS", 7)
+    async with connect(house, door) as client:
+        for _ in range(30):
+            await client.append()
+        await client.do("SELECT INBOX")
+        await client.do("STORE 4,9:11 +FLAGS.SILENT \\Deleted")
+        await client.do("EXPUNGE")
+        assert await client.do("FETCH 1:* UID") == [
+            b"* %d FETCH (UID %d)" % (number, uid)
+            for number, uid in enumerate([u for u in range(1, 31) if u not in (4, 9, 10, 11)], 1)
+        ]
+        assert len(await client.do("FETCH 2,4:26 BODY.PEEK[]")) == 24
+        assert len(await client.do("UID FETCH 3:5,29:* (UID BODY.PEEK[HEADER])")) == 4
+
+
+async def test_large_messages_wait_in_a_file_and_are_read_by_ranges(house, door):
+    small = replace(house, limits=replace(house.limits, spool_above=1_000))
+    line = b"x" * 998 + b"\r\n"
+    body = (
+        b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nfirst\r\n--b\r\n\r\n"
+        + line * 1_500
+        + b"--b--\r\n"
+    )
+    async with connect(small, door) as client:
+        await client.append(body)
+        await client.do("SELECT INBOX")
+        (whole,) = await client.do("FETCH 1 BODY.PEEK[]")
+        assert whole == b"* 1 FETCH (BODY[] {%d}\r\n%b)" % (len(body), body)
+        (part,) = await client.do("FETCH 1 (BODY.PEEK[1] BODY.PEEK[2]<999.3> BODY.PEEK[]<10.4> BINARY.SIZE[2])")
+        size = len(line) * 1_500 - 2
+        expected = b"BODY[1] {5}\r\nfirst BODY[2]<999> {3}\r\n\nxx BODY[]<10> {4}\r\n%b BINARY.SIZE[2] %d)"
+        assert part == b"* 1 FETCH (" + expected % (body[10:14], size)
+        assert len((await client.do("FETCH 1 BODY"))[0]) > 50
+        assert await client.do("SEARCH BODY xxxx") == [b"* SEARCH 1"]
+
+
+async def test_others_changes_reach_a_client_that_only_ever_says_noop(house, door):
+    async with connect(house, door) as one, connect(house, door) as two:
+        await one.do("SELECT INBOX")
+        await two.append(flags="\\Seen")
+        assert await one.do("NOOP") == [b"* 1 EXISTS"]
+        await two.do("SELECT INBOX")
+        await two.do("STORE 1 +FLAGS.SILENT (\\Deleted)")
+        assert await one.do("NOOP") == [b"* 1 FETCH (UID 1 FLAGS (\\Deleted \\Seen))"]
+        await two.do("CLOSE")
+        assert await one.do("NOOP") == [b"* 1 EXPUNGE"]
+        assert await one.do("NOOP") == []
+
+
+async def test_copies_in_one_mailbox_share_their_flags_and_the_client_is_told(house, door):
+    """Decision 0021: keywords belong to the Email."""
+    async with connect(house, door) as client:
+        await client.append()
+        await client.append()
+        await client.do("SELECT INBOX")
+        await client.do("COPY 1 INBOX")
+        told = await client.do("STORE 1 +FLAGS.SILENT (\\Flagged)")
+        assert told == [b"* 3 FETCH (UID 3 FLAGS (\\Flagged))"]
+
+
+async def test_sessions_share_one_column_of_uids(house, door, store, monkeypatch):
+    async with connect(house, door) as one, connect(house, door) as two:
+        for _ in range(3):
+            await one.append()
+        reads = []
+        original = emails.uids
+        monkeypatch.setattr(emails, "uids", lambda box: reads.append(box) or original(box))
+        for client in (one, two):
+            await client.do("SELECT INBOX")
+            assert len(await client.do("FETCH 1:* UID")) == 3
+        assert len(reads) == 1
+
+
+async def test_select_reads_no_uids_of_a_large_mailbox(house, door, monkeypatch):
+    monkeypatch.setattr("posthouse.serve.imap.mailboxes.UNSEEN_COUNTED", 2)
+    async with connect(house, door) as client:
+        for _ in range(3):
+            await client.append()
+        monkeypatch.setattr(emails, "uids", None)
+        assert not [line for line in await client.do("SELECT INBOX") if b"UNSEEN" in line]
+
+
+async def test_a_name_is_normalized_and_said_so(house, door):
+    """RFC 9051 §6.3.9.7."""
+    async with connect(house, door) as client:
+        await client.do("ENABLE IMAP4rev2")
+        told = await client.do('CREATE "Gro\u0308\u00dfe"')
+        assert told == ['* LIST () "/" "Größe" ("OLDNAME" ("Gro\u0308ße"))'.encode()]
+
+
+def test_idle_looks_by_itself_once_a_minute(tmp_path, monkeypatch):
+    """Hints may be lost (house.md §5.8)."""
+    monkeypatch.setattr(Store, "watch", lambda store, account, callback: lambda: None)
+
+    async def run(loop: WarpLoop) -> None:
+        store = await open_store(tmp_path / "store")
+        door = Door(store, Peers(PeerLimits(exempt_loopback=True)), secret=b"s" * 32)
+        house = House(store, HOSTNAME, lambda: NOW, allow_plaintext_login=True)
+        async with connect(house, door) as idler, connect(house, door) as other:
+            await idler.do("SELECT INBOX")
+            idler.write("IDLE")
+            await idler.response()
+            await other.append(MESSAGE)
+            loop.warp(61)
+            assert await idler.response() == b"* 1 EXISTS"
+        door.close()
+        await store.close()
+
+    with asyncio.Runner(loop_factory=WarpLoop) as runner:
+        loop = runner.get_loop()
+        assert isinstance(loop, WarpLoop)
+        runner.run(run(loop))
+
+
+async def test_mailboxes_of_others_are_out_of_reach(house, door, store):
+    """S29 of limits.md: the same questions by two users."""
+    async with connect(house, door) as anna, connect(house, door, user="ben@work.test") as ben:
+        await anna.append()
+        for client, total in ((anna, 1), (ben, 0), (anna, 1), (ben, 0)):
+            assert b"* %d EXISTS" % total in await client.do("SELECT INBOX")
+            assert len(await client.do("UID FETCH 1:* FLAGS")) == total
+        assert not await store.read(mailboxes.list_subscribed, 999_999)

@@ -8,6 +8,7 @@ RFC 3516 §4.4 allows. So every stored message can be shown by BODY[].
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from posthouse.mail.ids import AccountId, Millis
 from posthouse.net.link import Woken
@@ -55,23 +56,27 @@ async def append(session: Session, announced: LiteralAnnounced) -> Event | Statu
     where the command is over and answered, or the peer has gone."""
     incoming = Incoming()
     try:
-        event: Event | Woken | None = announced
-        while True:
-            match event:
-                case LiteralAnnounced():
-                    if not await _announced(session, incoming, event):
-                        return None
-                case Octets():
-                    await _octets(incoming, event.octets)
-                case Append():
-                    return await _keep(session, incoming, event)
-                case Woken():
-                    pass
-                case _:
-                    return event
-            event = await session.link.next(session.engine)
+        return await _take(session, incoming, announced)
     finally:
         incoming.close()
+
+
+async def _take(session: Session, incoming: Incoming, announced: LiteralAnnounced) -> Event | StatusResponse | None:
+    event: Event | Woken | None = announced
+    while True:
+        match event:
+            case LiteralAnnounced():
+                if not await _announced(session, incoming, event):
+                    return None
+            case Octets():
+                await _octets(incoming, event.octets)
+            case Append():
+                return await _keep(session, incoming, event)
+            case Woken():
+                pass
+            case _:
+                return event
+        event = await session.link.next(session.engine)
 
 
 async def _announced(session: Session, incoming: Incoming, announced: LiteralAnnounced) -> bool:
@@ -166,5 +171,6 @@ async def _keep(session: Session, incoming: Incoming, command: Append) -> Status
     crashpoint("imap.append_after_commit")
     box, appended = kept
     if session.selecting and session.selected.box == box:
-        await session.sync(expunge=True, look=True)  # RFC 9051 §6.3.12: EXISTS at once
+        with suppress(StoreError):  # it is kept, whatever comes now; then EXISTS is told later
+            await session.sync(expunge=True, look=True)  # RFC 9051 §6.3.12: EXISTS at once
     return ok(command.tag, "APPEND completed.", code.appenduid(appended.uidvalidity, appended.uids))

@@ -25,7 +25,7 @@ from posthouse.wire.imap.response import (
     no,
     ok,
 )
-from posthouse.wire.imap.server import AuthLine, Event, Malformed, State
+from posthouse.wire.imap.server import AuthLine, Event, Fatal, Malformed, State
 
 log = logging.getLogger("posthouse.imap")
 
@@ -147,6 +147,9 @@ async def _next_line(session: Session) -> bytes | StatusResponse | None:
                 return event.response
             case Woken():
                 continue
+            case Fatal():
+                session.say(event.response)
+                raise ConnectionResetError("the exchange cannot go on")
             case _:
                 raise ConnectionResetError("the peer left in the middle of AUTHENTICATE")
 

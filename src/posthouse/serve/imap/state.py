@@ -4,6 +4,7 @@ A Session is small: an idle connection has the Link, the engine and this. The co
 loaded when a command first needs it and shared, per worker, by all sessions that see the same state of the mailbox.
 """
 
+import asyncio
 from array import array
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -244,7 +245,7 @@ class Session:
         view = selected.view
         if view.needs_uids(changes):
             await self.load()
-        self._word(view.sync(changes, expunge=expunge))
+        await self._word(view.sync(changes, expunge=expunge))
         if view.uids is not None and not view.held:
             shared = self.columns.get(selected.box.mailbox, view.modseq)
             if shared is None or len(shared) != len(view.uids):
@@ -253,15 +254,17 @@ class Session:
                 view.uids = shared
         await self.link.flush()
 
-    def _word(self, told: Told) -> None:
+    async def _word(self, told: Told) -> None:
         for number in told.expunged:
             self.say(Expunged(number))
         if told.exists is not None:
             self.say(Exists(told.exists))
         self.name_keywords(row[2] for _, row in told.flags if row[2])
-        lines = [print_flags(number, bits, keywords, uid) for number, (uid, bits, keywords, _) in told.flags]
-        for start in range(0, len(lines), TELL_AT_ONCE):
-            self.link.write(b"".join(lines[start : start + TELL_AT_ONCE]))
+        for start in range(0, len(told.flags), TELL_AT_ONCE):
+            some = told.flags[start : start + TELL_AT_ONCE]
+            self.link.write(*[print_flags(number, bits, keywords, uid) for number, (uid, bits, keywords, _) in some])
+            await self.link.flush()
+            await asyncio.sleep(0)  # others have their turn
 
     def name_keywords(self, several: Iterable[str]) -> None:
         """Name keywords in FLAGS before the first message that has them is shown (RFC 9051 §7.3.5)."""
