@@ -58,14 +58,15 @@ def run(settings: Settings, hooks: Hooks) -> int:
 
 
 def _make_directory(directory: Path, owner: pwd.struct_passwd | None) -> None:
-    try:
-        for folder in (directory, directory / "run"):
-            if not folder.exists():
-                folder.mkdir(mode=0o700, parents=True)
-                if owner is not None:
-                    os.chown(folder, owner.pw_uid, owner.pw_gid)
-    except OSError as error:
-        raise CannotStart(f"the data directory {directory} cannot be made: {error.strerror}") from error
+    for folder in (directory, directory / "run"):
+        if folder.exists():
+            continue
+        try:
+            folder.mkdir(mode=0o700, parents=True)
+            if owner is not None:
+                os.chown(folder, owner.pw_uid, owner.pw_gid)
+        except OSError as error:
+            raise CannotStart(f"the data directory {directory} cannot be made: {error.strerror}") from error
 
 
 @contextlib.contextmanager

@@ -83,16 +83,19 @@ class Supervisor:
             self._selector.register(waking, selectors.EVENT_READ)
             self._staff()
             while self.workers or self.coming or self.leaving or not self._stopping:
-                for key, _ in self._selector.select(self._patience()):
-                    if key.data is None:
-                        self._obey(waking.recv(64))
-                    else:
-                        self._listen_to(key.data)
+                self._wait(waking)
                 self._look()
             self._selector.close()
         for bound in self.bound:
             bound.close()
         return self._status
+
+    def _wait(self, waking: socket.socket) -> None:
+        for key, _ in self._selector.select(self._patience()):
+            if key.data is None:
+                self._obey(waking.recv(64))
+            elif key.data.heartbeat in self._selector.get_map():  # not buried by what came before it
+                self._listen_to(key.data)
 
     # --- signals
 
