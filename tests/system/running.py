@@ -17,6 +17,7 @@ import ssl
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -127,19 +128,23 @@ class Running:
             command = [PROGRAM, "serve", "--config", self.settings]
             env = {**os.environ, **environment}
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env=env, start_new_session=True)
-        for port in dataclasses.astuple(self.ports):
-            self._wait_for(port)
-
-    def _wait_for(self, port: int) -> None:
         deadline = time.monotonic() + START_WAIT
-        while True:
-            assert self.process is not None
+        while not (len(self.worker_pids()) >= self.workers and self.greets()):
             dead = self.process.poll() is not None
             assert not dead, f"the program ended by itself:\n{self.log.read_text()[-4000:]}"
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
-                return
-            assert time.monotonic() < deadline, f"port {port} is silent:\n{self.log.read_text()[-4000:]}"
+            assert time.monotonic() < deadline, f"it does not answer:\n{self.log.read_text()[-4000:]}"
             time.sleep(0.02)
+
+    def greets(self, patience: float = 2.0) -> bool:
+        """Whether a worker greets on the SMTP and the IMAP port. The supervisor alone lets a caller wait."""
+        for port in (self.ports.smtp, self.ports.imap):
+            try:
+                with socket.create_connection(("127.0.0.1", port), timeout=patience) as connection:
+                    if not connection.recv(1):
+                        return False
+            except OSError:
+                return False
+        return True
 
     def stop(self) -> int:
         """SIGTERM, and the exit status."""
@@ -213,13 +218,16 @@ class Person:
                 stranger.sendmail(sender, [self.address], octets, mail_options=["BODY=8BITMIME"])
 
     @contextlib.contextmanager
-    def imap(self):  # type: ignore[no-untyped-def]  # a generator of the standard library's class
-        """A logged-in IMAP connection."""
-        with imaplib.IMAP4_SSL(
-            "localhost", self.home.ports.imaps, ssl_context=self.home.trust(), timeout=120
-        ) as client:
+    def imap(self) -> Iterator[imaplib.IMAP4]:
+        """A logged-in IMAP connection, closed whatever happens to the server."""
+        client = imaplib.IMAP4_SSL("localhost", self.home.ports.imaps, ssl_context=self.home.trust(), timeout=120)
+        try:
             client.login(self.address, self.password)
             yield client
+            client.logout()
+        finally:
+            with contextlib.suppress(OSError):  # closed already by logout, or by the server's end
+                client.shutdown()
 
     def messages(self, mailbox: str = "INBOX") -> list[bytes]:
         """Every message of a mailbox, as octets, in order."""
