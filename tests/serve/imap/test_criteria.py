@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from posthouse.serve.imap.criteria import Facts, fold, test_of
+from posthouse.serve.imap.criteria import Facts, decider, fold
 from posthouse.wire.imap import search as keys
 
 HEADER = (
@@ -23,7 +23,7 @@ BEFORE, ON, SINCE = keys.Comparison.BEFORE, keys.Comparison.ON, keys.Comparison.
 
 
 def matches(key: keys.SearchKey, header: bytes | None = HEADER, octets: bytes | None = None) -> bool | None:
-    return test_of(key, {})(Facts(1, header, octets))
+    return decider(key, {})(Facts(1, header, octets))
 
 
 @pytest.mark.parametrize(
@@ -100,11 +100,11 @@ def test_what_was_not_read_is_not_known():
 
 def test_answers_of_the_store_are_taken():
     flagged = keys.HasFlags(1)
-    decide = test_of(keys.Or(flagged, keys.Not(flagged)), {flagged: {1}})
+    decide = decider(keys.Or(flagged, keys.Not(flagged)), {flagged: {1}})
     assert decide(Facts(1)) is True
     assert decide(Facts(2)) is True
     with pytest.raises(TypeError):
-        test_of(flagged, {})
+        decider(flagged, {})
 
 
 def test_fold():

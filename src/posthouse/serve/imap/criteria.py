@@ -39,18 +39,18 @@ Test = Callable[[Facts], bool | None]
 Answered = Mapping[keys.SearchKey, AbstractSet[int]]
 
 
-def test_of(key: keys.SearchKey, answered: Answered) -> Test:
+def decider(key: keys.SearchKey, answered: Answered) -> Test:
     """The function that decides the key."""
     uids = answered.get(key)
     if uids is not None:
         return lambda facts: facts.uid in uids
     match key:
         case keys.Not(inner):
-            return _not(test_of(inner, answered))
+            return _not(decider(inner, answered))
         case keys.Or(first, second):
-            return _or(test_of(first, answered), test_of(second, answered))
+            return _or(decider(first, answered), decider(second, answered))
         case keys.And(several):
-            return _and([test_of(one, answered) for one in several])
+            return _and([decider(one, answered) for one in several])
         case keys.Sent(comparison, day):
             return _sent(comparison, day)
         case keys.HeaderContains(field, wanted):

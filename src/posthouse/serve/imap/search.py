@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence, Set
 from datetime import date
 from itertools import chain
 
-from posthouse.serve.imap.criteria import DAY, EPOCH, Facts, Test, test_of
+from posthouse.serve.imap.criteria import DAY, EPOCH, Facts, Test, decider
 from posthouse.serve.imap.state import Session
 from posthouse.serve.imap.view import View, join
 from posthouse.store import emails
@@ -116,7 +116,7 @@ async def matching(session: Session, key: SearchKey) -> Set[int]:
             found = found & uids
     if not texts or not found:
         return found
-    decide = test_of(And(tuple(texts)), question.answered)
+    decide = decider(And(tuple(texts)), question.answered)
     return await _among(session.store, session.selected.box, decide, sorted(found))
 
 
