@@ -1,10 +1,12 @@
 """`posthouse try`: a mail system to play with, by one command, without a question.
 
-Its ports are fixed, so these tests run one after the other (a group of pytest-xdist), and need them to be free.
+Its ports are fixed; where one is taken, `--any-port` finds another, which these tests allow except where they ask for
+just that. They run one after the other (a group of pytest-xdist).
 """
 
 import contextlib
 import imaplib
+import json
 import os
 import signal
 import smtplib
@@ -16,13 +18,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from system.running import PROGRAM
 
 pytestmark = pytest.mark.xdist_group("trial")
 
-SMTP, SUBMISSION, SUBMISSIONS, IMAP, IMAPS = 2525, 1587, 1465, 1143, 1993
+IMAP = 1143
 READY = "Ctrl-C"
 LIMIT = 20.0  # seconds for a start or an end
 
@@ -32,7 +35,8 @@ class Trial:
 
     def __init__(self, home: Path, *words: str) -> None:
         self.environment = {**os.environ, "HOME": str(home), "XDG_DATA_HOME": str(home / "data"), "COLUMNS": "120"}
-        command = [str(PROGRAM), "try", *words]
+        self.folder = home / "playground"
+        command = [str(PROGRAM), "try", "--dir", str(self.folder), *(words or ["--any-port"])]
         self.process = subprocess.Popen(
             command, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
@@ -50,24 +54,32 @@ class Trial:
             self.screen += line
 
     def command(self, *words: str) -> subprocess.CompletedProcess[str]:
-        command = [str(PROGRAM), "try", *words]
+        command = [str(PROGRAM), "try", *words, "--dir", str(self.folder)]
         return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=LIMIT, check=False)
 
     def stop(self) -> int:
         """Ctrl-C."""
         self.process.send_signal(signal.SIGINT)
         status = self.process.wait(LIMIT)
-        self.reader.join(LIMIT)
+        self.end()
         return status
+
+    def end(self) -> None:
+        """After the process: its screen is complete."""
+        self.reader.join(LIMIT)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
 
     def ca(self) -> Path:
         """The certificate authority's file: the screen says where it is."""
-        [path] = {Path(word) for word in self.screen.split() if word.endswith(".pem")}
-        return path
+        return next(Path(word) for word in self.screen.split() if word.endswith("ca.pem"))
+
+    def port(self, service: str) -> int:
+        return int(json.loads((self.folder / "try.json").read_text())["ports"][service])
 
     def inbox(self, user: str, password: str) -> list[bytes]:
         context = ssl.create_default_context(cafile=str(self.ca()))
-        with imaplib.IMAP4_SSL("localhost", IMAPS, ssl_context=context) as client:
+        with imaplib.IMAP4_SSL("localhost", self.port("imaps"), ssl_context=context) as client:
             client.login(user, password)
             count = int(client.select("INBOX", readonly=True)[1][0])
             rows = client.fetch("1:*", "(BODY.PEEK[])")[1] if count else []
@@ -84,7 +96,8 @@ def trial(tmp_path: Path) -> Iterator[Trial]:
 
 
 def test_the_screen_says_what_to_type(trial: Trial) -> None:
-    for word in ("anna@home.test", "ben@work.test", "1143", "1993", "1587", "1465", "2525", "posthouse try send"):
+    ports = [str(trial.port(name)) for name in ("smtp", "submission", "submissions", "imap", "imaps")]
+    for word in ("anna@home.test", "ben@work.test", "posthouse try send", *ports):
         assert word in trial.screen, trial.screen
 
 
@@ -99,11 +112,11 @@ def test_send_goes_through_the_submission_port(trial: Trial) -> None:
 
 def test_two_people_write_to_each_other(trial: Trial) -> None:
     context = ssl.create_default_context(cafile=str(trial.ca()))
-    with smtplib.SMTP("localhost", SUBMISSION) as client:
+    with smtplib.SMTP("localhost", trial.port("submission")) as client:
         client.starttls(context=context)
         client.login("ben@work.test", "ben")
         client.sendmail("ben@work.test", "anna@home.test", "From: ben@work.test\r\nSubject: one\r\n\r\none\r\n")
-    with smtplib.SMTP_SSL("localhost", SUBMISSIONS, context=context) as client:
+    with smtplib.SMTP_SSL("localhost", trial.port("submissions"), context=context) as client:
         client.login("anna@home.test", "anna")
         client.sendmail("anna@home.test", "ben@work.test", "From: anna@home.test\r\nSubject: two\r\n\r\ntwo\r\n")
     assert [b"Subject: one" in m for m in trial.inbox("anna@home.test", "anna")] == [True]
@@ -111,13 +124,9 @@ def test_two_people_write_to_each_other(trial: Trial) -> None:
 
 
 def test_it_listens_on_loopback_only(trial: Trial) -> None:
-    for port in (SMTP, SUBMISSION, SUBMISSIONS, IMAP, IMAPS):
-        with socket.create_connection(("127.0.0.1", port), timeout=5):
-            pass
-    others = {a[4][0] for a in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)} - {"127.0.0.1"}
-    for address in others - {a for a in others if a.startswith("127.")}:
-        with pytest.raises(OSError), socket.create_connection((address, SMTP), timeout=2):  # noqa: PT011 - refused or unreachable, by the system
-            pass
+    family = psutil.Process(trial.process.pid).children(recursive=True)
+    listening = [c.laddr.ip for p in family for c in p.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
+    assert set(listening) == {"127.0.0.1"}
 
 
 def test_it_remembers_and_forgets(tmp_path: Path) -> None:
@@ -127,26 +136,26 @@ def test_it_remembers_and_forgets(tmp_path: Path) -> None:
     second = Trial(tmp_path)
     assert len(second.inbox("ben@work.test", "ben")) == 1
     assert second.stop() == 0
-    third = Trial(tmp_path, "--reset")
+    third = Trial(tmp_path, "--reset", "--any-port")
     assert third.inbox("ben@work.test", "ben") == []
     assert third.stop() == 0
 
 
 def test_a_taken_port_is_named_with_a_free_one(tmp_path: Path) -> None:
     with socket.socket() as other:
-        other.bind(("127.0.0.1", IMAP))
-        other.listen()
-        blocked = Trial(tmp_path)
+        with contextlib.suppress(OSError):  # taken by somebody else: as good
+            other.bind(("127.0.0.1", IMAP))
+            other.listen()
+        blocked = Trial(tmp_path, "--reset")
         assert blocked.process.wait(LIMIT) != 0
-        blocked.reader.join(LIMIT)
-    assert str(IMAP) in blocked.screen
+        blocked.end()
+    assert "--any-port" in blocked.screen
     assert "Traceback" not in blocked.screen
 
 
 def test_nothing_is_left_running(tmp_path: Path) -> None:
     running = Trial(tmp_path)
+    family = psutil.Process(running.process.pid).children(recursive=True)
     assert running.stop() == 0
     assert "Traceback" not in running.screen
-    for port in (SMTP, IMAP):
-        with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port), timeout=2):
-            raise AssertionError(f"somebody still listens on {port}")
+    assert not psutil.wait_procs(family, timeout=5)[1]
