@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
+from base64 import b64decode, b64encode
 from dataclasses import replace
 
 import pytest
+from scramp import ScramClient
 
 from fakes import WarpLoop
 from household import HOSTNAME, NOW, open_store
@@ -267,3 +269,51 @@ async def test_mailboxes_of_others_are_out_of_reach(house, door, store):
             assert b"* %d EXISTS" % total in await client.do("SELECT INBOX")
             assert len(await client.do("UID FETCH 1:* FLAGS")) == total
         assert not await store.read(mailboxes.list_subscribed, 999_999)
+
+
+async def test_a_mailbox_that_goes_while_its_client_idles(house, door):
+    async with connect(house, door) as idler, connect(house, door) as other:
+        await idler.do("ENABLE IMAP4rev2")
+        await idler.do("CREATE Short")
+        await idler.do("SELECT Short")
+        tag = idler.write("IDLE")
+        await idler.response()
+        await other.do("DELETE Short")
+        assert await idler.response() == b"* OK [CLOSED] The selected mailbox was deleted."
+        idler.writer.write(b"DONE\r\n")
+        await idler.until(tag)
+        assert idler.last == b"OK IDLE completed."
+        assert (await idler.fails("SEARCH ALL")).startswith(b"BAD")
+
+
+async def test_a_mailbox_that_goes_between_two_commands(house, door):
+    async with connect(house, door) as client, connect(house, door) as other:
+        await client.do("ENABLE IMAP4rev2")
+        await client.append(mailbox="Archive")
+        await client.do("SELECT Archive")
+        await other.do("DELETE Archive")
+        tag = client.write("EXPUNGE")
+        assert b"* OK [CLOSED] The selected mailbox was deleted." in await client.until(tag)
+        assert client.last.startswith(b"NO [NONEXISTENT] ")
+
+
+async def test_a_transfer_encoding_nobody_knows(house, door):
+    """RFC 3516 §4.3."""
+    async with connect(house, door) as client:
+        await client.append(b"Content-Transfer-Encoding: x-strange\r\n\r\nhello\r\n")
+        await client.do("SELECT INBOX")
+        assert (await client.fails("FETCH 1 BINARY.PEEK[1]")).startswith(b"NO [UNKNOWN-CTE] ")
+        assert await client.do("FETCH 1 BINARY.PEEK[7]") == [b"* 1 FETCH (BINARY[7] {0}\r\n)"]
+
+
+async def test_scram(house, door):
+    """RFC 5802 §5 over AUTHENTICATE, with another library's client."""
+    mechanism = ScramClient(["SCRAM-SHA-256"], "anna@home.test", "correct horse")
+    async with connect(house, door, user=None) as client:
+        tag = client.write(b"AUTHENTICATE SCRAM-SHA-256 " + b64encode(mechanism.get_client_first().encode()))
+        mechanism.set_server_first(b64decode((await client.response())[2:]).decode())
+        client.writer.write(b64encode(mechanism.get_client_final().encode()) + b"\r\n")
+        mechanism.set_server_final(b64decode((await client.response())[2:]).decode())
+        client.writer.write(b"\r\n")
+        await client.until(tag)
+        assert client.last.startswith(b"OK [CAPABILITY ")

@@ -10,6 +10,7 @@ What it does NOT do: it reads nothing, and flags, numbers, sizes and dates are n
 hands in the uids for which such keys are true.
 """
 
+import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
@@ -127,15 +128,15 @@ def fold(words: str) -> str:
 
 
 def _header(field: str, wanted: str) -> Test:
-    name = field.encode("ascii", "replace").lower()
+    # RFC 5322 §2.2, §4.5: the name at the start of a line, blanks, the colon, and the value with its folded lines.
+    name = re.escape(field.encode("ascii", "replace"))
+    values = re.compile(rb"^%b[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+)" % name, re.MULTILINE | re.IGNORECASE)
     needle = fold(wanted)
 
     def contains(facts: Facts) -> bool | None:
         if facts.header is None:
             return None
-        return any(
-            found.lower() == name and needle in fold(decode_words(value)) for found, value in pairs(facts.header)
-        )
+        return any(needle in fold(decode_words(value)) for value in values.findall(facts.header))
 
     return contains
 

@@ -1,0 +1,74 @@
+"""serve/imap/append.py: what keeps a message out: before it comes, while it comes, and after (RFC 9051 §6.3.12)."""
+
+import errno
+from dataclasses import replace
+
+import pytest
+
+from posthouse.serve.imap import append
+from posthouse.store import emails, mailboxes
+from posthouse.store.blobs import Blobs
+from posthouse.store.script import Unavailable
+from posthouse.transport.spool import Spool
+from serve.imap.dialogue import MESSAGE, connect
+
+
+async def test_the_messages_of_one_append_are_bounded_together(house, door, monkeypatch):
+    monkeypatch.setattr(append, "ALL_MESSAGES", 10)
+    async with connect(house, door) as client:
+        assert (await client.fails(b"APPEND INBOX {6+}\r\nA: 1\r\n {6+}\r\nB: 2\r\n")).startswith(b"NO [TOOBIG] ")
+        assert await client.do("STATUS INBOX (MESSAGES)") == [b"* STATUS INBOX (MESSAGES 0)"]
+
+
+async def test_a_binary_literal_with_nul_is_refused_and_one_without_is_kept(house, door):
+    async with connect(house, door) as client:
+        assert (await client.fails(b"APPEND INBOX ~{5+}\r\nA:\x001\n")).startswith(b"NO [UNKNOWN-CTE] ")
+        await client.do(b"APPEND INBOX ~{6+}\r\nA: 1\r\n")
+
+
+@pytest.mark.parametrize("full", ["spool", "blob", "row", "look"])
+async def test_a_full_disk_refuses_the_message_and_keeps_the_session(house, door, monkeypatch, full):
+    def no_space(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def unavailable(*_: object) -> None:
+        raise Unavailable("disk full")
+        yield
+
+    async def cannot(*_: object) -> None:
+        raise Unavailable("disk full")
+
+    small = replace(house, limits=replace(house.limits, spool_above=10))
+    async with connect(small, door) as client:
+        with monkeypatch.context() as patch:
+            match full:
+                case "spool":
+                    patch.setattr(Spool, "_append", no_space)
+                case "blob":
+                    patch.setattr(Blobs, "put", cannot)
+                case "row":
+                    patch.setattr(emails, "add", unavailable)
+                case "look":
+                    patch.setattr(mailboxes, "find", unavailable)
+            answer = await client.fails(b"APPEND INBOX {%d+}\r\n%b" % (len(MESSAGE), MESSAGE))
+        assert answer.startswith(b"NO [UNAVAILABLE] ")
+        await client.append()
+        assert await client.do("STATUS INBOX (MESSAGES)") == [b"* STATUS INBOX (MESSAGES 1)"]
+
+
+async def test_the_mailbox_goes_while_the_message_comes(house, door):
+    async with connect(house, door) as client, connect(house, door) as other:
+        await client.do("CREATE Short")
+        tag = client.write(b"APPEND Short {6}")
+        assert (await client.response()).startswith(b"+ ")
+        await other.do("DELETE Short")
+        client.writer.write(b"A: 1\r\n\r\n")
+        await client.until(tag)
+        assert client.last.startswith(b"NO [TRYCREATE] ")
+
+
+async def test_several_messages_are_all_kept_or_none(house, door):
+    async with connect(house, door) as client:
+        answer = await client.fails(b"APPEND INBOX {6+}\r\nA: 1\r\n {6+}\r\nB:\x002\r\n")
+        assert answer.startswith(b"NO ")
+        assert await client.do("STATUS INBOX (MESSAGES)") == [b"* STATUS INBOX (MESSAGES 0)"]
