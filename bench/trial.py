@@ -22,7 +22,7 @@ def start_time() -> float:
     folder = Path(tempfile.mkdtemp(prefix="posthouse-try-"))
     program = Path(sys.executable).parent / "posthouse"
     began = time.monotonic()
-    process = subprocess.Popen([program, "try", "--data", folder / "data"], stdout=subprocess.PIPE, env=os.environ)
+    process = subprocess.Popen([program, "try", "--any-port", "--dir", folder / "data"], stdout=subprocess.PIPE, env=os.environ)
     try:
         assert process.stdout is not None
         for line in process.stdout:

@@ -118,6 +118,7 @@ class TestCurl:
 
 class TestSmtplib:
     def test_what_is_offered(self, posthouse: Running) -> None:
+        """RFC 1870, RFC 6152, RFC 6531, RFC 2920, RFC 3030, RFC 3207, RFC 2034; AUTH not to strangers."""
         with smtplib.SMTP("localhost", posthouse.ports.smtp) as stranger:
             stranger.ehlo("client.test")
             offered = stranger.esmtp_features
@@ -154,6 +155,7 @@ class TestSmtplib:
         assert len(anna.messages()) == 2
 
     def test_eight_bit_and_utf8_addresses(self, posthouse: Running, person: NewPerson) -> None:
+        """RFC 6152 §3 and RFC 6531 §3.4: the octets arrive as they were sent."""
         anna = person()
         octets = "Subject: Grüße\r\n\r\nschöne Grüße\r\n".encode()
         with smtplib.SMTP("localhost", posthouse.ports.smtp) as stranger:

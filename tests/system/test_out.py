@@ -157,6 +157,11 @@ class TestImapClient:
         assert {word.encode() for word in wanted.split()} <= offered
         assert b"Posthouse" in str(client.id_({"name": "test"})).encode()
 
+    def test_namespace_and_enable(self, client: IMAPClient) -> None:
+        """RFC 2342 §5: one personal namespace, no other. RFC 5161 §3.1: what is switched on is named."""
+        assert client.namespace() == ((("", "/"),), None, None)
+        assert [word.upper() for word in client.enable("IMAP4rev2")] == [b"IMAP4REV2"]
+
     def test_two_clients_see_the_same(self, posthouse: Running, client: IMAPClient, anna: Person) -> None:
         anna.receive(*[LETTER % (b"number %d" % i, b"me") for i in range(3)])
         client.select_folder("INBOX")
