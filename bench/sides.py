@@ -3,6 +3,7 @@
 import os
 import pwd
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from settings import PORTS, write_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "bench" / "out"
+PEER_PORTS = {"smtp_port": 10025, "submission_port": 10587, "imap_port": 10143, "imaps_port": 10993, "lmtp_port": 10024}
 START_WAIT = 30.0  # seconds until a started Posthouse must answer
 
 
@@ -33,7 +35,7 @@ class Peer:
 
     name = "postfix+dovecot maildir"
     probe = "cgroup:bench-dovecot,cgroup:bench-postfix"
-    ports = {"smtp_port": 10025, "submission_port": 10587, "imap_port": 10143, "imaps_port": 10993, "lmtp_port": 10024}  # noqa: RUF012 - a constant of the scripts
+    ports = PEER_PORTS
 
     def __init__(self, shared: Path, folder: Path) -> None:
         self.scripts = shared / "peers" / "dovecot-postfix"
@@ -88,8 +90,6 @@ class Posthouse:
         return self
 
     def wait_until_ready(self) -> None:
-        import socket
-
         deadline = time.monotonic() + START_WAIT
         for port in (PORTS["smtp_port"], PORTS["imap_port"]):
             while True:

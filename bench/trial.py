@@ -1,6 +1,5 @@
 """How long `posthouse try` takes from nothing to ready."""
 
-import os
 import shutil
 import signal
 import subprocess
@@ -22,7 +21,8 @@ def start_time() -> float:
     folder = Path(tempfile.mkdtemp(prefix="posthouse-try-"))
     program = Path(sys.executable).parent / "posthouse"
     began = time.monotonic()
-    process = subprocess.Popen([program, "try", "--any-port", "--dir", folder / "data"], stdout=subprocess.PIPE, env=os.environ)
+    command = [program, "try", "--any-port", "--dir", folder / "data"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None
         for line in process.stdout:
