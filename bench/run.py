@@ -45,12 +45,22 @@ SMALL = Scale(messages=200, mixed=100, probes=20, large_mailbox=2_000, idle=50, 
 def workloads(scale: Scale, reps: int) -> dict[str, list[str]]:
     """Case -> arguments of the harness's sidebyside.py after the target files."""
     return {
+        "idle": [
+            "imap_idle",
+            "--conns",
+            str(scale.idle),
+            "--spread",
+            "100",
+            "--n",
+            "20",
+            "--via",
+            "smtp",
+        ],  # first: memory that earlier work freed would flatter
         "inbound": ["smtp_in", "--cases", "f4096:10:0", "--n", str(scale.messages)],
         "realistic": ["smtp_in", "--cases", "mixed:10:0", "--n", str(scale.mixed)],
         "visible": ["visible", "--n", str(scale.probes)],
         "login": ["imap_login", "--modes", "plain", "--procs", "10", "--secs", str(scale.seconds), "--users", "100"],
         "fetch": ["imap_big", "--n", str(scale.large_mailbox), "--reps", str(max(2, reps)), "--stages", "select,fetch"],
-        "idle": ["imap_idle", "--conns", str(scale.idle), "--spread", "100", "--n", "20", "--via", "smtp"],
     }
 
 
