@@ -72,6 +72,7 @@ def test_another_authority_means_another_certificate(ca: CertificateFiles, tmp_p
 
 
 def test_each_name_gets_its_certificate(ca: CertificateFiles, tmp_path: Path) -> None:
+    """Server Name Indication, RFC 6066 §3."""
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
     one = authority.issue(ca, tmp_path / "one", ("one.test",))
@@ -130,9 +131,18 @@ def test_self_signed_is_made_once(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated:DeprecationWarning")
 def test_old_tls_is_refused(ca: CertificateFiles, tmp_path: Path) -> None:
+    """TLS 1.1 and older are dead (RFC 8996)."""
     context = Certificates([authority.issue(ca, tmp_path, ("localhost",))]).context
-    assert context.minimum_version == ssl.TLSVersion.TLSv1_2
+    old = trusting(ca)
+    old.set_ciphers("DEFAULT:@SECLEVEL=0")
+    old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
+    with pytest.raises(ssl.SSLError, match=r"PROTOCOL_VERSION|UNSUPPORTED_PROTOCOL"):
+        shake(context, old, "localhost")
+    new = trusting(ca)
+    new.maximum_version = ssl.TLSVersion.TLSv1_2
+    assert shake(context, new, "localhost").version() == "TLSv1.2"
 
 
 async def start_tls(link: Link, engine: Lines, context: ssl.SSLContext) -> None:

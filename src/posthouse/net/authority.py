@@ -21,7 +21,7 @@ LEAF_LIFE = timedelta(days=397)  # what mail programs still believe of a leaf
 AUTHORITY_LIFE = timedelta(days=3650)  # an authority or self-signed certificate that a person has accepted by hand
 BACKDATED = timedelta(hours=24)  # for clients whose clock is slow
 RENEW_BEFORE = timedelta(days=30)  # a leaf of ours with less left is made anew at start
-COMMON_NAME = 64  # characters, RFC 5280 appendix A, ub-common-name
+COMMON_NAME = 64  # characters; X.509 allows no more
 
 
 def _read(certificate: Path) -> x509.Certificate:
@@ -34,7 +34,7 @@ def _read(certificate: Path) -> x509.Certificate:
 
 
 def names(certificate: Path) -> tuple[str, ...]:
-    """The DNS names a certificate is for, lower case (RFC 9525 §2). Raises CertificateError."""
+    """The DNS names a certificate is for, lower case. Raises CertificateError."""
     try:
         extension = _read(certificate).extensions.get_extension_for_class(x509.SubjectAlternativeName)
     except (x509.ExtensionNotFound, ValueError):

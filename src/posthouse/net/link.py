@@ -232,6 +232,11 @@ class Link(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    @property
+    def unsent(self) -> int:
+        """Octets that were written and that the kernel has not taken yet."""
+        return 0 if self._lost else self._held()
+
     async def wait_closed(self) -> None:
         """Wait until the socket is gone. At most LINGER_WRITE seconds after `close`."""
         while not self._lost:

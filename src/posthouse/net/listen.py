@@ -5,6 +5,7 @@ What it does NOT do: it refuses nobody. Limits by address and their answers belo
 """
 
 import asyncio
+import contextlib
 import errno
 import logging
 import os
@@ -20,6 +21,7 @@ from posthouse.net.link import Link, open_link
 BACKLOG = 4096  # connections the kernel keeps for us; what somaxconn allows at most
 ACCEPT_BATCH = 64  # connections taken in one turn of the loop, so that a flood does not starve the sessions
 BACK_OFF = 1.0  # seconds without accepting when descriptors or memory have run out: no busy loop
+FAREWELL = 1.0  # seconds for sessions that were cancelled, and for octets that are still to be sent, at the end
 KEEPALIVE = (60, 15, 4)  # seconds idle, seconds between probes, probes: a half-open peer is noticed in two minutes
 FREE_PORT_TRIES = 200  # ports looked at above a taken one, in search of a free one
 EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -178,6 +180,7 @@ class Listener:
         self._tasks: set[asyncio.Task[None]] = set()
         self._resting: dict[socket.socket, asyncio.TimerHandle] = {}
         self._open = True
+        self._leaving: list[Link] = []  # closed while draining: their last words may still be on the way
         self.links: set[Link] = set()
         for sock in self._sockets:
             self._loop.add_reader(sock.fileno(), self._accept, sock)
@@ -199,7 +202,8 @@ class Listener:
             sock.close()
 
     async def drain(self, seconds: float) -> None:
-        """Accept no more, ask every session to say goodbye, and cancel those that are there after `seconds`."""
+        """Accept no more, ask every session to say goodbye, and cancel those that are there after `seconds`. Their
+        last words have FAREWELL seconds to leave."""
         self.stop()
         for link in self.links:
             link.drain()
@@ -209,7 +213,15 @@ class Listener:
         for task in self._tasks:
             task.cancel()
         if self._tasks:
-            await asyncio.wait(set(self._tasks), timeout=BACK_OFF)
+            await asyncio.wait(set(self._tasks), timeout=FAREWELL)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FAREWELL):
+                await self._last_words()
+
+    async def _last_words(self) -> None:
+        for link in self._leaving:
+            if link.unsent:
+                await link.wait_closed()
 
     def _accept(self, sock: socket.socket) -> None:
         for _ in range(ACCEPT_BATCH):
@@ -251,7 +263,8 @@ class Listener:
         finally:
             self.links.discard(link)
             link.close()
-        await link.wait_closed()
+            if not self._open:
+                self._leaving.append(link)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
