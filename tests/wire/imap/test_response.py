@@ -24,8 +24,8 @@ EXAMPLES: list[tuple[r.Response, bytes]] = [
         b"* OK [PERMANENTFLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft \\*)] x\r\n",
     ),
     (
-        r.ok(None, "x", code.permanentflags(keywords=False)),
-        b"* OK [PERMANENTFLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft)] x\r\n",
+        r.ok(None, "x", code.permanentflags(("$mdnsent", "x"))),
+        b"* OK [PERMANENTFLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft $MDNSent x \\*)] x\r\n",
     ),
     (r.ok(None, "x", code.uidnext(7)), b"* OK [UIDNEXT 7] x\r\n"),
     (r.ok(None, "x", code.uidvalidity(9)), b"* OK [UIDVALIDITY 9] x\r\n"),

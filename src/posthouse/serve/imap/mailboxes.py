@@ -4,8 +4,9 @@
 SELECT costs one row however large the mailbox is. The UNSEEN code of RFC 3501 needs the place of a message: it is given
 where the column of uids is at hand or cheap to read, and left out of mailboxes larger than UNSEEN_COUNTED otherwise.
 
-A session whose selected mailbox is deleted is told `* OK [CLOSED]` if it enabled IMAP4rev2, and is then in the
-authenticated state (RFC 9051 §3, transition 6); an IMAP4rev1 session gets BYE, the only thing it can understand.
+A session whose selected mailbox is deleted by another is told `* OK [CLOSED]` if it enabled IMAP4rev2, and is then in
+the authenticated state (RFC 9051 §3, transition 6); an IMAP4rev1 session gets BYE, the only thing it can understand.
+One that deletes it itself knows, and goes on in either version.
 """
 
 from bisect import bisect_left
@@ -78,9 +79,8 @@ async def select(session: Session, command: Select) -> StatusResponse:
         number = await _first_unseen(session, unseen)
         if number:
             session.say(ok(None, "First message not seen.", b"UNSEEN %d" % number))
-    flags = code.NO_PERMANENTFLAGS if command.read_only else code.permanentflags()
     session.say(
-        ok(None, "Flags that can be changed.", flags),
+        session.selected.permanent_flags(),
         ok(None, "The next message gets this UID or a higher one.", code.uidnext(row.uidnext)),
         ok(None, "UIDs are valid while this number stays.", code.uidvalidity(row.uidvalidity)),
     )
@@ -124,6 +124,10 @@ def mailbox_gone(session: Session) -> None:
     """The selected mailbox is no more; see above. Raises MailboxGone where only BYE is left."""
     if not session.rev2:
         raise MailboxGone
+    _closed(session)
+
+
+def _closed(session: Session) -> None:
     session.deselect()
     session.say(ok(None, DELETED, code.CLOSED))
 
@@ -154,9 +158,9 @@ async def delete(session: Session, command: Delete) -> StatusResponse:
     except NotFound:
         return no(command.tag, "There is no mailbox of that name.", code.NONEXISTENT)
     except Refused as error:
-        return no(command.tag, str(error), code.CANNOT)
+        return refusal(command.tag, error)
     if session.selecting and session.selected.box == row.box:
-        mailbox_gone(session)
+        _closed(session)
     return ok(command.tag, "DELETE completed.")
 
 

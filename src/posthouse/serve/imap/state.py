@@ -27,11 +27,11 @@ from posthouse.transport.house import House
 from posthouse.wire.imap import code
 from posthouse.wire.imap.fetch import print_flags
 from posthouse.wire.imap.number_set import NumberSet
-from posthouse.wire.imap.response import Exists, Expunged, Flags, Response, StatusResponse, bad, no
+from posthouse.wire.imap.response import Exists, Expunged, Flags, Response, StatusResponse, bad, no, ok
 from posthouse.wire.imap.server import ImapServer, State
 
 COLUMNS = 64  # columns of uids a worker remembers; one of 100,000 messages takes 400 KB
-TELL_AT_ONCE = 1_000  # FETCH lines joined before the peer's pace is asked for
+TELL_AT_ONCE = 1_000  # EXPUNGE or FETCH lines joined before the peer's pace is asked for
 
 #: Keywords that FLAGS names in every mailbox, because mail programs use them (RFC 5788, RFC 8621 §4.1.1).
 USUAL_KEYWORDS = ("$forwarded", "$junk", "$mdnsent", "$notjunk", "$phishing")
@@ -86,6 +86,11 @@ class Selected:
         self.saved: tuple[tuple[int, int], ...] = ()
         self.keywords = set(USUAL_KEYWORDS)
         self.unwatch: Callable[[], None] | None = None
+
+    def permanent_flags(self) -> StatusResponse:
+        """PERMANENTFLAGS: what FLAGS names and this does not could not be changed (RFC 9051 §7.1)."""
+        flags = code.NO_PERMANENTFLAGS if self.read_only else code.permanentflags(sorted(self.keywords))
+        return ok(None, "No flags can be changed." if self.read_only else "Flags that can be changed.", flags)
 
 
 class Session:
@@ -255,8 +260,10 @@ class Session:
         await self.link.flush()
 
     async def _word(self, told: Told) -> None:
-        for number in told.expunged:
-            self.say(Expunged(number))
+        for start in range(0, len(told.expunged), TELL_AT_ONCE):
+            self.say(*map(Expunged, told.expunged[start : start + TELL_AT_ONCE]))
+            await self.link.flush()
+            await asyncio.sleep(0)  # others have their turn
         if told.exists is not None:
             self.say(Exists(told.exists))
         self.name_keywords(row[2] for _, row in told.flags if row[2])
@@ -273,6 +280,8 @@ class Session:
         if new:
             known |= new
             self.say(Flags(tuple(sorted(known))))
+            if not self.selected.read_only:
+                self.say(self.selected.permanent_flags())
 
     def heard(self, modseq: ModSeq) -> None:
         """All changes of the account up to this ModSeq are known: a hint of them is no news."""
@@ -303,9 +312,14 @@ def no_such_number(tag: bytes) -> StatusResponse:
     return bad(tag, "There is no message with that number.")
 
 
+def sentence(text: str) -> str:
+    """The reason an exception carries, as a sentence for a person."""
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
+
+
 def refusal(tag: bytes, error: StoreError) -> StatusResponse:
     """What the store refuses, as a tagged NO (RFC 5530 §3)."""
     if isinstance(error, Refused):
-        return no(tag, str(error), code.CANNOT)
+        return no(tag, sentence(str(error)), code.CANNOT)
     response_code, text = words(error).imap
     return no(tag, text, response_code or None)

@@ -6,7 +6,7 @@ Which code belongs to which fault is not said here: that is for the sessions.
 
 from collections.abc import Iterable, Sequence
 
-from posthouse.mail.keyword import FLAG_BITS
+from posthouse.wire.imap.fetch import ALL_FLAGS, print_flag_list
 from posthouse.wire.imap.number_set import NumberSpan, print_numbers, print_spans
 
 ALERT = b"ALERT"
@@ -44,10 +44,10 @@ def capability(names: Iterable[str]) -> bytes:
     return b"CAPABILITY " + " ".join(names).encode("ascii")
 
 
-def permanentflags(*, keywords: bool = True) -> bytes:
-    """PERMANENTFLAGS: all system flags, and with `\\*` that new keywords may be made (RFC 9051 §7.1)."""
-    flags = [name for name, _ in FLAG_BITS]
-    return b"PERMANENTFLAGS (%b)" % b" ".join([*flags, b"\\*"] if keywords else flags)
+def permanentflags(keywords: Iterable[str] = ()) -> bytes:
+    """PERMANENTFLAGS: all system flags, these keywords, which FLAGS named too, and `\\*`: new keywords may be made
+    (RFC 9051 §7.1)."""
+    return b"PERMANENTFLAGS (%b \\*)" % print_flag_list(ALL_FLAGS, " ".join(keywords))[1:-1]
 
 
 #: PERMANENTFLAGS of a mailbox opened read-only: none (RFC 9051 §6.3.3).

@@ -108,7 +108,7 @@ class Fetch:
 
 # --- reading
 
-_NAME = re.compile(rb"[A-Za-z0-9.]+")  # narrower than atom: `[` and `<` follow it at once
+_NAME = re.compile(rb"[A-Za-z0-9.-]+")  # narrower than atom: `[` and `<` follow it at once
 
 # RFC 9051 §6.4.5   the macros
 _FAST = (Attribute.FLAGS, Attribute.INTERNALDATE, Attribute.SIZE)
@@ -433,6 +433,7 @@ def print_flag_list(bits: int, keywords: str = "") -> bytes:
     return b"(" + b" ".join(flags) + b")"
 
 
+ALL_FLAGS = sum(bit for _, bit in FLAG_BITS)
 # RFC 9051 §2.3.2 spells these so; we keep keywords in lower case, and they are the same in any.
 _SPELLING = {
     keyword.lower(): keyword

@@ -14,9 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from posthouse.mail.keyword import FLAG_BITS
 from posthouse.wire.imap.condition import Condition
-from posthouse.wire.imap.fetch import print_flag_list
+from posthouse.wire.imap.fetch import ALL_FLAGS, print_flag_list
 from posthouse.wire.imap.grammar import ASTRING_CHARS
 from posthouse.wire.imap.list import DELIMITER, StatusItem
 from posthouse.wire.imap.number_set import print_numbers
@@ -211,7 +210,6 @@ _QUOTABLE = re.compile(rb"[^\x00\r\n\x7f-\xff]*")
 _QUOTABLE_UTF8 = re.compile(rb"[^\x00\r\n\x7f]*")
 _QUOTED_SPECIALS = re.compile(rb"([\"\\])")
 _TEXT = re.compile(r"[\x00-\x1f\x7f]+")  # never in a text: a mailbox name in it could otherwise end the line
-_ALL_FLAGS = sum(bit for _, bit in FLAG_BITS)
 QUOTED_LENGTH = 1_000  # longer strings go as literals; some clients keep quoted strings in small buffers
 
 
@@ -317,7 +315,7 @@ def _mailbox_status(response: MailboxStatus, utf8: bool) -> bytes:
 
 
 def _flags(response: Flags, utf8: bool) -> bytes:
-    return b"* FLAGS %b\r\n" % print_flag_list(_ALL_FLAGS, " ".join(response.keywords))
+    return b"* FLAGS %b\r\n" % print_flag_list(ALL_FLAGS, " ".join(response.keywords))
 
 
 def _search_result(response: SearchResult, utf8: bool) -> bytes:
