@@ -198,7 +198,10 @@ def compile_pattern(text: str) -> Pattern:
 
 
 def matches(pattern: str, name: str) -> bool:
-    """Whether a mailbox name matches a pattern; INBOX does in any case of letters (RFC 9051 §5.1, §6.3.9)."""
+    """Whether a mailbox name matches a pattern; INBOX does in any case of letters, as itself and as the first level
+    of a name (RFC 9051 §5.1, §6.3.9)."""
     if name == "INBOX":
         return compile_pattern(pattern.upper()).matches(name)
+    if pattern[:6].upper() == "INBOX/":
+        pattern = "INBOX/" + pattern[6:]
     return compile_pattern(pattern).matches(name)
