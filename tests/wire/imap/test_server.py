@@ -312,15 +312,11 @@ def test_http_and_tls_on_the_plain_port_are_shown_the_door(line: bytes) -> None:
     [
         (State.NOT_AUTHENTICATED, b"a SELECT INBOX", "Log in first."),
         (State.NOT_AUTHENTICATED, b"a IDLE", "Log in first."),
-        (State.AUTHENTICATED, b"a LOGIN x y", "That is not for now: you are logged in, and no mailbox is selected."),
-        (State.AUTHENTICATED, b"a STARTTLS", "That is not for now: you are logged in, and no mailbox is selected."),
-        (
-            State.AUTHENTICATED,
-            b"a FETCH 1 FLAGS",
-            "That is not for now: you are logged in, and no mailbox is selected.",
-        ),
-        (State.AUTHENTICATED, b"a CLOSE", "That is not for now: you are logged in, and no mailbox is selected."),
-        (State.SELECTED, b"a AUTHENTICATE PLAIN", "That is not for now: you are logged in already."),
+        (State.AUTHENTICATED, b"a LOGIN x y", "You are logged in already."),
+        (State.AUTHENTICATED, b"a STARTTLS", "You are logged in already."),
+        (State.AUTHENTICATED, b"a FETCH 1 FLAGS", "No mailbox is selected; SELECT or EXAMINE one first."),
+        (State.AUTHENTICATED, b"a CLOSE", "No mailbox is selected; SELECT or EXAMINE one first."),
+        (State.SELECTED, b"a AUTHENTICATE PLAIN", "You are logged in already."),
     ],
 )
 def test_what_is_not_for_this_state_gets_bad(state: State, line: bytes, text: str) -> None:

@@ -289,7 +289,10 @@ _BASE64 = re.compile(rb"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]
 
 def parse_command(octets: bytes, utf8: bool = False) -> Command:
     """The command in these octets: one whole command without its last CRLF, literals in place (RFC 9051 §9).
-    `utf8`: mailbox names are UTF-8 (RFC 9051 §5.1). Raises Fault."""
+    `utf8`: mailbox names are UTF-8 (RFC 9051 §5.1). Spaces at the end are overlooked, which people and scripts leave
+    there and Dovecot takes too; behind a literal they may be its octets. Raises Fault."""
+    if octets.endswith(b" ") and b"}\r\n" not in octets:
+        octets = octets.rstrip(b" ")
     found = _COMMAND.match(octets)
     if found is None:
         raise Fault("A command begins with a tag, one space and its name.")
@@ -302,6 +305,8 @@ def parse_command(octets: bytes, utf8: bool = False) -> Command:
         command = parse_uid(found["tag"], scanner)
     else:
         parse = _PARSERS.get(name)
+        if parse is None and name == b"APPEND":
+            raise Fault("APPEND takes a mailbox and then each message as a literal.")
         if parse is None:
             raise Fault(f"There is no command {name.decode('ascii')}.")
         command = parse(found["tag"], scanner)
@@ -349,8 +354,6 @@ def _authenticate(tag: bytes, scanner: Scanner) -> Authenticate:
     scanner.position = len(scanner.octets)
     if initial == b"=":
         return Authenticate(tag, mechanism, b"")
-    if not initial:
-        raise Fault("An empty initial response is written as =.")
     return Authenticate(tag, mechanism, decode_base64(initial))
 
 

@@ -98,11 +98,15 @@ LEGAL: dict[State, frozenset[type]] = {
     State.SELECTED: _AUTH | frozenset(CommandSelect.__args__),
     State.LOGOUT: frozenset(),
 }
-_WHY_NOT = {
-    State.NOT_AUTHENTICATED: "Log in first.",
-    State.AUTHENTICATED: "That is not for now: you are logged in, and no mailbox is selected.",
-    State.SELECTED: "That is not for now: you are logged in already.",
-}
+
+
+def why_not(command: type, state: State) -> str:
+    """What to do before a command that is not legal in this state."""
+    if state is State.NOT_AUTHENTICATED:
+        return "Log in first."
+    if command in CommandSelect.__args__:
+        return "No mailbox is selected; SELECT or EXAMINE one first."
+    return "You are logged in already."
 
 
 class _Mode(Enum):
@@ -320,7 +324,7 @@ class ImapServer:
         except Fault as fault:
             return _malformed(tag_of(octets), fault)
         if type(command) not in LEGAL[self._state]:
-            return Malformed(bad(command.tag, _WHY_NOT[self._state]))
+            return Malformed(bad(command.tag, why_not(type(command), self._state)))
         if isinstance(command, Idle):
             self._mode, self._tag = _Mode.IDLE, command.tag
         elif isinstance(command, Authenticate):
@@ -391,7 +395,7 @@ class ImapServer:
 
     def _announcement(self, literal: MessageLiteral) -> LiteralAnnounced:
         if Append not in LEGAL[self._state]:
-            raise Fault(_WHY_NOT[self._state])
+            raise Fault(why_not(Append, self._state))
         if not self._append:
             head = parse_append_head(literal.octets, self.utf8)
             return LiteralAnnounced(
