@@ -5,6 +5,7 @@ client must be told of it are read in one transaction. So a flag that another se
 own (RFC 9051 §6.4.6: flags are determinate without a race), and a COPY is whole or not at all.
 """
 
+import asyncio
 from bisect import bisect_right
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -125,6 +126,7 @@ async def _show_flags(session: Session, rows: Sequence[tuple[UID, int, str, ModS
                 lines.append(print_flags(number, row[1], row[2], row[0] if uid else None))
         session.link.write(*lines)
         await session.link.flush()
+        await asyncio.sleep(0)  # others have their turn
 
 
 # --- COPY and MOVE

@@ -17,7 +17,7 @@ from posthouse.store import emails
 from posthouse.store import search as rows
 from posthouse.store.emails import Column, Spans
 from posthouse.store.mailboxes import Box
-from posthouse.store.script import Row
+from posthouse.store.script import Row, StoreError
 from posthouse.store.search import Flagged, Range
 from posthouse.store.store import Store
 from posthouse.wire.imap import code
@@ -52,11 +52,20 @@ OCTETS = 4 * 1024 * 1024  # octets of them, unless one alone is larger
 async def search(session: Session, command: Search) -> StatusResponse:
     """RFC 9051 §6.4.4."""
     view = await session.load()
-    matched = await matching(session, command.key)
-    found = sorted(matched)
-    numbers = found if command.uid else _numbers(view, matched, found)
     returns = command.returns
-    if returns is not None and SearchReturn.SAVE in returns:
+    saving = returns is not None and SearchReturn.SAVE in returns
+    try:
+        matched = await matching(session, command.key)
+    except StoreError:
+        if saving:
+            session.selected.saved = ()  # RFC 9051 §6.4.4.1: NO leaves nothing in the variable
+        raise
+    await asyncio.sleep(0)  # of 100,000 messages each of these takes some 10 ms: others have their turn between
+    found = sorted(matched)
+    await asyncio.sleep(0)
+    numbers = found if command.uid else _numbers(view, matched, found)
+    await asyncio.sleep(0)
+    if returns is not None and saving:
         session.selected.saved = tuple(runs(_kept(found, returns)))
     if returns is None and not session.rev2:
         session.say(SearchResult(numbers))
@@ -197,7 +206,7 @@ def _millis(comparison: Comparison, day: date) -> Range:
     start = (day.toordinal() - EPOCH) * DAY
     match comparison:
         case Comparison.BEFORE:
-            return Range(rows.SMALLEST, start - 1)
+            return Range(-rows.LARGEST, start - 1)  # an APPEND may date a message before 1970
         case Comparison.ON:
             return Range(start, start + DAY - 1)
         case Comparison.SINCE:
