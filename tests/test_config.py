@@ -14,19 +14,25 @@ from hypothesis import strategies as st
 from posthouse import check
 from posthouse.config import (
     ConfigError,
+    ImapSection,
+    LinkSection,
     Listen,
     MessageSection,
     Octets,
     PeerSection,
     SessionSection,
     Settings,
+    StressSection,
+    WorkerSection,
     load,
     parse_listen,
     parse_octets,
     settle,
 )
 from posthouse.net import authority
-from posthouse.serve.limits import PeerLimits, SessionLimits
+from posthouse.net.link import LinkLimits
+from posthouse.serve.limits import ImapSessionLimits, PeerLimits, SessionLimits, WorkerLimits
+from posthouse.serve.stress import StressLimits
 from posthouse.transport.house import MessageLimits
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "operate" / "settings.md"
@@ -59,7 +65,16 @@ def test_an_empty_file_is_a_server() -> None:
 
 
 @pytest.mark.parametrize(
-    ("section", "plain"), [(MessageSection, MessageLimits), (PeerSection, PeerLimits), (SessionSection, SessionLimits)]
+    ("section", "plain"),
+    [
+        (MessageSection, MessageLimits),
+        (PeerSection, PeerLimits),
+        (SessionSection, SessionLimits),
+        (ImapSection, ImapSessionLimits),
+        (LinkSection, LinkLimits),
+        (WorkerSection, WorkerLimits),
+        (StressSection, StressLimits),
+    ],
 )
 def test_limits_are_those_of_the_rooms_with_the_same_defaults(section: type[msgspec.Struct], plain: type) -> None:
     ours = msgspec.structs.asdict(section())

@@ -23,6 +23,7 @@ SETTINGS_FILE = 1024 * 1024  # octets; more is no settings file
 MANY_WORKERS = 64  # workers by default at most: beyond it one writes for all and the others wait
 
 Count = Annotated[int, Meta(ge=1)]
+Percent = Annotated[int, Meta(ge=1, le=100)]
 Seconds = Annotated[float, Meta(gt=0, le=10_000_000)]  # TOML has inf, and that would be no limit
 
 
@@ -123,6 +124,12 @@ class PeerSection(Struct, frozen=True):
     account_failures_hour: Count = 100
     messages_hour: Count = 200
     recipients_day: Count = 2_000
+    first_recipients_day: Count = 500
+    offences: Count = 3
+    recipients_of_offender: Count = 100
+    rate_refusal_seconds: Seconds = 1.0
+    refusal_seconds: Seconds = 2.0
+    slow_refusal_seconds: Seconds = 15.0
     exempt_loopback: bool = False
 
 
@@ -139,8 +146,64 @@ class SessionSection(Struct, frozen=True):
     unknown_recipients: Count = 20
     login_failures: Count = 3
     command_seconds: Seconds = 300.0
+    greeting_seconds: Seconds = 30.0
     slow_window_seconds: Seconds = 60.0
     slow_octets: Octets = Octets(1_024)
+    command_line: Octets = Octets(4_096)
+    auth_line: Octets = Octets(12_288)
+    swallowed: Octets = Octets(65_536)
+    text_line: Octets = Octets(1024 * 1024)
+    discarded: Octets = Octets(256 * 1024 * 1024)
+
+
+class ImapSection(Struct, frozen=True):
+    """What one IMAP session may do."""
+
+    before_login_seconds: Seconds = 60.0
+    sasl_seconds: Seconds = 180.0
+    idle_seconds: Seconds = 35 * 60.0
+    login_failures: Count = 3
+    append_size: Octets = Octets(100 * 1024 * 1024)
+    append_messages: Count = 100
+    line: Octets = Octets(65_536)
+    line_before_login: Octets = Octets(8_192)
+    literal: Octets = Octets(65_536)
+    literal_before_login: Octets = Octets(4_096)
+    literals: Count = 500
+    command: Octets = Octets(1024 * 1024)
+
+
+class LinkSection(Struct, frozen=True):
+    """What one connection of any service may take."""
+
+    handshake_seconds: Seconds = 30.0
+    stall_seconds: Seconds = 300.0
+    high_water: Octets = Octets(1024 * 1024)
+
+
+class WorkerSection(Struct, frozen=True):
+    """What one worker may hold."""
+
+    connections: Count = 5_000
+    reserved_descriptors: Count = 200
+    memory: Octets = Octets(1024 * 1024 * 1024)
+    restart_percent: Percent = 95
+    hash_threads: Count = 2
+    hash_queue: Count = 32
+
+
+class StressSection(Struct, frozen=True):
+    """When a worker is under stress, and what strangers may then do."""
+
+    connections_percent: Percent = 80
+    memory_percent: Percent = 80
+    commit_seconds: Seconds = 2.0
+    greeting_seconds: Seconds = 1.0
+    calm_seconds: Seconds = 60.0
+    command_seconds: Seconds = 10.0
+    errors: Count = 1
+    junk_commands: Count = 1
+    recipients: Count = 100
 
 
 class Limits(Struct, frozen=True):
@@ -149,6 +212,10 @@ class Limits(Struct, frozen=True):
     message: MessageSection = MessageSection()
     peer: PeerSection = PeerSection()
     session: SessionSection = SessionSection()
+    imap: ImapSection = ImapSection()
+    link: LinkSection = LinkSection()
+    worker: WorkerSection = WorkerSection()
+    stress: StressSection = StressSection()
 
 
 class Settings(Struct, frozen=True):

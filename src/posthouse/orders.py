@@ -8,8 +8,10 @@ import msgspec
 from posthouse.config import Settings
 
 ORDERS = 1024 * 1024  # octets; they are a few KiB, and the worker must not read for ever
-BEAT, READY = b".", b"R"  # what the heartbeat pipe carries: I live; I listen
+# What the heartbeat pipe carries: I live; I listen; I end, put another in my place.
+BEAT, READY, LEAVING = b".", b"R", b"L"
 CANNOT_START = 78  # a worker's exit status (EX_CONFIG of sysexits.h): starting it again would not help
+LEFT = 75  # a worker's exit status (EX_TEMPFAIL): it ended by itself to be replaced
 
 
 class Orders(msgspec.Struct):

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from posthouse.config import ConfigError, Settings
-from posthouse.orders import CANNOT_START, READY, Orders, print_orders
+from posthouse.orders import CANNOT_START, LEAVING, READY, Orders, print_orders
 from posthouse.ports import Bound, CannotListen, bind_all
 
 STABLE_SECONDS = 5.0  # a worker that lived this long is replaced at once; one that dies earlier again and again is not
@@ -224,6 +224,15 @@ class Supervisor:
         if READY in said:
             worker.ready = True
             self._one_is_ready()
+        if LEAVING in said and worker in self.workers:
+            self._let_go(worker)
+
+    def _let_go(self, worker: Worker) -> None:
+        """It ends by itself, for its memory or its store. Its place is another's at once, while its sessions end."""
+        self.workers.remove(worker)
+        worker.kill_at = time.monotonic() + self.settings.drain_seconds + DRAIN_GRACE
+        self.leaving.append(worker)
+        self._replace(worker, "it asked to be replaced")
 
     def _one_is_ready(self) -> None:
         if self.coming and all(worker.ready for worker in self.coming):
@@ -253,15 +262,15 @@ class Supervisor:
             self._status = 1
             self.stop()
             return
-        self._replace(worker, status)
+        self._replace(worker, _reason(status))
 
-    def _replace(self, worker: Worker, status: int) -> None:
+    def _replace(self, worker: Worker, reason: str) -> None:
         now = time.monotonic()
         slot = self._slots[worker.slot]
         slot.early_deaths = 0 if now - worker.born >= STABLE_SECONDS else slot.early_deaths + 1
         wait = BACK_OFF[min(max(slot.early_deaths - 1, 0), len(BACK_OFF) - 1)]
         slot.start_at = now + wait
-        log.error("worker %d ended (%s); the next starts in %.0f s", worker.slot, _reason(status), wait)
+        log.error("worker %d ended (%s); the next starts in %.0f s", worker.slot, reason, wait)
 
     def _look(self) -> None:
         """Who has not been heard of, who has not ended in time, who is missing."""

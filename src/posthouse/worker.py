@@ -21,17 +21,20 @@ import msgspec
 
 from posthouse import log as logs
 from posthouse.mail.ids import Millis
-from posthouse.net.listen import OnLink, inherited, serve
+from posthouse.net.link import LinkLimits
+from posthouse.net.listen import Listener, OnLink, inherited, serve
 from posthouse.net.tls import CertificateError, CertificateFiles, Certificates
-from posthouse.orders import BEAT, CANNOT_START, READY, Orders, read_orders
+from posthouse.orders import BEAT, CANNOT_START, LEAVING, LEFT, READY, Orders, read_orders
 from posthouse.serve.imap.session import session as imap_session
-from posthouse.serve.limits import PeerLimits, Peers, SessionLimits, share
+from posthouse.serve.limits import ImapSessionLimits, PeerLimits, Peers, Service, SessionLimits, WorkerLimits, share
 from posthouse.serve.login import Door, load_secret
 from posthouse.serve.smtp import session as smtp_session
+from posthouse.serve.stress import Stress, StressLimits
 from posthouse.store.gc import collect_garbage
 from posthouse.store.script import StoreError
 from posthouse.store.store import Store
 from posthouse.transport.house import House, MessageLimits, SmtpRole
+from posthouse.vitals import Vitals, resident
 
 BEAT_SECONDS = 1.0  # between two heartbeats
 ORPHAN_DRAIN = 1.0  # seconds for the sessions when the supervisor is gone: its successor wants the ports
@@ -70,6 +73,10 @@ class Worker:
         self._settings = settings = orders.settings
         self._stop = asyncio.Event()
         self._drain = settings.drain_seconds
+        self._status = 0
+        self._due = 0.0  # when the next heartbeat should be
+        self._vitals: Vitals | None = None
+        self._listeners: list[Listener] = []
 
     async def work(self) -> int:
         """Open everything, say so, listen until SIGTERM, close everything. The exit status."""
@@ -93,30 +100,43 @@ class Worker:
                 duty.cancel()
                 await asyncio.wait([duty])
             await store.close()
-        return 0
+        return self._status
 
     async def _listen(self, store: Store, certificates: Certificates) -> None:
-        settings = self._settings
-        peers = Peers(share(_plain(PeerLimits, settings.limits.peer), settings.workers))
-        door = Door(store, peers, secret=load_secret(settings.directory))
+        settings, limits = self._settings, self._settings.limits
+        ours = _plain(WorkerLimits, limits.worker)
+        peers = Peers(
+            share(_plain(PeerLimits, limits.peer), settings.workers),
+            connections=connections(ours),
+            stress=Stress(_plain(StressLimits, limits.stress)),
+        )
+        door = Door(store, peers, secret=load_secret(settings.directory), limits=ours)
         house = House(
             store,
             settings.hostname,
             now,
             certificates.context,
-            _plain(MessageLimits, settings.limits.message),
+            _plain(MessageLimits, limits.message),
             settings.login.allow_plaintext,
             settings.submission.add_sender,
         )
-        listeners = [
-            serve(sockets, self._session(service, house, door), house.tls if service in TLS_SERVICES else None)
-            for service, sockets in self._sockets()
-        ]
+        self._listeners = [self._serve(service, sockets, house, door) for service, sockets in self._sockets()]
+        self._vitals = Vitals(store, peers, ours)
         gc.freeze()  # what is here stays: no collection needs to look at it again
         os.write(self._orders.heartbeat, READY)
         await self._stop.wait()
-        await asyncio.gather(*(listener.drain(self._drain) for listener in listeners))
+        await asyncio.gather(*(listener.drain(self._drain) for listener in self._listeners))
         door.close()
+
+    def _serve(self, service: str, sockets: list[socket.socket], house: House, door: Door) -> Listener:
+        kind = Service.IMAP if service in ("imap", "imaps") else Service.SMTP
+        return serve(
+            sockets,
+            self._session(service, house, door),
+            house.tls if service in TLS_SERVICES else None,
+            lambda ip: door.peers.connection(ip, kind),
+            _plain(LinkLimits, self._settings.limits.link),
+        )
 
     def _sockets(self) -> Iterator[tuple[str, list[socket.socket]]]:
         services: dict[str, list[socket.socket]] = {}
@@ -127,7 +147,8 @@ class Worker:
     def _session(self, service: str, house: House, door: Door) -> OnLink:
         """What is done with a connection of each service."""
         if service in ("imap", "imaps"):
-            return lambda link: imap_session(link, house, door)
+            imap_limits = _plain(ImapSessionLimits, self._settings.limits.imap)
+            return lambda link: imap_session(link, house, door, imap_limits)
         role = SmtpRole.MX if service == "smtp" else SmtpRole(service)
         limits = _plain(SessionLimits, self._settings.limits.session)
         return lambda link: smtp_session(link, house, door, role, limits)
@@ -139,7 +160,26 @@ class Worker:
             except BrokenPipeError:
                 self._abandoned()
                 return
-        asyncio.get_running_loop().call_later(BEAT_SECONDS, self._beat)
+        loop = asyncio.get_running_loop()
+        if self._vitals is not None and not self._stop.is_set():
+            self._look(self._vitals, max(0.0, loop.time() - self._due))
+        self._due = loop.time() + BEAT_SECONDS
+        loop.call_at(self._due, self._beat)
+
+    def _look(self, vitals: Vitals, late: float) -> None:
+        """Under stress sessions of strangers must hear of it; and a worker that can do no more good ends."""
+        memory = resident()
+        if vitals.look(late, memory):
+            for link in [link for listener in self._listeners for link in listener.links]:
+                link.wake()
+        reason = vitals.why_end(memory)
+        if reason is None:
+            return
+        log.error("this worker ends: %s", reason)
+        self._status = LEFT
+        with contextlib.suppress(OSError):
+            os.write(self._orders.heartbeat, LEAVING)
+        self._stop.set()
 
     def _supervisor_spoke(self) -> None:
         if not os.read(sys.stdin.fileno(), 1024):
@@ -161,6 +201,14 @@ class Worker:
                 log.warning("garbage was not collected: %s", error)
             else:
                 log.info("garbage collected", extra=swept._asdict())
+
+
+def connections(limits: WorkerLimits) -> int:
+    """How many connections this process takes: what is set, if there are descriptors for it."""
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if descriptors == resource.RLIM_INFINITY:
+        return limits.connections
+    return max(1, min(limits.connections, descriptors - limits.reserved_descriptors))
 
 
 def now() -> Millis:

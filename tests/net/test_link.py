@@ -8,7 +8,9 @@ import pytest
 
 from net.lines import Lines
 from posthouse.net import link as link_module
-from posthouse.net.link import HIGH_WATER, READ_AHEAD, WOKEN, Link, open_link
+from posthouse.net.link import READ_AHEAD, WOKEN, Link, LinkLimits, open_link
+
+HIGH_WATER = LinkLimits().high_water
 
 
 @pytest.fixture
@@ -173,18 +175,20 @@ async def test_flush_waits_beyond_the_high_water_mark_and_goes_on(pair: tuple[Li
     assert octets == b"a" * HIGH_WATER + b"b" * HIGH_WATER
 
 
-async def test_a_peer_that_never_reads_is_cut_off(pair: tuple[Link, socket.socket]) -> None:
-    link, _ = pair
-    link.stall = 0.2
+async def test_a_peer_that_never_reads_is_cut_off() -> None:
+    ours, theirs = socket.socketpair()
+    link = await open_link(ours, limits=LinkLimits(stall_seconds=0.2, high_water=65_536))
     link.write(b"a" * 3 * HIGH_WATER)
-    with pytest.raises(ConnectionError):
+    with pytest.raises(ConnectionError, match="has read nothing for"):
         await asyncio.wait_for(link.flush(), 2)
     assert link.closing
+    theirs.close()
 
 
-async def test_a_slow_reader_is_not_cut_off(pair: tuple[Link, socket.socket]) -> None:
-    link, theirs = pair
-    link.stall = 0.3
+async def test_a_slow_reader_is_not_cut_off() -> None:
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    link = await open_link(ours, limits=LinkLimits(stall_seconds=0.3))
     link.write(b"a" * 3 * HIGH_WATER)
     flushing = asyncio.create_task(link.flush())
     for _ in range(8):
@@ -192,6 +196,8 @@ async def test_a_slow_reader_is_not_cut_off(pair: tuple[Link, socket.socket]) ->
         assert len(await read(theirs, 100_000)) >= 100_000
     assert not flushing.done()
     flushing.cancel()
+    link.abort()
+    theirs.close()
 
 
 async def test_flush_to_a_peer_that_left_raises(pair: tuple[Link, socket.socket]) -> None:

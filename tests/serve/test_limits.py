@@ -154,13 +154,13 @@ def test_unknown_recipients_defer_the_address_for_ten_minutes(clock: Clock) -> N
 
 def test_a_user_sends_so_many_messages_an_hour_and_recipients_a_day(clock: Clock) -> None:
     peers = Peers(PeerLimits(messages_hour=2, recipients_day=5), clock)
-    assert peers.may_submit("anna@home.test", "192.0.2.1", 2)
-    assert peers.may_submit("anna@home.test", "192.0.2.1", 1)
-    assert not peers.may_submit("anna@home.test", "192.0.2.1", 1)
-    assert peers.may_submit("ben@work.test", "192.0.2.1", 1)
+    assert peers.may_submit("anna@home.test", "192.0.2.1", ["x@far.test"] * 2)
+    assert peers.may_submit("anna@home.test", "192.0.2.1", ["x@far.test"] * 1)
+    assert not peers.may_submit("anna@home.test", "192.0.2.1", ["x@far.test"] * 1)
+    assert peers.may_submit("ben@work.test", "192.0.2.1", ["x@far.test"] * 1)
     clock.now += 3_601
-    assert not peers.may_submit("anna@home.test", "192.0.2.1", 3)  # 3 + 3 in a day
-    assert peers.may_submit("anna@home.test", "192.0.2.1", 2)
+    assert not peers.may_submit("anna@home.test", "192.0.2.1", ["x@far.test"] * 3)  # 3 + 3 in a day
+    assert peers.may_submit("anna@home.test", "192.0.2.1", ["x@far.test"] * 2)
 
 
 def test_failed_logins_lock_an_address_out_and_time_lets_it_in(clock: Clock) -> None:

@@ -13,14 +13,10 @@ import pytest
 from household import ANNA, BEN, PASSWORD, credential
 from posthouse.mail.address import Address, Domain
 from posthouse.serve import login as login_module
-from posthouse.serve.limits import PeerLimits, Peers, Refusal
+from posthouse.serve.limits import PeerLimits, Peers, Refusal, WorkerLimits
 from posthouse.serve.login import (
-    HASH_QUEUE,
-    HASH_THREADS,
     LOGIN_SECONDS,
     PROVEN_SECONDS,
-    REFUSAL_SECONDS,
-    SLOW_REFUSAL_SECONDS,
     Ask,
     Door,
     load_secret,
@@ -108,7 +104,7 @@ async def test_names_are_compared_without_regard_to_case(gate: Door) -> None:
 )
 async def test_every_failure_looks_the_same(gate: Door, time_: Time, name: str, password: bytes) -> None:
     assert await gate.verify(name, password, IP) is Refusal.WRONG
-    assert time_.slept == [REFUSAL_SECONDS]
+    assert time_.slept == [PeerLimits().refusal_seconds]
 
 
 async def test_an_unknown_user_costs_a_hash_too(gate: Door, hashed: list[bytes]) -> None:
@@ -176,7 +172,7 @@ async def test_a_full_queue_of_hashes_refuses_for_now(gate: Door, monkeypatch: p
     await gate.verify(NAME, RIGHT, IP)  # from here on the row is remembered, so that nothing waits before the hash
     release = threading.Event()
     monkeypatch.setattr(login_module, "password_matches", lambda stored, password: release.wait(20) and False)
-    room = HASH_THREADS + HASH_QUEUE
+    room = WorkerLimits().hash_threads + WorkerLimits().hash_queue
     waiting = [asyncio.create_task(gate.verify(NAME, b"%d" % number, IP)) for number in range(room)]
     await asyncio.sleep(0)
     assert len(gate._checking) == room
@@ -207,7 +203,7 @@ async def test_an_address_that_failed_too_often_is_locked_out(gate: Door, hashed
         assert await gate.verify(NAME, b"wrong", IP) is Refusal.WRONG
     assert await gate.verify(NAME, RIGHT, IP) is Refusal.FAILURES
     assert len(hashed) == 10  # the eleventh costs no hash
-    assert time_.slept == [REFUSAL_SECONDS] * 11
+    assert time_.slept == [PeerLimits().refusal_seconds] * 11
     assert isinstance(await gate.verify(NAME, RIGHT, "198.51.100.1"), Login)
 
 
@@ -221,7 +217,7 @@ async def test_an_address_that_logged_in_well_is_not(gate: Door) -> None:
 async def test_an_account_guessed_at_from_everywhere_answers_slowly(gate: Door, time_: Time) -> None:
     for number in range(101):
         await gate.verify("nobody@home.test", b"x", f"198.{18 + number % 2}.{number}.1")
-    assert time_.slept == [REFUSAL_SECONDS] * 100 + [SLOW_REFUSAL_SECONDS]
+    assert time_.slept == [PeerLimits().refusal_seconds] * 100 + [PeerLimits().slow_refusal_seconds]
 
 
 def answers(*lines: bytes | None) -> Ask:
@@ -300,7 +296,7 @@ async def test_scram_refused_the_same_for_everyone(gate: Door, time_: Time) -> N
     unknown, of_nobody = await scram(gate, "nobody@home.test", PASSWORD)
     again, of_nobody_again = await scram(gate, "nobody@home.test", PASSWORD)
     assert (wrong, unknown, again) == (Refusal.WRONG,) * 3
-    assert time_.slept == [REFUSAL_SECONDS] * 3
+    assert time_.slept == [PeerLimits().refusal_seconds] * 3
 
     def salt(said: list[bytes]) -> bytes:
         assert len(said) == 1

@@ -17,12 +17,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Protocol, TypeVar, cast
 
-HIGH_WATER = 1024 * 1024  # octets held for a peer that does not read; beyond it `flush` waits
-LOW_WATER = 256 * 1024  # octets left when writing goes on: low enough that a slow peer costs few wake-ups
+LOW_WATER = 4  # writing goes on at this part of `high_water`: low enough that a slow peer costs few wake-ups
 READ_AHEAD = 256 * 1024  # octets taken in while the session is busy; then the kernel's window closes
-WRITE_STALL = 300.0  # seconds without progress before a peer that does not read is cut off
 STALL_CHECK = 15.0  # seconds between two looks at that progress
-TLS_HANDSHAKE = 30.0  # seconds for the handshake, start to end
 TLS_SHUTDOWN = 5.0  # seconds to wait for the peer's close_notify
 LINGER = 2.0  # seconds to throw away input after our FIN: closing with unread input sends RST and eats the last reply
 LINGER_WRITE = 30.0  # seconds a closed link may still take to hand its last octets over
@@ -63,11 +60,23 @@ class TlsState:
     cipher: str
 
 
+@dataclass(frozen=True, slots=True)
+class LinkLimits:
+    """What one connection may take. Seconds and octets."""
+
+    handshake_seconds: float = 30.0  # TLS, start to end
+    stall_seconds: float = 300.0  # without progress before a peer that does not read is cut off
+    high_water: int = 1024 * 1024  # octets held for a peer that does not read; beyond it `flush` waits
+
+
+_USUAL = LinkLimits()
+
+
 class Link(asyncio.Protocol):
     """One stream socket between a peer and an engine.
 
     `closing` is True once the connection is to end: the worker drains (say 421 or BYE and return), `close` was
-    called, or the peer is gone. `received` counts octets taken in. `stall` is the write limit in seconds.
+    called, or the peer is gone. `received` counts octets taken in.
     """
 
     __slots__ = (
@@ -77,6 +86,7 @@ class Link(asyncio.Protocol):
         "_engine",
         "_eof",
         "_limit",
+        "_limits",
         "_loop",
         "_lost",
         "_out",
@@ -92,11 +102,11 @@ class Link(asyncio.Protocol):
         "local_port",
         "peer",
         "received",
-        "stall",
         "tls",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, limits: LinkLimits = _USUAL) -> None:
+        self._limits = limits
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._engine: Engine[object] | None = None
@@ -116,7 +126,6 @@ class Link(asyncio.Protocol):
         self._discard = False
         self.closing = False
         self.received = 0
-        self.stall = WRITE_STALL
         #: Address and port of the peer; ("", 0) on a Unix socket. IPv4 addresses mapped into IPv6 are plain IPv4.
         self.peer: tuple[str, int] = ("", 0)
         self.local_port = 0
@@ -152,9 +161,9 @@ class Link(asyncio.Protocol):
         self._out.extend(chunks)
 
     async def flush(self) -> None:
-        """Send what was written. Waits only while more than HIGH_WATER is held for the peer.
+        """Send what was written. Waits only while more than `high_water` is held for the peer.
 
-        Raises ConnectionError when the peer is gone, or has taken nothing for `stall` seconds (the link is aborted).
+        Raises ConnectionError when the peer is gone, or has taken nothing for `stall_seconds` (the link is aborted).
         """
         self._hand_over()
         if self._write_paused:
@@ -179,7 +188,7 @@ class Link(asyncio.Protocol):
                 self,
                 context,
                 server_side=True,
-                ssl_handshake_timeout=TLS_HANDSHAKE,
+                ssl_handshake_timeout=self._limits.handshake_seconds,
                 ssl_shutdown_timeout=TLS_SHUTDOWN,
             )
         except OSError as error:  # ssl.SSLError and the time-out's ConnectionAbortedError are OSErrors
@@ -284,7 +293,7 @@ class Link(asyncio.Protocol):
         self._resume(self._drained)
 
     def pause_writing(self) -> None:
-        """More than HIGH_WATER is held for the peer."""
+        """More than `high_water` is held for the peer."""
         self._write_paused = True
 
     def resume_writing(self) -> None:
@@ -297,7 +306,8 @@ class Link(asyncio.Protocol):
     def _adopt(self, transport: asyncio.Transport) -> None:
         self._transport = transport
         self._reading = True
-        transport.set_write_buffer_limits(high=HIGH_WATER, low=LOW_WATER)
+        high = self._limits.high_water
+        transport.set_write_buffer_limits(high=high, low=high // LOW_WATER)
         tls = transport.get_extra_info("ssl_object")
         if tls is not None:
             cipher = tls.cipher()
@@ -385,7 +395,8 @@ class Link(asyncio.Protocol):
     async def _wait_for_room(self) -> None:
         left = self._held()
         quiet = 0.0
-        pause = min(STALL_CHECK, self.stall)
+        stall = self._limits.stall_seconds
+        pause = min(STALL_CHECK, stall)
         while self._write_paused and not self._lost:
             try:
                 async with asyncio.timeout(pause):
@@ -394,15 +405,15 @@ class Link(asyncio.Protocol):
                 held = self._held()
                 quiet = quiet + pause if held >= left else 0.0
                 left = held
-            if quiet >= self.stall:
+            if quiet >= stall:
                 self.abort()
-                raise ConnectionAbortedError(f"the peer has read nothing for {self.stall:.0f} seconds")
+                raise ConnectionAbortedError(f"the peer has read nothing for {stall:.0f} seconds")
 
     def _held(self) -> int:
         return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
 
-async def open_link(sock: socket.socket, tls: ssl.SSLContext | None = None) -> Link:
+async def open_link(sock: socket.socket, tls: ssl.SSLContext | None = None, limits: LinkLimits = _USUAL) -> Link:
     """A Link over an accepted, connected socket (also one end of `socket.socketpair()`), as the server's side.
 
     With `tls` the handshake is done before it returns. Raises ConnectionError when that fails. The socket is the
@@ -410,13 +421,17 @@ async def open_link(sock: socket.socket, tls: ssl.SSLContext | None = None) -> L
     """
     loop = asyncio.get_running_loop()
     sock.setblocking(False)
-    link = Link()  # made here: with TLS, uvloop returns a protocol of its own
+    link = Link(limits)  # made here: with TLS, uvloop returns a protocol of its own
     try:
         if tls is None:
             await loop.connect_accepted_socket(lambda: link, sock)
         else:
             await loop.connect_accepted_socket(
-                lambda: link, sock, ssl=tls, ssl_handshake_timeout=TLS_HANDSHAKE, ssl_shutdown_timeout=TLS_SHUTDOWN
+                lambda: link,
+                sock,
+                ssl=tls,
+                ssl_handshake_timeout=limits.handshake_seconds,
+                ssl_shutdown_timeout=TLS_SHUTDOWN,
             )
     except OSError as error:
         raise ConnectionResetError(f"TLS handshake failed: {error}") from error

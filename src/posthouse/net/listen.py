@@ -1,7 +1,8 @@
 """Listening sockets: bind them, hand them on, accept from them.
 
 The supervisor binds (one socket a worker with SO_REUSEPORT, so that the kernel spreads connections), workers accept.
-What it does NOT do: it refuses nobody. Limits by address and their answers belong to the sessions.
+What it does NOT do: it knows no limits by address. Where a port begins with TLS it asks before the costly handshake,
+and closes without a word; all other refusals and their words belong to the sessions.
 """
 
 import asyncio
@@ -13,10 +14,11 @@ import socket
 import ssl
 import stat
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from posthouse.net.link import Link, open_link
+from posthouse.net.link import Link, LinkLimits, open_link
 
 BACKLOG = 4096  # connections the kernel keeps for us; what somaxconn allows at most
 ACCEPT_BATCH = 64  # connections taken in one turn of the loop, so that a flood does not starve the sessions
@@ -30,6 +32,13 @@ log = logging.getLogger(__name__)
 
 #: What is done with a new connection; `Link` is closed when it returns.
 OnLink = Callable[[Link], Coroutine[Any, Any, None]]
+#: Asked with the peer's address before a TLS handshake, and left after it: anything but None refuses the connection.
+Admit = Callable[[str], AbstractContextManager[object]]
+
+
+def everybody(_: str) -> AbstractContextManager[None]:
+    """Refuse nobody."""
+    return contextlib.nullcontext()
 
 
 class PortTaken(Exception):
@@ -172,10 +181,19 @@ def free_port(host: str, wanted: int, avoid: frozenset[int] = frozenset()) -> in
 class Listener:
     """Some listening sockets, and the one task of each connection that came in by them."""
 
-    def __init__(self, sockets: Sequence[socket.socket], on_link: OnLink, tls: ssl.SSLContext | None) -> None:
+    def __init__(
+        self,
+        sockets: Sequence[socket.socket],
+        on_link: OnLink,
+        tls: ssl.SSLContext | None,
+        admit: Admit,
+        limits: LinkLimits,
+    ) -> None:
         self._sockets = tuple(sockets)
         self._on_link = on_link
         self._tls = tls
+        self._admit = admit
+        self._limits = limits
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._resting: dict[socket.socket, asyncio.TimerHandle] = {}
@@ -226,7 +244,7 @@ class Listener:
     def _accept(self, sock: socket.socket) -> None:
         for _ in range(ACCEPT_BATCH):
             try:
-                accepted, _ = sock.accept()
+                accepted, address = sock.accept()
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
@@ -234,7 +252,7 @@ class Listener:
                     self._rest(sock, error)
                     return
                 continue  # the peer has gone while it waited (ECONNABORTED and its kin, accept(2))
-            task = self._loop.create_task(self._run(accepted))
+            task = self._loop.create_task(self._run(accepted, _ip(address)))
             self._tasks.add(task)
             task.add_done_callback(self._ended)
 
@@ -247,11 +265,18 @@ class Listener:
         del self._resting[sock]
         self._loop.add_reader(sock.fileno(), self._accept, sock)
 
-    async def _run(self, accepted: socket.socket) -> None:
-        try:
-            link = await open_link(accepted, self._tls)
-        except ConnectionError:
-            accepted.close()
+    async def _opened(self, accepted: socket.socket, ip: str) -> Link | None:
+        """None where the connection is refused, or its handshake fails."""
+        with everybody(ip) if self._tls is None else self._admit(ip) as refused:
+            if refused is None:
+                with contextlib.suppress(ConnectionError):
+                    return await open_link(accepted, self._tls, self._limits)
+        accepted.close()
+        return None
+
+    async def _run(self, accepted: socket.socket, ip: str) -> None:
+        link = await self._opened(accepted, ip)
+        if link is None:
             return
         self.links.add(link)
         if not self._open:
@@ -273,6 +298,18 @@ class Listener:
             self._loop.call_exception_handler(context)
 
 
-def serve(sockets: Sequence[socket.socket], on_link: OnLink, tls: ssl.SSLContext | None = None) -> Listener:
-    """Accept from listening sockets, one task for each connection; with `tls` its handshake comes first."""
-    return Listener(sockets, on_link, tls)
+def _ip(address: object) -> str:
+    """The address of a peer as a Link has it; "" on a Unix socket."""
+    return str(address[0]).removeprefix("::ffff:") if isinstance(address, tuple) else ""
+
+
+def serve(
+    sockets: Sequence[socket.socket],
+    on_link: OnLink,
+    tls: ssl.SSLContext | None = None,
+    admit: Admit = everybody,
+    limits: LinkLimits | None = None,
+) -> Listener:
+    """Accept from listening sockets, one task for each connection; with `tls` its handshake comes first, for those
+    whom `admit` lets in."""
+    return Listener(sockets, on_link, tls, admit, limits or LinkLimits())

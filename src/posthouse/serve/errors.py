@@ -74,6 +74,14 @@ REFUSAL_WORDS: dict[Refusal, Words] = {
         reply(421, "4.7.0", "Too many new connections from your address; try again in a minute", close=True),
         (b"LIMIT", "Too many new connections from your address; try again in a minute"),
     ),
+    Refusal.FULL: Words(
+        reply(421, "4.3.2", "This server has no room for another connection; try again in a few minutes", close=True),
+        (b"UNAVAILABLE", "This server has no room for another connection; try again in a few minutes"),
+    ),
+    Refusal.STRESS: Words(
+        reply(421, "4.3.2", "This server has too much to do at the moment; try again in a few minutes", close=True),
+        (b"UNAVAILABLE", "This server has too much to do at the moment; try again in a few minutes"),
+    ),
 }
 
 FAULT = Words(

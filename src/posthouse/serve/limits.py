@@ -1,5 +1,7 @@
 """How much one peer may ask of us: connections, new connections, unknown recipients, failed logins (limits.md §1).
 
+`Peers` is the one place that hands out what holds now: under stress (stress.py) strangers may do less than usual.
+
 All counting is in the memory of one worker. The kernel spreads connections over workers, so each worker gets its
 share of the limits (`share`); what that loses in exactness it gains by needing no counter that two processes touch.
 Every table is bounded by TABLE entries: the oldest is forgotten first.
@@ -8,11 +10,15 @@ Every table is bounded by TABLE entries: the oldest is forgotten first.
 import ipaddress
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from enum import Enum
 from functools import lru_cache
+
+from posthouse.serve.stress import Stress, StressLimits
+from posthouse.wire.imap.assembler import ImapLimits
+from posthouse.wire.smtp.server import SmtpLimits
 
 TABLE = 65_536  # peers remembered in each table; an attacker with more addresses only forgets their own history
 GOOD_SECONDS = 30 * 86_400.0  # how long an address that logged in well is not locked out
@@ -31,6 +37,8 @@ class Refusal(Enum):
     BUSY = "too many logins being checked"
     CONNECTIONS = "too many connections"
     RATE = "too many new connections"
+    FULL = "all connections of this worker are taken"
+    STRESS = "the worker is under stress, and the peer is a stranger"
 
 
 class Service(Enum):
@@ -56,6 +64,12 @@ class PeerLimits:
     account_failures_hour: int = 100  # one account, over all addresses: then each refusal takes longer
     messages_hour: int = 200  # of one user, on submission
     recipients_day: int = 2_000  # of one user, on submission
+    first_recipients_day: int = 500  # of one user, on submission: those the user has never written to before
+    offences: int = 3  # sessions in an hour that ended for errors or failed logins, or began a harvest: bad reputation
+    recipients_of_offender: int = 100  # of one message, from an address with a bad reputation
+    rate_refusal_seconds: float = 1.0  # how late "too many new connections" is said
+    refusal_seconds: float = 2.0  # from a login to "no", whatever the reason
+    slow_refusal_seconds: float = 15.0  # the same for an account that is being guessed at from everywhere
     exempt_loopback: bool = False  # benchmarks, tests and `posthouse try` are many clients on one address
 
 
@@ -73,8 +87,63 @@ class SessionLimits:
     unknown_recipients: int = 20
     login_failures: int = 3
     command_seconds: float = 300.0  # RFC 5321 §4.5.3.2.7
+    greeting_seconds: float = 30.0  # until EHLO: who opens a connection has something to say
     slow_window_seconds: float = 60.0  # DATA slower than `slow_octets` a second over this time is given up
     slow_octets: int = 1_024
+    command_line: int = 4_096
+    auth_line: int = 12_288
+    swallowed: int = 65_536  # octets of one line too long before the connection is given up
+    text_line: int = 1024 * 1024
+    discarded: int = 256 * 1024 * 1024  # octets beyond the message size that are read to say 552 in order
+
+    def engine(self, message_size: int) -> SmtpLimits:
+        """Those the engine looks after."""
+        return SmtpLimits(
+            self.command_line, self.auth_line, self.swallowed, self.text_line, message_size, self.discarded
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ImapSessionLimits:
+    """What one IMAP session may do. Octets and counts, and seconds where the name says so."""
+
+    before_login_seconds: float = 60.0  # from the greeting to the login
+    sasl_seconds: float = 180.0  # the same while a SASL exchange runs: a person may have to look for a token
+    idle_seconds: float = 35 * 60.0  # RFC 9051 §5.4 asks for 30 minutes
+    login_failures: int = 3
+    append_size: int = 100 * 1024 * 1024  # all messages of one APPEND
+    append_messages: int = 100
+    line: int = 65_536
+    line_before_login: int = 8_192
+    literal: int = 65_536  # of any command but APPEND
+    literal_before_login: int = 4_096
+    literals: int = 500
+    command: int = 1024 * 1024
+
+    @property
+    def engine(self) -> ImapLimits:
+        """Those the engine looks after."""
+        return ImapLimits(
+            self.line,
+            self.line_before_login,
+            self.literal,
+            self.literal_before_login,
+            self.literals,
+            self.command,
+            self.append_messages,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLimits:
+    """What one worker may hold. Counts and octets."""
+
+    connections: int = 5_000
+    reserved_descriptors: int = 200  # not for connections: the store, the log, spool files
+    memory: int = 1024 * 1024 * 1024
+    restart_percent: int = 95  # of the memory: then the worker drains and another takes its place
+    hash_threads: int = 2  # each needs 19 MiB and a core; hashing before login is itself a way to attack
+    hash_queue: int = 32  # logins waiting for a thread: about half a second of work
 
 
 def share(limits: PeerLimits, workers: int) -> PeerLimits:
@@ -83,8 +152,19 @@ def share(limits: PeerLimits, workers: int) -> PeerLimits:
     return replace(limits, **parts)
 
 
+@lru_cache(64)
+def under_stress(limits: SessionLimits, stress: StressLimits) -> SessionLimits:
+    """What a stranger's SMTP session may do while the worker is under stress."""
+    return replace(
+        limits,
+        command_seconds=min(limits.command_seconds, stress.command_seconds),
+        hard_errors=min(limits.hard_errors, stress.errors),
+        junk_commands=min(limits.junk_commands, stress.junk_commands),
+    )
+
+
 def _counted(name: str) -> bool:
-    return not name.endswith("_seconds") and name != "exempt_loopback"
+    return not name.endswith("_seconds") and name not in ("exempt_loopback", "recipients_of_offender")
 
 
 @lru_cache(4_096)
@@ -148,19 +228,32 @@ class Window:
 class Peers:
     """What every peer is doing on this worker right now and did lately. One per worker, shared by all sessions.
 
-    `now` is a clock that never goes back, in seconds.
+    `now` is a clock that never goes back, in seconds. `connections` are what this worker takes in all.
     """
 
-    def __init__(self, limits: PeerLimits | None = None, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        limits: PeerLimits | None = None,
+        now: Callable[[], float] = time.monotonic,
+        *,
+        connections: int = WorkerLimits().connections,
+        stress: Stress | None = None,
+    ) -> None:
         self.limits = limits or PeerLimits()
         self.now = now
+        self.connections = connections
+        self.stress = stress or Stress()
+        self.open = 0  # connections now, of everybody
         self._open: dict[tuple[str, str], int] = {}
         self._new = Window(60.0, self.limits.new_connections)
         self._new_wide = Window(60.0, self.limits.new_connections_wide)
         self._unknown = Window(3_600.0, self.limits.unknown_recipients)
         self._deferred: OrderedDict[str, float] = OrderedDict()
+        self._offences = Window(3_600.0, self.limits.offences)
         self._messages = Window(3_600.0, self.limits.messages_hour)
         self._recipients = Window(86_400.0, self.limits.recipients_day)
+        self._firsts = Window(86_400.0, self.limits.first_recipients_day)
+        self._written_to: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._failures = [
             (prefix, Window(seconds, most * factor), most * factor)
             for seconds, most in ((60.0, self.limits.login_failures_minute), (86_400.0, self.limits.login_failures_day))
@@ -168,21 +261,46 @@ class Peers:
         ]
         self._account_failures = Window(3_600.0, self.limits.account_failures_hour)
         self._good: OrderedDict[str, float] = OrderedDict()
+        self._delivered: OrderedDict[str, None] = OrderedDict()
 
     def exempt(self, ip: str) -> bool:
         """Whether nothing is counted for this peer."""
         return (self.limits.exempt_loopback or not ip) and loopback(ip)
 
     @contextmanager
-    def connection(self, ip: str, service: Service) -> Iterator[Refusal | None]:
-        """Count a connection while the block runs. Gives the reason when the peer has one too many: answer it with
-        421 or BYE and close."""
+    def connection(self, ip: str, service: Service, *, admitted: bool = False) -> Iterator[Refusal | None]:
+        """Count a connection while the block runs. Gives the reason when it must not be: answer it with 421 or BYE, and
+        close.
+
+        Ports that begin with TLS ask before the handshake, which is the costly part, and close without a word; the
+        session then says that the connection was `admitted`, so that it is no new one."""
+        self.open += 1
+        try:
+            with self._one_more(ip, service) as fits:
+                yield self._judge(ip, fits=fits, admitted=admitted)
+        finally:
+            self.open -= 1
+
+    @contextmanager
+    def _one_more(self, ip: str, service: Service) -> Iterator[bool]:
         if self.exempt(ip):
-            yield None
+            yield True
             return
         most = self.limits.smtp_connections if service is Service.SMTP else self.limits.imap_connections
         with self._counted((service.value, network(ip, 32, 64)), most) as fits:
-            yield self._judge_new(ip) if fits else Refusal.CONNECTIONS
+            yield fits
+
+    def _judge(self, ip: str, *, fits: bool, admitted: bool) -> Refusal | None:
+        if self.open > self.connections:
+            return Refusal.FULL
+        if not fits:
+            return Refusal.CONNECTIONS
+        if admitted or self.exempt(ip):
+            return None
+        crowded = self.open * 100 > self.connections * self.stress.limits.connections_percent
+        if (crowded or self.stress.on) and not self.good(ip):
+            return Refusal.STRESS
+        return self._judge_new(ip)
 
     @contextmanager
     def user_connection(self, user: str, ip: str) -> Iterator[Refusal | None]:
@@ -215,6 +333,8 @@ class Peers:
             return
         key, now = network(ip, 32, 64), self.now()
         if self._unknown.add(key, now) >= self.limits.unknown_recipients:
+            if key not in self._deferred:
+                self.offended(ip)
             self._deferred[key] = now + self.limits.unknown_recipients_seconds
             if len(self._deferred) > TABLE:
                 self._deferred.popitem(last=False)
@@ -230,19 +350,69 @@ class Peers:
             return False
         return until is not None
 
-    def may_submit(self, user: str, ip: str, recipients: int) -> bool:
-        """Whether a user may hand in one more message with this many recipients; counts it if so."""
+    def may_submit(self, user: str, ip: str, recipients: Sequence[str]) -> bool:
+        """Whether a user may hand in one more message to these recipients; counts it if so.
+
+        Whom a user has written to is remembered by this worker only, and forgotten when it ends."""
         if self.exempt(ip):
             return True
         now = self.now()
+        firsts = {(user, path) for path in recipients} - self._written_to.keys()
         if self._messages.count(user, now) >= self.limits.messages_hour:
             return False
-        if self._recipients.count(user, now) + recipients > self.limits.recipients_day:
+        if self._recipients.count(user, now) + len(recipients) > self.limits.recipients_day:
+            return False
+        if self._firsts.count(user, now) + len(firsts) > self.limits.first_recipients_day:
             return False
         self._messages.add(user, now)
-        for _ in range(recipients):
+        for _ in recipients:
             self._recipients.add(user, now)
+        for first in firsts:
+            self._firsts.add(user, now)
+            self._written_to[first] = None
+        while len(self._written_to) > TABLE:
+            self._written_to.popitem(last=False)
         return True
+
+    def offended(self, ip: str) -> None:
+        """A session of this address had to be ended, or all its recipients deferred."""
+        if not self.exempt(ip):
+            self._offences.add(network(ip, 32, 64), self.now())
+
+    def offender(self, ip: str) -> bool:
+        """Whether this address has a bad reputation: several offences in an hour, and no login that went well."""
+        key, now = network(ip, 32, 64), self.now()
+        return self._offences.count(key, now) >= self.limits.offences and self._good.get(key, now) <= now
+
+    def delivered(self, ip: str) -> None:
+        """A message from this address was accepted: it is no stranger any more."""
+        if self.exempt(ip):
+            return
+        key = network(ip, 32, 64)
+        self._delivered[key] = None
+        self._delivered.move_to_end(key)
+        if len(self._delivered) > TABLE:
+            self._delivered.popitem(last=False)
+
+    def good(self, ip: str) -> bool:
+        """Whether this address has a good history here: it logged in, or delivered mail, and has no bad reputation."""
+        key, now = network(ip, 32, 64), self.now()
+        known = key in self._delivered or self._good.get(key, now) > now
+        return self.exempt(ip) or (known and not self.offender(ip))
+
+    def patience(self, limits: SessionLimits) -> SessionLimits:
+        """What a stranger's SMTP session may do now."""
+        return under_stress(limits, self.stress.limits) if self.stress.on else limits
+
+    def recipients(self, ip: str, most: int) -> int:
+        """How many recipients a stranger's message may have now, where `most` is the usual."""
+        if self.offender(ip):
+            most = min(most, self.limits.recipients_of_offender)
+        return min(most, self.stress.limits.recipients) if self.stress.on else most
+
+    def before_login(self, seconds: float) -> float:
+        """How long a stranger may take to log in now, where `seconds` is the usual."""
+        return min(seconds, self.stress.limits.command_seconds) if self.stress.on else seconds
 
     def login_failed(self, name: str, ip: str) -> bool:
         """Count a failed login. True when the account is being guessed at so much that every refusal takes longer."""

@@ -23,16 +23,12 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from posthouse.mail.address import Address, parse_address
-from posthouse.serve.limits import TABLE, Peers, Refusal
+from posthouse.serve.limits import TABLE, Peers, Refusal, WorkerLimits
 from posthouse.store import accounts
 from posthouse.store.accounts import Credential, Login, ScramSecret
 from posthouse.store.store import Store
 from posthouse.wire import sasl, scram
 
-HASH_THREADS = 2  # each needs 19 MiB and a core; hashing before login is itself a way to attack
-HASH_QUEUE = 32  # logins waiting for a thread: about half a second of work; beyond it 454 or [UNAVAILABLE]
-REFUSAL_SECONDS = 2.0  # from the question to "no", whatever the reason
-SLOW_REFUSAL_SECONDS = 15.0  # the same for an account that is being guessed at from everywhere
 PROVEN_SECONDS = 600.0  # how long a proven password is remembered
 PROVEN_ENTRIES = 10_000  # about 2 MiB
 LOGIN_SECONDS = 1.0  # how long a row of find_login is used again: a new password is in force after this
@@ -65,12 +61,15 @@ class Door:
         *,
         secret: bytes | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        limits: WorkerLimits | None = None,
     ) -> None:
+        limits = limits or WorkerLimits()
         self.peers = peers
         self._store = store
         self._secret = secret or token_bytes(SECRET_LENGTH)
         self._sleep = sleep
-        self._threads = ThreadPoolExecutor(HASH_THREADS, "argon2")
+        self._threads = ThreadPoolExecutor(limits.hash_threads, "argon2")
+        self._most_checking = limits.hash_threads + limits.hash_queue  # beyond it 454 or [UNAVAILABLE]
         self._checking: dict[bytes, asyncio.Future[bool]] = {}
         self._proven: OrderedDict[bytes, float] = OrderedDict()
         self._logins: OrderedDict[Address, tuple[float, Login]] = OrderedDict()
@@ -157,7 +156,7 @@ class Door:
             return True
         checking = self._checking.get(key)
         if checking is None:
-            if len(self._checking) >= HASH_THREADS + HASH_QUEUE:
+            if len(self._checking) >= self._most_checking:
                 return Refusal.BUSY
             loop = asyncio.get_running_loop()
             checking = loop.run_in_executor(self._threads, password_matches, stored, password)
@@ -182,9 +181,9 @@ class Door:
         return scram.ScramKeys(secret.salt, secret.iterations, secret.stored_key, secret.server_key)
 
     async def _refuse(self, reason: Refusal, name: str, ip: str, began: float) -> Refusal:
-        """Say no, not before REFUSAL_SECONDS have passed since the question, whatever the reason."""
+        """Say no, not before `refusal_seconds` have passed since the question, whatever the reason."""
         guessed = self.peers.login_failed(name.casefold(), ip)
-        wait = SLOW_REFUSAL_SECONDS if guessed else REFUSAL_SECONDS
+        wait = self.peers.limits.slow_refusal_seconds if guessed else self.peers.limits.refusal_seconds
         await self._sleep(max(0.0, began + wait - self.peers.now()))
         return reason
 

@@ -29,7 +29,7 @@ from posthouse.transport.spool import Spool
 from posthouse.wire import sasl
 from posthouse.wire.smtp import command
 from posthouse.wire.smtp.reply import AUTH_CANCELLED, UNRECOGNIZED, Extensions, challenge, greeting_reply, print_reply
-from posthouse.wire.smtp.server import SmtpLimits, SmtpServer
+from posthouse.wire.smtp.server import SmtpServer, State
 
 LOGGED_RECIPIENTS = 20  # named in the log line of one message; a list of a thousand would be no line any more
 
@@ -74,6 +74,7 @@ class Transaction:
     """One message on its way in: from MAIL to the final dot (RFC 5321 §3.3)."""
 
     mail: command.Mail
+    most: int  # recipients
     recipients: list[Recipient] = field(default_factory=list)
     accounts: list[AccountId] = field(default_factory=list)
     refused: int = 0  # recipients beyond the limit
@@ -89,7 +90,7 @@ class Session:
     house: House
     door: Door
     role: SmtpRole
-    limits: SessionLimits
+    usual: SessionLimits
     engine: SmtpServer
     client: Client
     began: float
@@ -102,19 +103,39 @@ class Session:
     window_began: float = 0.0  # of the octets counted in `window_size`: is DATA coming fast enough?
     window_size: int = 0
 
+    @property
+    def stranger(self) -> bool:
+        """Neither a user nor the server in front of us."""
+        return self.client.login is None and not self.client.lmtp
+
+    @property
+    def limits(self) -> SessionLimits:
+        """What holds now."""
+        return self.door.peers.patience(self.usual) if self.stranger else self.usual
+
+    @property
+    def silence(self) -> float:
+        """How long the peer may say nothing now, in seconds. It is asked for EHLO sooner than RFC 5321 §4.5.3.2.7
+        wishes for a command: who connects to say nothing holds a place that others want."""
+        seconds = self.limits.command_seconds
+        waiting = self.engine.state is State.START and not self.client.lmtp
+        return min(seconds, self.usual.greeting_seconds) if waiting else seconds
+
 
 async def session(link: Link, house: House, door: Door, role: SmtpRole, limits: SessionLimits | None = None) -> None:
     """Serve one connection to its end, and close it. Never raises for what a peer does."""
     lmtp = role is SmtpRole.LMTP
-    engine = SmtpServer(lmtp=lmtp, tls=link.tls is not None, limits=SmtpLimits(message_size=house.limits.message_size))
+    usual = limits or SessionLimits()
+    encrypted = link.tls is not None
+    engine = SmtpServer(lmtp=lmtp, tls=encrypted, limits=usual.engine(house.limits.message_size))
     client = Client(link.peer[0], lmtp=lmtp, tls=link.tls)
-    talk = Session(link, house, door, role, limits or SessionLimits(), engine, client, door.peers.now())
+    talk = Session(link, house, door, role, usual, engine, client, door.peers.now())
     try:
-        with door.peers.connection(client.ip, Service.SMTP) as refusal:
+        with door.peers.connection(client.ip, Service.SMTP, admitted=encrypted) as refusal:
             if refusal is None:
                 await _converse(talk)
             else:
-                _say_last(talk, REFUSAL_WORDS[refusal].smtp)
+                await _turn_away(talk, refusal)
     except asyncio.CancelledError:
         _say_last(talk, CLOSING)
         raise
@@ -130,13 +151,25 @@ async def session(link: Link, house: House, door: Door, role: SmtpRole, limits: 
         link.close()
 
 
+async def _turn_away(talk: Session, refusal: Refusal) -> None:
+    """A connection more than the peer may have. It must cost nothing afterwards: no time to wait for the peer's end."""
+    if refusal is Refusal.RATE:
+        await asyncio.sleep(talk.door.peers.limits.rate_refusal_seconds)
+    _say_last(talk, REFUSAL_WORDS[refusal].smtp)
+    await talk.link.flush()
+    talk.link.abort()
+
+
 async def _converse(talk: Session) -> None:
     """Greet, then answer until somebody ends it."""
     link, engine = talk.link, talk.engine
     kind = "LMTP" if talk.client.lmtp else "ESMTP"
     link.write(engine.send(reply(220, "", f"{talk.house.hostname} {kind} Posthouse")))
-    link.deadline(talk.limits.command_seconds)
+    silence = 0.0
     while True:
+        if talk.silence != silence:  # only then: `deadline` begins a new wait
+            silence = talk.silence
+            link.deadline(silence)
         event: Event = await link.next(engine)
         if event is None or isinstance(event, command.Closed):
             return None
@@ -179,6 +212,7 @@ async def _patiently(talk: Session, event: command.Event) -> Reply | None:
         return answer
     talk.errors += 1
     if talk.errors >= talk.limits.hard_errors:
+        talk.door.peers.offended(talk.client.ip)
         return TOO_MANY_ERRORS
     late = talk.errors - talk.limits.soft_errors
     if late >= 0:
@@ -286,6 +320,7 @@ async def _start_tls(talk: Session) -> None:
     if talk.engine.injected:
         raise ConnectionAbortedError("plain text stood behind STARTTLS")
     _forget(talk)
+    talk.junk = 0  # EHLO must be said again
     talk.client = Client(talk.client.ip, lmtp=talk.client.lmtp, tls=talk.link.tls)
 
 
@@ -332,6 +367,7 @@ def _login_refused(talk: Session, reason: Refusal) -> Reply:
     if reason is Refusal.WRONG:
         talk.failed_logins += 1
         if talk.failed_logins >= talk.limits.login_failures:
+            talk.door.peers.offended(talk.client.ip)
             talk.link.write(talk.engine.send(REFUSAL_WORDS[reason].smtp))
             return TOO_MANY_LOGINS
     return REFUSAL_WORDS[reason].smtp
@@ -348,15 +384,20 @@ async def _mail(talk: Session, event: command.Mail) -> Reply:
     answer = await receive.mail(event.path, event.size or 0, talk.client, talk.house)
     if answer.positive:
         talk.transactions += 1
-        talk.transaction = Transaction(event)
+        talk.transaction = Transaction(event, _most_recipients(talk))
     return answer
+
+
+def _most_recipients(talk: Session) -> int:
+    most = talk.house.limits.recipients
+    return talk.door.peers.recipients(talk.client.ip, most) if talk.stranger else most
 
 
 async def _rcpt(talk: Session, event: command.Rcpt) -> Reply:
     """RCPT (RFC 5321 §4.1.1.3)."""
     transaction = talk.transaction
     assert transaction is not None  # the engine keeps the order
-    if len(transaction.recipients) >= talk.house.limits.recipients:
+    if len(transaction.recipients) >= transaction.most:
         transaction.refused += 1
         return TOO_MANY_ERRORS if transaction.refused > talk.house.limits.recipients else TOO_MANY_RECIPIENTS
     if _harvesting(talk):
@@ -446,6 +487,8 @@ async def _ended(talk: Session, fault: Reply | None) -> Reply:
         answer = fault or transaction.fault or await _hand_over(talk, transaction, spool)
     if answer.positive:
         talk.junk = 0
+        if talk.stranger:
+            talk.door.peers.delivered(talk.client.ip)
     _note(talk, transaction, answer)
     return answer
 
@@ -471,7 +514,8 @@ async def _hand_over(talk: Session, transaction: Transaction, spool: Spool) -> R
     client, mail = talk.client, transaction.mail
     if client.login is not None:
         user = str(client.login.address)
-        if not talk.door.peers.may_submit(user, client.ip, len(transaction.recipients)):
+        paths = [str(each.path) for each in transaction.recipients]
+        if not talk.door.peers.may_submit(user, client.ip, paths):
             return SUBMISSION_LIMIT
     envelope = Envelope(mail.path, tuple(transaction.recipients), mail.body, mail.utf8)
     incoming = Incoming(client, envelope, tuple(transaction.accounts), await spool.octets())

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 from posthouse.net.link import Link, open_link
 from posthouse.serve.imap.session import session
+from posthouse.serve.limits import ImapSessionLimits
 from posthouse.serve.login import Door
 from posthouse.transport.house import House
 
@@ -83,7 +84,9 @@ class Client:
 
 
 @contextlib.asynccontextmanager
-async def connect(house: House, door: Door, *, user: str | None = "anna@home.test") -> AsyncIterator[Client]:
+async def connect(
+    house: House, door: Door, *, user: str | None = "anna@home.test", limits: ImapSessionLimits | None = None
+) -> AsyncIterator[Client]:
     """A session on loopback and a client that has read its greeting, and has logged in unless `user` is None."""
     loop = asyncio.get_running_loop()
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -92,7 +95,7 @@ async def connect(house: House, door: Door, *, user: str | None = "anna@home.tes
         accepted, _ = await loop.sock_accept(listener)
     client = Client(reader, writer)
     client.link = await open_link(accepted)
-    client.task = asyncio.create_task(session(client.link, house, door))
+    client.task = asyncio.create_task(session(client.link, house, door, limits))
     try:
         client.greeting = await client.response()
         if user is not None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from posthouse.serve.imap import append
+from posthouse.serve.limits import ImapSessionLimits
 from posthouse.store import emails, mailboxes
 from posthouse.store.blobs import Blobs
 from posthouse.store.script import Unavailable
@@ -13,10 +13,10 @@ from posthouse.transport.spool import Spool
 from serve.imap.dialogue import MESSAGE, connect
 
 
-async def test_the_messages_of_one_append_are_bounded_together(house, door, monkeypatch):
-    monkeypatch.setattr(append, "ALL_MESSAGES", 10)
-    async with connect(house, door) as client:
-        assert (await client.fails(b"APPEND INBOX {6+}\r\nA: 1\r\n {6+}\r\nB: 2\r\n")).startswith(b"NO [TOOBIG] ")
+async def test_the_messages_of_one_append_are_bounded_together(house, door):
+    async with connect(house, door, limits=ImapSessionLimits(append_size=10)) as client:
+        answer = await client.fails(b"APPEND INBOX {6+}\r\nA: 1\r\n {6+}\r\nB: 2\r\n")
+        assert answer == b"NO [TOOBIG] The messages of one APPEND may have at most 10 octets."
         assert await client.do("STATUS INBOX (MESSAGES)") == [b"* STATUS INBOX (MESSAGES 0)"]
 
 

@@ -10,8 +10,8 @@ from scramp import ScramClient
 
 from fakes import WarpLoop
 from household import HOSTNAME, NOW, open_store
-from posthouse.serve.imap import entry, fetch, session
-from posthouse.serve.limits import PeerLimits, Peers
+from posthouse.serve.imap import fetch, session
+from posthouse.serve.limits import ImapSessionLimits, PeerLimits, Peers
 from posthouse.serve.login import Door
 from posthouse.store import emails, mailboxes
 from posthouse.store.script import Unavailable
@@ -20,24 +20,21 @@ from posthouse.transport.house import House
 from serve.imap.dialogue import MESSAGE, connect
 
 
-async def test_a_stranger_has_a_minute_whatever_they_say(house, door, monkeypatch):
-    monkeypatch.setattr(entry, "BEFORE_LOGIN", 0.2)
-    async with connect(house, door, user=None) as client:
+async def test_a_stranger_has_a_minute_whatever_they_say(house, door):
+    async with connect(house, door, user=None, limits=ImapSessionLimits(before_login_seconds=0.2)) as client:
         await client.do("NOOP")
         assert await client.response() == b"* BYE Nothing came for too long; goodbye."
         assert await client.closed()
 
 
-async def test_a_user_who_is_silent_too_long_is_told_so(house, door, monkeypatch):
-    monkeypatch.setattr(entry, "IDLE_LIMIT", 0.2)
-    async with connect(house, door) as client:
+async def test_a_user_who_is_silent_too_long_is_told_so(house, door):
+    async with connect(house, door, limits=ImapSessionLimits(idle_seconds=0.2)) as client:
         assert await client.response() == b"* BYE Nothing came for too long; goodbye."
         assert await client.closed()
 
 
-async def test_idle_ends_after_the_same_time(house, door, monkeypatch):
-    monkeypatch.setattr(entry, "IDLE_LIMIT", 0.2)
-    async with connect(house, door) as client:
+async def test_idle_ends_after_the_same_time(house, door):
+    async with connect(house, door, limits=ImapSessionLimits(idle_seconds=0.2)) as client:
         client.write("IDLE")
         assert (await client.response()).startswith(b"+ ")
         assert await client.response() == b"* BYE Nothing came for too long; goodbye."

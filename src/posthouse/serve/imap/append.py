@@ -25,8 +25,6 @@ from posthouse.wire.imap.command import Append
 from posthouse.wire.imap.response import StatusResponse, no, ok
 from posthouse.wire.imap.server import Event, LiteralAnnounced, Octets
 
-ALL_MESSAGES = 100 * 1024 * 1024  # octets of all messages of one APPEND (limits.md, MULTIAPPEND)
-
 NO_SUCH_MAILBOX = "There is no mailbox of that name; CREATE it first."
 
 
@@ -99,16 +97,21 @@ async def _judge(session: Session, incoming: Incoming, announced: LiteralAnnounc
     largest = session.house.limits.message_size
     if announced.size > largest:
         return no(tag, f"A message may have at most {largest} octets here.", code.TOOBIG)
-    if incoming.total + announced.size > ALL_MESSAGES:
-        return no(tag, f"The messages of one APPEND may have at most {ALL_MESSAGES} octets.", code.TOOBIG)
+    together = session.limits.append_size
+    if incoming.total + announced.size > together:
+        return no(tag, f"The messages of one APPEND may have at most {together} octets.", code.TOOBIG)
     if not announced.size:
         return no(tag, "A message of no octets is no message.")
     if announced.index:
         return None
     try:
+        if not session.house.disk.room(session.house.store.directory, largest):
+            return _disk(tag)
         row = await session.store.read(mailboxes.find, session.who.account, announced.mailbox)
     except StoreError as error:
         return refusal(tag, error)
+    except OSError:
+        return _disk(tag)
     if row is None or row.noselect:
         return no(tag, NO_SUCH_MAILBOX, code.TRYCREATE)
     return None

@@ -1,7 +1,7 @@
 """From greeting to login: CAPABILITY, ID, STARTTLS, LOGIN, AUTHENTICATE, ENABLE (RFC 9051 §6.1 to §6.3.1, RFC 2971).
 
 Passwords are taken only under TLS, unless the house allows otherwise for tests on loopback. Every refusal of a login
-costs the same time and has the same words (serve/login.py). After LOGINS failures the connection ends.
+costs the same time and has the same words (serve/login.py). After some failures the connection ends.
 """
 
 import logging
@@ -28,11 +28,6 @@ from posthouse.wire.imap.response import (
 from posthouse.wire.imap.server import AuthLine, Event, Fatal, Malformed, State
 
 log = logging.getLogger("posthouse.imap")
-
-LOGINS = 3  # failed logins of one connection (limits.md)
-BEFORE_LOGIN = 60.0  # seconds from the greeting to the login
-WITH_SASL = 180.0  # the same once a SASL exchange runs: a person may have to look for a token
-IDLE_LIMIT = 35 * 60.0  # seconds without a command; RFC 9051 §5.4 asks for 30 minutes
 
 # What every client may know, and what only users need to. Each is whole (CAPABILITY promises nothing else).
 ALWAYS = ("IMAP4rev1", "IMAP4rev2", "LITERAL+", "SASL-IR", "ID", "ENABLE")
@@ -120,7 +115,7 @@ async def authenticate(session: Session, command: Authenticate) -> StatusRespons
     """RFC 9051 §6.2.2, RFC 4959."""
     if not login_possible(session):
         return _privacy(command.tag)
-    session.link.deadline(WITH_SASL)
+    session.link.deadline(session.limits.sasl_seconds)
     malformed: StatusResponse | None = None
 
     async def ask(challenge: bytes) -> bytes | None:
@@ -167,7 +162,7 @@ def _concluded(session: Session, tag: bytes, found: Known | Refusal) -> StatusRe
         return _refused(session, tag, too_many)
     log.info("%s logged in from %s", found.address, session.link.peer[0])
     session.engine.state = State.AUTHENTICATED
-    session.link.deadline(IDLE_LIMIT)
+    session.link.deadline(session.limits.idle_seconds)
     return ok(tag, "Logged in.", code.capability(capabilities(session)))
 
 
@@ -175,7 +170,10 @@ def _refused(session: Session, tag: bytes, reason: Refusal) -> StatusResponse:
     response_code, text = REFUSAL_WORDS[reason].imap
     if reason is Refusal.WRONG:
         session.failures += 1
-    if reason is Refusal.FAILURES or session.failures >= LOGINS:
+    too_many = session.failures >= session.limits.login_failures
+    if too_many:
+        session.door.peers.offended(session.link.peer[0])
+    if reason is Refusal.FAILURES or too_many:
         session.end(bye("Too many failed logins; goodbye."))
     if reason in (Refusal.MALFORMED, Refusal.CANCELLED):
         return bad(tag, text)  # RFC 9051 §6.2.2

@@ -17,7 +17,7 @@ from posthouse.serve.imap.fetch import fetch
 from posthouse.serve.imap.idle import idle
 from posthouse.serve.imap.search import search
 from posthouse.serve.imap.state import MailboxGone, Session, refusal
-from posthouse.serve.limits import Service
+from posthouse.serve.limits import ImapSessionLimits, Refusal, Service
 from posthouse.serve.login import Door
 from posthouse.store.script import StoreError
 from posthouse.transport.house import House
@@ -46,16 +46,16 @@ GONE = "The selected mailbox was deleted; connect again."
 GOODBYE = "Goodbye."
 
 
-async def session(link: Link, house: House, door: Door) -> None:
+async def session(link: Link, house: House, door: Door, limits: ImapSessionLimits | None = None) -> None:
     """Serve one connection to its end, and close it. Never raises for what a peer does."""
-    talk = Session(link, house, door, ImapServer())
+    limits = limits or ImapSessionLimits()
+    talk = Session(link, house, door, ImapServer(limits.engine), limits)
     try:
-        with door.peers.connection(link.peer[0], Service.IMAP) as refused:
+        with door.peers.connection(link.peer[0], Service.IMAP, admitted=link.tls is not None) as refused:
             if refused is None:
                 await _converse(talk)
             else:
-                response_code, text = REFUSAL_WORDS[refused].imap
-                talk.say(bye(text, response_code))
+                await _turn_away(talk, refused)
     except asyncio.CancelledError:
         talk.say(bye(CLOSING))
         raise
@@ -74,15 +74,26 @@ async def session(link: Link, house: House, door: Door) -> None:
         link.close()
 
 
+async def _turn_away(talk: Session, refused: Refusal) -> None:
+    """A connection more than the peer may have. It must cost nothing afterwards: no time to wait for the peer's end."""
+    if refused is Refusal.RATE:
+        await asyncio.sleep(talk.door.peers.limits.rate_refusal_seconds)
+    response_code, text = REFUSAL_WORDS[refused].imap
+    talk.say(bye(text, response_code))
+    await talk.link.flush()
+    talk.link.abort()
+
+
 async def _converse(talk: Session) -> None:
     """Greet, then answer until somebody ends it."""
     link, engine = talk.link, talk.engine
     loop = asyncio.get_running_loop()
     entry.greet(talk)
-    before_login = loop.time() + entry.BEFORE_LOGIN
+    began = loop.time()
     while True:
         if talk.login is None:
-            link.deadline(max(0.0, before_login - loop.time()))
+            seconds = talk.door.peers.before_login(talk.limits.before_login_seconds)
+            link.deadline(max(0.0, began + seconds - loop.time()))
         event: Event | Woken | None = await link.next(engine)
         if isinstance(event, Woken):
             event = None if link.closing else event

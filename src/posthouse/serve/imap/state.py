@@ -15,7 +15,7 @@ from posthouse.mail.ids import MailboxId, ModSeq
 from posthouse.net.link import Link
 from posthouse.serve.errors import words
 from posthouse.serve.imap.view import Ranges, Told, View, join
-from posthouse.serve.limits import Refusal
+from posthouse.serve.limits import ImapSessionLimits, Refusal
 from posthouse.serve.login import Door
 from posthouse.store import emails
 from posthouse.store.accounts import Login
@@ -109,16 +109,18 @@ class Session:
         "house",
         "idling",
         "last",
+        "limits",
         "link",
         "login",
         "rev2",
     )
 
-    def __init__(self, link: Link, house: House, door: Door, engine: ImapServer) -> None:
+    def __init__(self, link: Link, house: House, door: Door, engine: ImapServer, limits: ImapSessionLimits) -> None:
         self.link = link
         self.house = house
         self.door = door
         self.engine = engine
+        self.limits = limits
         self.login: Login | None = None
         self.rev2 = False
         self.failures = 0

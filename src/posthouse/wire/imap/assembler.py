@@ -20,6 +20,7 @@ import re
 from dataclasses import dataclass, replace
 
 from posthouse.wire.buffer import ReceiveBuffer
+from posthouse.wire.imap.append import MESSAGES
 from posthouse.wire.imap.code import LIMIT, TOOBIG
 from posthouse.wire.imap.condition import Condition
 from posthouse.wire.imap.grammar import TAG
@@ -47,6 +48,7 @@ class ImapLimits:
     literal_before_login: int = 4_096
     literals: int = 500
     command: int = 1_048_576
+    messages: int = MESSAGES
 
     @property
     def before_login(self) -> "ImapLimits":

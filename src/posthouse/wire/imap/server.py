@@ -35,7 +35,7 @@ from typing import TypeGuard
 
 from posthouse.mail.ids import Millis
 from posthouse.wire.buffer import ReceiveBuffer
-from posthouse.wire.imap.append import MESSAGES, parse_append_head, parse_append_next
+from posthouse.wire.imap.append import parse_append_head, parse_append_next
 from posthouse.wire.imap.assembler import (
     Assembler,
     ImapLimits,
@@ -401,8 +401,8 @@ class ImapServer:
             return LiteralAnnounced(
                 head.tag, head.mailbox, head.flags, head.date, literal.size, literal.sync, literal.binary, 0
             )
-        if len(self._append) >= MESSAGES:
-            raise over_limit(f"APPEND takes at most {MESSAGES} messages.")
+        if len(self._append) >= self._limits.messages:
+            raise over_limit(f"APPEND takes at most {self._limits.messages} messages.")
         flags, date = parse_append_next(Scanner(literal.octets))
         index = len(self._append)
         return LiteralAnnounced(
