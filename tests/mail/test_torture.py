@@ -61,6 +61,7 @@ def depth(part: Part) -> int:
 def test_depth_is_bounded(octets: bytes) -> None:
     root = parse(octets)
     assert depth(root) == MIME_DEPTH + 1
+    assert root.cut
     innermost = list(root.walk())[-1]
     assert (innermost.type, innermost.subtype) == ("application", "octet-stream")
 
@@ -69,6 +70,7 @@ def test_the_rest_of_too_many_parts_is_one_opaque_part() -> None:
     octets = torture.LARGE["parts-100000"]()
     root = parse(octets)
     assert len(root.children) == PARTS
+    assert root.cut
     last = root.children[-1]
     assert (last.type, last.subtype, last.body.stop) == ("application", "octet-stream", len(octets))
     assert root.children[0].type == "text"
@@ -77,12 +79,15 @@ def test_the_rest_of_too_many_parts_is_one_opaque_part() -> None:
 def test_false_boundaries_are_given_up() -> None:
     body = b"--b\r\n\r\none\r\n" + b"--bx\r\n" * (FALSE_BOUNDARIES + 1) + b"--b\r\n\r\nlate\r\n--b--\r\n"
     octets = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + body
-    [only] = parse(octets).children
+    root = parse(octets)
+    [only] = root.children
+    assert root.cut
     assert only.body.stop == len(octets)
 
 
 def test_part_numbers_lead_to_the_innermost() -> None:
     root = parse(torture.nested(20))
+    assert not root.cut
     part = find_part(root, (1,) * 20)
     assert part is not None
     assert part.type == "text"

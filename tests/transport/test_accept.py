@@ -40,6 +40,18 @@ async def test_a_large_message_in_a_file(store: Store, tmp_path: Path) -> None:
     assert await inbox(store, ANNA) == [path.read_bytes()]
 
 
+async def test_a_message_beyond_the_limits_of_mime_is_kept_whole_and_noted(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "posthouse.transport")
+    octets = b"Content-Type: multipart/mixed; boundary=%b\r\n\r\n--%b\r\n\r\na\r\n" % (b"x" * 201, b"x" * 201)
+    email = await prepare(store, octets, NOW)
+    assert email.blob.size == len(octets)
+    [line] = caplog.records
+    assert line.getMessage() == "a message has parts beyond the limits; they are shown as one"
+    assert line.__dict__["size"] == len(octets)
+
+
 async def test_once_for_each_account(store: Store) -> None:
     of = await ids(store)
     anna, ben = of["anna@home.test"], of["ben@work.test"]

@@ -11,7 +11,7 @@ Preamble and epilogue of a multipart belong to no part. It does not decode anyth
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from mmap import mmap
 from typing import NamedTuple
 
@@ -52,7 +52,7 @@ class Part:
     `header` goes up to and includes the blank line. `type` and `subtype` are in lower case. `fields` holds the first
     raw value of each header field by its name in lower case. `lines` counts the line ends of the body, for text and
     message/rfc822 only. `children` are the parts of a multipart, `message` is what a message/rfc822 or
-    message/global encloses.
+    message/global encloses. `cut` is set on the root alone: something lies beyond the limits and is shown as opaque.
     """
 
     header: Span
@@ -64,6 +64,7 @@ class Part:
     lines: int = 0
     children: "tuple[Part, ...]" = ()
     message: "Part | None" = None
+    cut: bool = False
 
     @property
     def multipart(self) -> bool:
@@ -93,7 +94,9 @@ class Part:
 
 def parse(octets: Octets) -> Part:
     """The message as a Part (RFC 5322 §2.1, RFC 2045, RFC 2046). Never raises; time grows linearly with size."""
-    return _Parser(searchable(octets)).message(0, len(octets), 0)
+    parser = _Parser(searchable(octets))
+    root = parser.message(0, len(octets), 0)
+    return replace(root, cut=True) if parser.cut else root
 
 
 def _encoding(value: bytes) -> str:
@@ -105,10 +108,11 @@ def _encoding(value: bytes) -> str:
 class _Parser:
     """One pass over one message, with the counts that bound it."""
 
-    __slots__ = ("false_boundaries", "octets", "parts", "steps")
+    __slots__ = ("cut", "false_boundaries", "octets", "parts", "steps")
 
     def __init__(self, octets: bytes | mmap) -> None:
         self.octets = octets
+        self.cut = False
         self.parts = 0
         self.false_boundaries = 0
         self.steps: list[int] | None = None
@@ -129,14 +133,13 @@ class _Parser:
         header, span = Span(start, body), Span(body, stop)
         if kind == "text":
             return Part(header, span, kind, subtype, parameters, fields, self.lines(body, stop))
+        if depth >= MIME_DEPTH and (kind == "multipart" or (kind == "message" and subtype in _MESSAGES)):
+            self.cut = True
+            return Part(header, span, "application", "octet-stream", {}, fields)
         if kind == "multipart":
-            if depth >= MIME_DEPTH:
-                return Part(header, span, "application", "octet-stream", {}, fields)
             children = self.children(span, parameters, depth + 1, digest=subtype == "digest")
             return Part(header, span, kind, subtype, parameters, fields, children=children)
         if kind == "message" and subtype in _MESSAGES:
-            if depth >= MIME_DEPTH:
-                return Part(header, span, "application", "octet-stream", {}, fields)
             message = self.enclosed(span, depth + 1, fields.get(b"content-transfer-encoding"))
             lines = self.lines(body, stop)
             return Part(header, span, kind, subtype, parameters, fields, lines, message=message)
@@ -158,13 +161,17 @@ class _Parser:
         """The parts of a multipart with this body (RFC 2046 §5.1.1)."""
         found: list[Part] = []
         begin = -1
-        for stop, after in self.delimiters(body, _boundary(parameters)):
+        boundary = _boundary(parameters)
+        if len(boundary) > BOUNDARY:
+            self.cut, boundary = True, b""
+        for stop, after in self.delimiters(body, boundary):
             if begin >= 0:
                 found.append(self.part(begin, max(begin, stop), depth, digest=digest))
             begin = after
             if begin < 0:
                 break
             if self.parts >= PARTS:
+                self.cut = True
                 found.append(Part(Span(begin, begin), Span(begin, body.stop), "application", "octet-stream", {}, {}))
                 begin = -1
                 break
@@ -195,6 +202,7 @@ class _Parser:
             else:
                 self.false_boundaries += 1
                 if self.false_boundaries > FALSE_BOUNDARIES:
+                    self.cut = True
                     return
             at = self.find(needle, after, stop)
             after = at + len(needle)
@@ -238,10 +246,9 @@ def _content_type(value: bytes | None, *, digest: bool) -> tuple[str, str, Param
 
 
 def _boundary(parameters: Parameters) -> bytes:
-    """The boundary parameter; nothing where there is none or it is longer than BOUNDARY."""
+    """The boundary parameter; nothing where there is none."""
     boundary = parameters.get(b"boundary")
     if boundary is None:
         extended = parameterized.text(parameters, b"boundary")
         boundary = b"" if extended is None else extended.encode("utf-8", "replace")
-    boundary = boundary.rstrip(b" \t")
-    return boundary if len(boundary) <= BOUNDARY else b""
+    return boundary.rstrip(b" \t")

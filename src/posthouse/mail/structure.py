@@ -52,17 +52,19 @@ class Section:
 @dataclass(frozen=True, slots=True)
 class Description:
     """What the store keeps beside a message: the wire text of ENVELOPE and of BODYSTRUCTURE with extension data,
-    without the names of the items, and the size of the header with its blank line in octets."""
+    without the names of the items, and the size of the header with its blank line in octets. `cut`: some of it lies
+    beyond the limits of mime.py and is shown as opaque."""
 
     envelope: bytes
     structure: bytes
     header_size: int
+    cut: bool = False
 
 
 def describe(octets: Octets) -> Description:
     """ENVELOPE and BODYSTRUCTURE of a message (RFC 9051 §7.5.2). Never raises; linear time."""
     part = parse(octets)
-    return Description(envelope(part.fields), body_structure(part), part.header.stop)
+    return Description(envelope(part.fields), body_structure(part), part.header.stop, part.cut)
 
 
 # ENVELOPE

@@ -5,6 +5,7 @@ one transaction. When `accept` returns, the message is durable for everyone; whe
 """
 
 import asyncio
+import logging
 from collections.abc import Iterable
 from mmap import mmap
 
@@ -19,6 +20,8 @@ from posthouse.store.store import Store
 
 DESCRIBED_ON_LOOP = 256 * 1024  # octets; larger messages are read in a thread, so that nobody else waits for them
 
+log = logging.getLogger(__name__)
+
 
 async def prepare(
     store: Store, octets: bytes | mmap, received: Millis, flags: int = 0, keywords: tuple[str, ...] = ()
@@ -31,6 +34,8 @@ async def prepare(
         description = await asyncio.to_thread(describe, octets)
     else:
         description = describe(octets)
+    if description.cut:
+        log.info("a message has parts beyond the limits; they are shown as one", extra={"size": len(octets)})
     blob = await store.blobs.put(octets)
     header = bytes(octets[: description.header_size])
     return NewEmail(blob, description, header, received, flags, keywords)
