@@ -11,11 +11,13 @@ from posthouse.serve.limits import (
     Peers,
     Refusal,
     Service,
+    SessionLimits,
     Window,
     loopback,
     network,
     share,
 )
+from posthouse.serve.stress import Stress, StressLimits
 
 
 class Clock:
@@ -226,3 +228,105 @@ def test_an_account_guessed_at_from_everywhere_answers_slowly(clock: Clock) -> N
     slow = [peers.login_failed("anna@home.test", f"198.51.{number}.1") for number in range(4)]
     assert slow == [False, False, False, True]
     assert not peers.login_failed("ben@work.test", "203.0.113.1")
+
+
+def test_a_worker_takes_so_many_connections_in_all(clock: Clock) -> None:
+    peers = Peers(PeerLimits(exempt_loopback=True), clock, connections=2, stress=Stress(StressLimits(100)))
+    with (
+        peers.connection("192.0.2.1", Service.SMTP) as first,
+        peers.connection("127.0.0.1", Service.IMAP) as second,
+        peers.connection("", Service.SMTP) as third,
+    ):
+        assert (first, second, third) == (None, None, Refusal.FULL)
+        assert peers.open == 3
+    assert peers.open == 0
+
+
+def test_the_last_fifth_is_for_those_with_a_good_history(clock: Clock) -> None:
+    peers = Peers(PeerLimits(offences=2), clock, connections=10)
+    peers.logged_in("192.0.2.1")
+    peers.delivered("198.51.100.1")
+    with ExitStack() as stack:
+        for number in range(8):
+            assert stack.enter_context(peers.connection(f"203.0.113.{number}", Service.SMTP)) is None
+        for ip, expected in (("192.0.2.1", None), ("198.51.100.1", None), ("192.0.2.9", Refusal.STRESS)):
+            with peers.connection(ip, Service.IMAP) as refusal:
+                assert refusal is expected
+        for _ in range(2):
+            peers.offended("198.51.100.1")  # mail it delivered does not make up for that
+        with peers.connection("198.51.100.1", Service.SMTP) as refusal:
+            assert refusal is Refusal.STRESS
+
+
+def test_stress_refuses_strangers_whatever_room_there_is(clock: Clock) -> None:
+    peers = Peers(PeerLimits(), clock)
+    peers.stress.on = True
+    with peers.connection("192.0.2.9", Service.SMTP) as refusal:
+        assert refusal is Refusal.STRESS
+    with peers.connection("192.0.2.9", Service.SMTP, admitted=True) as refusal:
+        assert refusal is None  # asked before the handshake
+    clock.now += 1
+    peers.logged_in("192.0.2.9")
+    with peers.connection("192.0.2.9", Service.SMTP) as refusal:
+        assert refusal is None
+
+
+def test_who_was_admitted_before_the_handshake_is_no_new_connection(clock: Clock) -> None:
+    peers = Peers(PeerLimits(new_connections=1), clock)
+    for expected in (None, Refusal.RATE):
+        with peers.connection("192.0.2.1", Service.IMAP) as refusal:
+            assert refusal is expected
+        with peers.connection("192.0.2.1", Service.IMAP, admitted=True) as refusal:
+            assert refusal is None
+
+
+def test_a_bad_reputation_lasts_an_hour_and_ends_with_a_login(clock: Clock) -> None:
+    peers = Peers(PeerLimits(offences=2, recipients_of_offender=10), clock)
+    assert peers.recipients("192.0.2.1", 1_000) == 1_000
+    for _ in range(2):
+        assert not peers.offender("192.0.2.1")
+        peers.offended("192.0.2.1")
+    assert peers.offender("192.0.2.1")
+    assert peers.recipients("192.0.2.1", 1_000) == 10
+    assert peers.recipients("192.0.2.2", 1_000) == 1_000
+    clock.now += 3_601
+    assert not peers.offender("192.0.2.1")
+    for _ in range(2):
+        peers.offended("192.0.2.1")
+    peers.logged_in("192.0.2.1")
+    assert not peers.offender("192.0.2.1")
+
+
+def test_a_harvest_is_one_offence(clock: Clock) -> None:
+    peers = Peers(PeerLimits(unknown_recipients=2, offences=1), clock)
+    peers.unknown_recipient("192.0.2.1")
+    assert not peers.offender("192.0.2.1")
+    for _ in range(5):
+        peers.unknown_recipient("192.0.2.1")
+    assert peers.offender("192.0.2.1")
+    assert peers._offences.count("192.0.2.1/32", clock.now) == 1
+
+
+def test_under_stress_strangers_may_do_less(clock: Clock) -> None:
+    peers = Peers(PeerLimits(), clock)
+    usual = SessionLimits()
+    assert peers.patience(usual) is usual
+    assert (peers.recipients("192.0.2.1", 1_000), peers.before_login(60.0)) == (1_000, 60.0)
+    peers.stress.on = True
+    tight = peers.patience(usual)
+    assert (tight.command_seconds, tight.hard_errors, tight.junk_commands) == (10.0, 1, 1)
+    assert (peers.recipients("192.0.2.1", 1_000), peers.before_login(60.0)) == (100, 10.0)
+    assert peers.recipients("192.0.2.1", 5) == 5
+
+
+def test_recipients_a_user_never_wrote_to_before(clock: Clock) -> None:
+    peers = Peers(PeerLimits(first_recipients_day=3), clock)
+    assert peers.may_submit("anna@home.test", "192.0.2.1", ["a@far.test", "b@far.test"])
+    assert peers.may_submit("anna@home.test", "192.0.2.1", ["a@far.test", "b@far.test", "a@far.test"])
+    assert not peers.may_submit("anna@home.test", "192.0.2.1", ["c@far.test", "d@far.test"])
+    assert peers.may_submit("anna@home.test", "192.0.2.1", ["c@far.test"])
+    assert not peers.may_submit("anna@home.test", "192.0.2.1", ["d@far.test"])
+    assert peers.may_submit("anna@home.test", "192.0.2.1", ["c@far.test"])
+    assert peers.may_submit("ben@work.test", "192.0.2.1", ["d@far.test"])
+    clock.now += 86_401
+    assert peers.may_submit("anna@home.test", "192.0.2.1", ["d@far.test"])

@@ -8,9 +8,11 @@ import pytest
 
 from caller import MESSAGE, Caller, call, log_in, plain
 from household import ANNA, BEN, inbox
-from posthouse.serve.limits import PeerLimits, Peers, SessionLimits
+from posthouse.serve.limits import PeerLimits, Peers, SessionLimits, WorkerLimits
 from posthouse.serve.login import Door
+from posthouse.store.store import Store
 from posthouse.transport.house import House, MessageLimits, SmtpRole
+from posthouse.transport.spool import SPACE_REMEMBERED, DiskSpace
 
 PATIENT = SessionLimits(error_delay_seconds=0.0)
 HEADER_TOO_LARGE = "552 5.3.4 The header of the message is too large"
@@ -22,9 +24,9 @@ def limited(house: House, **limits: int) -> House:
     return replace(house, limits=MessageLimits(**limits))
 
 
-def strict(door: Door, **limits: int) -> Door:
+def strict(door: Door, **limits: float) -> Door:
     """The same door for peers that are counted on loopback too."""
-    door.peers = Peers(PeerLimits(**limits))
+    door.peers = Peers(PeerLimits(**limits))  # type: ignore[arg-type] # counts and seconds alike
     return door
 
 
@@ -247,9 +249,11 @@ async def test_connections_of_an_address(house: House, door: Door) -> None:
 
 
 async def test_new_connections_of_an_address(house: House, door: Door) -> None:
-    strict(door, new_connections=2)
+    strict(door, new_connections=2, rate_refusal_seconds=0.2)
+    began = time.monotonic()
     greetings = [await greeted(house, door) for _ in range(3)]
     assert [greeting[:3] for greeting in greetings] == ["220", "220", "421"]
+    assert 0.2 <= time.monotonic() - began < 1.0
     assert greetings[2] == "421 4.7.0 Too many new connections from your address; try again in a minute"
 
 
@@ -282,3 +286,103 @@ async def test_what_a_user_may_send(house: House, door: Door) -> None:
         assert await send(caller, "ben@work.test") == enough
         await caller.say("QUIT")
     assert len(await inbox(house.store, BEN)) == 2
+
+
+async def test_recipients_a_user_never_wrote_to_before(house: House, door: Door) -> None:
+    strict(door, first_recipients_day=1)
+    async with call(house, door, SmtpRole.SUBMISSION) as caller:
+        await log_in(caller)
+        for path, expected in (("ben@work.test", "250"), ("ben@work.test", "250"), ("anna@home.test", "451")):
+            await caller.say("MAIL FROM:<anna@home.test>")
+            await caller.say(f"RCPT TO:<{path}>")
+            answer = await caller.message(b"Subject: x\r\n\r\ny")
+            assert answer.startswith(expected), answer
+        assert answer == "451 4.7.1 You have sent as much as you may for now; try again later"
+
+
+async def test_the_limits_of_lines_are_settings(house: House, door: Door) -> None:
+    limits = SessionLimits(command_line=20, auth_line=40, swallowed=60)
+    async with call(house, door, SmtpRole.SUBMISSION, limits) as caller:
+        await caller.say("EHLO client.test")
+        assert await caller.say("NOOP " + "x" * 20) == "500 5.5.2 That line is too long"
+        assert (await caller.say("AUTH LOGIN")).startswith("334")
+        assert await caller.say("x" * 50) == "500 5.5.6 That authentication line is too long"
+        assert await caller.say("NOOP " + "x" * 100) == "421 4.7.0 That line does not end; goodbye"
+    async with call(house, door, limits=SessionLimits(text_line=30)) as caller:
+        await caller.begin()
+        assert await caller.message(b"A: b\r\n\r\n" + b"x" * 31) == "550 5.6.0 A line of the message is too long"
+        await caller.begin()
+        assert (await caller.message(b"A: b\r\n\r\n" + b"x" * 30)).startswith("250")
+
+
+async def test_who_connects_says_something_soon(house: House, door: Door) -> None:
+    timed_out = "421 4.4.2 Nothing came for too long; goodbye"
+    async with call(house, door, limits=SessionLimits(greeting_seconds=0.1)) as caller:
+        assert await caller.reply() == [timed_out]
+        assert await caller.closed()
+    async with call(house, door, limits=SessionLimits(greeting_seconds=0.1, command_seconds=0.4)) as caller:
+        began = time.monotonic()
+        await caller.say("EHLO client.test")
+        assert await caller.reply() == [timed_out]
+        assert time.monotonic() - began >= 0.4
+    async with call(house, door, SmtpRole.LMTP, SessionLimits(greeting_seconds=0.05)) as caller:
+        await asyncio.sleep(0.15)
+        assert (await caller.say("LHLO client.test")).startswith("250")
+
+
+async def test_a_worker_that_is_full(house: House, door: Door) -> None:
+    door.peers = Peers(PeerLimits(exempt_loopback=True), connections=1)
+    async with call(house, door), call(house, door) as second:
+        full = "421 4.3.2 This server has no room for another connection; try again in a few minutes"
+        assert second.greeting == full
+        assert await second.closed()
+    assert (await greeted(house, door)).startswith("220")
+
+
+async def test_recipients_of_an_address_with_a_bad_reputation(house: House, door: Door) -> None:
+    strict(door, offences=1, recipients_of_offender=1)
+    async with call(house, door, limits=SessionLimits(hard_errors=1)) as caller:
+        assert await caller.say("FROBNICATE") == "421 4.7.0 Too many errors; goodbye"
+    async with call(house, door) as caller:
+        await caller.begin()
+        too_many = "452 4.5.3 Too many recipients for one message; send the rest in another"
+        assert await caller.say("RCPT TO:<ben@work.test>") == too_many
+        assert (await caller.message(MESSAGE)).startswith("250")
+    async with call(house, door, SmtpRole.SUBMISSION) as caller:  # a user is no stranger
+        await log_in(caller)
+        await caller.say("MAIL FROM:<anna@home.test>")
+        for _ in range(2):
+            assert (await caller.say("RCPT TO:<ben@work.test>")).startswith("250")
+
+
+async def test_more_logins_than_can_be_checked(house: House, store: Store) -> None:
+    limits = WorkerLimits(hash_threads=1, hash_queue=1)
+    door = Door(store, Peers(PeerLimits(exempt_loopback=True)), sleep=no_wait, limits=limits)
+    hold = asyncio.get_running_loop().create_future()
+    door._checking.update({b"one": hold, b"two": hold})
+    async with call(house, door, SmtpRole.SUBMISSION) as caller:
+        await caller.say("EHLO client.test")
+        busy = "454 4.7.0 Too many logins at the moment; try again in a few seconds"
+        assert await caller.say(f"AUTH PLAIN {plain()}") == busy
+        door._checking.clear()
+        assert (await caller.say(f"AUTH PLAIN {plain()}")).startswith("235")
+    door.close()
+    hold.cancel()
+
+
+async def no_wait(seconds: float) -> None:
+    await asyncio.sleep(0)
+
+
+async def test_a_disk_that_has_room_again(house: House, door: Door) -> None:
+    """1.5 times the largest message and 64 MiB must be free (limits.md §5)."""
+    free = 1_500 + 64 * 1024 * 1024 - 1
+    small = replace(limited(house, message_size=1_000), disk=DiskSpace(lambda path: free))
+    async with call(small, door) as caller:
+        await caller.say("EHLO client.test")
+        assert await caller.say("MAIL FROM:<>") == "452 4.3.1 The server is short of disk space; try again later"
+        free += 1
+        await asyncio.sleep(SPACE_REMEMBERED)
+        assert (await caller.say("MAIL FROM:<>")).startswith("250")
+        assert (await caller.say("RCPT TO:<anna@home.test>")).startswith("250")
+        assert (await caller.message(MESSAGE)).startswith("250")
