@@ -6,7 +6,7 @@ import re
 import socket
 from collections.abc import AsyncIterator
 
-from posthouse.net.link import Link, open_link
+from posthouse.net.link import Link, LinkLimits, open_link
 from posthouse.serve.imap.session import session
 from posthouse.serve.limits import ImapSessionLimits
 from posthouse.serve.login import Door
@@ -85,7 +85,12 @@ class Client:
 
 @contextlib.asynccontextmanager
 async def connect(
-    house: House, door: Door, *, user: str | None = "anna@home.test", limits: ImapSessionLimits | None = None
+    house: House,
+    door: Door,
+    *,
+    user: str | None = "anna@home.test",
+    limits: ImapSessionLimits | None = None,
+    link: LinkLimits | None = None,
 ) -> AsyncIterator[Client]:
     """A session on loopback and a client that has read its greeting, and has logged in unless `user` is None."""
     loop = asyncio.get_running_loop()
@@ -94,7 +99,7 @@ async def connect(
         reader, writer = await asyncio.open_connection(*listener.getsockname())
         accepted, _ = await loop.sock_accept(listener)
     client = Client(reader, writer)
-    client.link = await open_link(accepted)
+    client.link = await open_link(accepted, limits=link or LinkLimits())
     client.task = asyncio.create_task(session(client.link, house, door, limits))
     try:
         client.greeting = await client.response()
