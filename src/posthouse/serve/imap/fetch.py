@@ -3,9 +3,12 @@
 What a list of messages shows (ENVELOPE, BODYSTRUCTURE, sizes, dates, flags, the message's own header) is answered from
 columns, a thousand rows at a time; the message itself is read only for BODY[…] and BINARY[…]. Of a large message only
 the octets asked for are read, once its Part tree is known; the trees of the last few large messages are remembered.
+They go out piece by piece, at the client's pace: a message of 50 MiB is never held whole for BODY[].
 """
 
 import asyncio
+import hashlib
+import logging
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator, Sequence
 from itertools import chain
@@ -15,24 +18,27 @@ from weakref import WeakKeyDictionary
 from posthouse.mail import content, structure
 from posthouse.mail.header import select_fields
 from posthouse.mail.keyword import SEEN_BIT
-from posthouse.mail.mime import Part, parse
-from posthouse.mail.structure import Section, SectionText, find_part, plain_body
+from posthouse.mail.mime import Part, Span, parse
+from posthouse.mail.structure import Section, SectionText, find_part
 from posthouse.serve.imap.change import Order, alter_flags
 from posthouse.serve.imap.state import Session, no_such_number
 from posthouse.serve.imap.view import Ranges, chunks, count
 from posthouse.store import emails
-from posthouse.store.blobs import BlobKey, Blobs
+from posthouse.store.blobs import BlobKey, Blobs, rows_of
 from posthouse.store.emails import Column, FlagChange, Mode, Spans
-from posthouse.store.script import Row
+from posthouse.store.script import Row, StoreError, Unavailable
+from posthouse.store.store import Store
 from posthouse.wire.imap import code
 from posthouse.wire.imap.fetch import (
     Attribute,
     Binary,
     BinarySize,
     BodySection,
+    ContentItem,
     Fetch,
     FetchItem,
     FetchPlan,
+    Piece,
     plan,
     print_message,
     print_rows,
@@ -41,10 +47,13 @@ from posthouse.wire.imap.fetch import Column as Shown
 from posthouse.wire.imap.number_set import runs
 from posthouse.wire.imap.response import StatusResponse, no, ok
 
+log = logging.getLogger("posthouse.imap")
+
 ROWS = 1_000  # rows of one question to the store: some 2 ms of printing, then others have their turn
 WITH_CONTENTS = 100  # the same where headers or messages come along
 TOGETHER = 1024 * 1024  # octets of small messages read at once
 LARGE = 256 * 1024  # octets; a larger message is read alone, parsed in a thread, and its tree remembered
+PIECE = 512 * 1024  # octets of a message on their way to the client: twice a frame of the store (blobs.py)
 TREES = 64  # trees of large messages a worker remembers
 
 _COLUMNS: dict[Shown, Column] = {
@@ -58,7 +67,7 @@ _COLUMNS: dict[Shown, Column] = {
 _HEADERS = (SectionText.HEADER, SectionText.HEADER_FIELDS, SectionText.HEADER_FIELDS_NOT)
 _trees: "WeakKeyDictionary[Blobs, OrderedDict[BlobKey, Part]]" = WeakKeyDictionary()
 
-Content = bytes | int | None
+Content = bytes | Span | int | None
 
 
 class Answered(NamedTuple):
@@ -159,10 +168,50 @@ async def _with_contents(session: Session, prepared: FetchPlan, ranges: Ranges) 
         async for row, message in _read(session.store.blobs, rows, width, whole=whole):
             answers = [await _answer(session.store.blobs, message, item) for item in prepared.contents]
             unknown = unknown or _encoding_unknown(prepared.contents, answers)
-            session.link.write(*map(bytes, print_message(prepared, next(numbers), row[:width], answers)))
-            await session.link.flush()
+            await _write(session, message, print_message(prepared, next(numbers), row[:width], answers))
         shown += len(rows)
     return Answered(shown, unknown)
+
+
+async def _write(session: Session, message: Message, pieces: Sequence[Piece]) -> None:
+    link = session.link
+    for piece in pieces:
+        if isinstance(piece, Span):
+            await _stream(session, message.blob, piece)
+        elif len(piece) > PIECE:
+            for start in range(0, len(piece), PIECE):
+                link.write(piece[start : start + PIECE])
+                await link.flush()
+        else:
+            link.write(piece)
+    await link.flush()
+
+
+async def _stream(session: Session, blob: BlobKey, span: Span) -> None:
+    """Send a part of a message whose literal is begun. A fault ends the connection, because nothing else can be said
+    inside a literal."""
+    try:
+        async for octets in _pieces(session.store, blob, span):
+            session.link.write(octets)
+            await session.link.flush()
+    except StoreError as error:
+        log.error("a message breaks off in the middle of FETCH: %s", error)
+        raise ConnectionAbortedError("the literal cannot be finished") from error
+
+
+async def _pieces(store: Store, blob: BlobKey, span: Span) -> AsyncIterator[bytes]:
+    """A part of a message, PIECE octets at a time. Where it is the whole, its digest is verified before the last piece
+    is given. Raises NotFound, Unavailable."""
+    [row] = await store.read(rows_of, (blob,))
+    digest = hashlib.sha256() if span == (0, row[1]) else None
+    for start in range(span.start, span.stop, PIECE):
+        stop = min(start + PIECE, span.stop)
+        octets = await asyncio.to_thread(store.blobs.octets, row, start, stop)
+        if digest is not None:
+            await asyncio.to_thread(digest.update, octets)
+        if digest is not None and stop == span.stop and digest.digest() != row[0]:
+            raise Unavailable("the octets of a message are damaged: their digest is wrong")
+        yield octets
 
 
 def _of_own_header(item: FetchItem) -> bool:
@@ -209,7 +258,7 @@ def _encoding_unknown(items: Sequence[FetchItem], answers: Sequence[Content]) ->
     )
 
 
-async def _answer(blobs: Blobs, message: Message, item: FetchItem) -> Content:
+async def _answer(blobs: Blobs, message: Message, item: ContentItem) -> Content:
     """The content of one item, its partial cut."""
     match item:
         case BodySection():
@@ -220,11 +269,9 @@ async def _answer(blobs: Blobs, message: Message, item: FetchItem) -> Content:
         case BinarySize(part):
             octets = await _decoded(blobs, message, part)
             return None if octets is None else len(octets)
-        case Attribute():
-            return plain_body(await _tree(blobs, message))
 
 
-async def _section(blobs: Blobs, message: Message, item: BodySection) -> bytes | None:
+async def _section(blobs: Blobs, message: Message, item: BodySection) -> bytes | Span | None:
     section, partial = item.section, item.partial
     if message.header is not None and _of_own_header(item):
         octets = _of_header(message.header, section)
@@ -242,6 +289,8 @@ async def _section(blobs: Blobs, message: Message, item: BodySection) -> bytes |
     if partial is not None:
         start = min(stop, start + partial.offset)
         stop = min(stop, start + partial.length)
+    if stop - start > PIECE and message.octets is None:
+        return Span(start, stop)
     return await _octets(blobs, message, start, stop)
 
 

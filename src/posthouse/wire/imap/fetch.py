@@ -4,11 +4,11 @@ Reading: `parse_items` turns the octets of an item list into a tuple of FetchIte
 the results are cached by spelling.
 
 Printing: `plan(items, uid)` is made once a command and cached. It says which `columns` a row must bring, and which
-`contents` must be fetched from the message itself (sections, decoded parts, BODY without extension data).
+`contents` must be fetched from the message itself (sections, decoded parts).
 
 * no contents: `print_rows(plan, numbers, rows)` prints any number of messages at once, column by column;
 * with contents: `print_message(plan, number, row, contents)` prints one message as a list of octets, with literals
-  passed through uncopied.
+  passed through uncopied; a Span among them stands for octets of the message that the session sends piece by piece.
 
 `print_flags` prints the unsolicited FETCH of a changed message. This file does not know sections of messages (that is
 mail/structure.py), nor MODSEQ items (RFC 7162), PREVIEW, or the other extensions of FETCH.
@@ -24,7 +24,9 @@ from typing import cast
 from posthouse.mail.dates import format_internaldate
 from posthouse.mail.ids import Millis
 from posthouse.mail.keyword import FLAG_BITS
+from posthouse.mail.mime import Span
 from posthouse.mail.structure import Section, SectionText
+from posthouse.wire.imap.body import without_extension
 from posthouse.wire.imap.condition import Fault, over_limit
 from posthouse.wire.imap.grammar import ASTRING_CHARS, OPEN, Scanner
 from posthouse.wire.imap.number_set import NumberSet
@@ -88,7 +90,8 @@ class BinarySize:
     label: bytes
 
 
-FetchItem = Attribute | BodySection | Binary | BinarySize
+ContentItem = BodySection | Binary | BinarySize
+FetchItem = Attribute | ContentItem
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,12 +327,13 @@ _COLUMNS_OF: dict[Attribute, tuple[Column, ...]] = {
     Attribute.SIZE: (Column.SIZE,),
     Attribute.ENVELOPE: (Column.ENVELOPE,),
     Attribute.BODYSTRUCTURE: (Column.STRUCTURE,),
-    Attribute.BODY: (),
+    Attribute.BODY: (Column.STRUCTURE,),
 }
 _NUMBERS = frozenset({Attribute.UID, Attribute.SIZE})
 
 Row = Sequence[object]
-Content = bytes | memoryview | int | None
+Content = bytes | Span | int | None
+Piece = bytes | Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,7 +345,7 @@ class FetchPlan:
     """
 
     columns: tuple[Column, ...]
-    contents: tuple[FetchItem, ...]
+    contents: tuple[ContentItem, ...]
     attributes: tuple[Attribute, ...]
     template: bytes
 
@@ -352,10 +356,10 @@ def plan(items: tuple[FetchItem, ...], uid: bool = False) -> FetchPlan:
 
 
 def _plan(items: tuple[FetchItem, ...], uid: bool) -> FetchPlan:
-    attributes = [item for item in items if isinstance(item, Attribute) and item is not Attribute.BODY]
+    attributes = [item for item in items if isinstance(item, Attribute)]
     if uid and Attribute.UID not in attributes:
         attributes.insert(0, Attribute.UID)
-    contents = tuple(item for item in items if item is Attribute.BODY or not isinstance(item, Attribute))
+    contents = tuple(item for item in items if not isinstance(item, Attribute))
     needed = {Column.UID}.union(*(_COLUMNS_OF[attribute] for attribute in attributes))
     columns = tuple(column for column in Column if column in needed)
     pairs = [attribute.value + (b" %d" if attribute in _NUMBERS else b" %b") for attribute in attributes]
@@ -383,15 +387,18 @@ def _values(attribute: Attribute, columns: Mapping[Column, Sequence[object]]) ->
             return map(print_flag_list, bits, cast("Sequence[str]", columns[Column.KEYWORDS]))
         case Attribute.INTERNALDATE:
             return map(_internaldate, cast("Sequence[int]", columns[Column.RECEIVED]))
+        case Attribute.BODY:
+            return map(without_extension, cast("Sequence[bytes]", columns[Column.STRUCTURE]))
     return columns[_COLUMNS_OF[attribute][0]]
 
 
-def print_message(plan: FetchPlan, number: int, row: Row, contents: Sequence[Content]) -> list[bytes | memoryview]:
+def print_message(plan: FetchPlan, number: int, row: Row, contents: Sequence[Content]) -> list[Piece]:
     """The FETCH response of one message, in pieces. `contents` answers `plan.contents` one by one, partials cut
-    already: octets or None (NIL) for sections and decoded parts, an int for BINARY.SIZE, wire text for BODY."""
+    already: octets, the Span of them in the message or None (NIL) for sections and decoded parts, an int for
+    BINARY.SIZE."""
     columns = {column: (value,) for column, value in zip(plan.columns, row, strict=True)}
     values = [next(iter(_values(attribute, columns))) for attribute in plan.attributes]
-    pieces: list[bytes | memoryview] = [plan.template % (number, *values)]
+    pieces: list[Piece] = [plan.template % (number, *values)]
     separator = b" " if plan.attributes else b""
     for item, content in zip(plan.contents, contents, strict=True):
         pieces.append(separator)
@@ -401,21 +408,16 @@ def print_message(plan: FetchPlan, number: int, row: Row, contents: Sequence[Con
     return pieces
 
 
-def _print_content(item: FetchItem, content: Content) -> tuple[bytes | memoryview, ...]:
-    if isinstance(item, Attribute):
-        assert isinstance(content, bytes)
-        return (item.value + b" ", content)
+def _print_content(item: ContentItem, content: Content) -> tuple[Piece, ...]:
     if content is None:
         return (item.label + b" NIL",)
     if isinstance(content, int):
         return (item.label + b" %d" % content,)
+    if isinstance(content, Span):
+        return (item.label + b" {%d}\r\n" % (content.size), content)
     # Only BINARY may carry NUL (RFC 3516 §4.2); a message that holds NUL is stored as received and shown as it is.
-    tilde = b"~" if isinstance(item, Binary) and _has_nul(content) else b""
+    tilde = b"~" if isinstance(item, Binary) and b"\0" in content else b""
     return (item.label + b" %b{%d}\r\n" % (tilde, len(content)), content)
-
-
-def _has_nul(content: bytes | memoryview) -> bool:
-    return b"\0" in (content if isinstance(content, bytes) else content.tobytes())
 
 
 def print_flags(number: int, bits: int, keywords: str, uid: int | None = None) -> bytes:
