@@ -310,13 +310,14 @@ def test_a_harvest_is_one_offence(clock: Clock) -> None:
 def test_under_stress_strangers_may_do_less(clock: Clock) -> None:
     peers = Peers(PeerLimits(), clock)
     usual = SessionLimits()
-    assert peers.patience(usual) is usual
-    assert (peers.recipients("192.0.2.1", 1_000), peers.before_login(60.0)) == (1_000, 60.0)
+    assert peers.patience("192.0.2.1", usual) is usual
+    assert (peers.recipients("192.0.2.1", 1_000), peers.before_login("192.0.2.1", 60.0)) == (1_000, 60.0)
     peers.stress.on = True
-    tight = peers.patience(usual)
+    tight = peers.patience("192.0.2.1", usual)
     assert (tight.command_seconds, tight.hard_errors, tight.junk_commands) == (10.0, 1, 1)
-    assert (peers.recipients("192.0.2.1", 1_000), peers.before_login(60.0)) == (100, 10.0)
+    assert (peers.recipients("192.0.2.1", 1_000), peers.before_login("192.0.2.1", 60.0)) == (100, 10.0)
     assert peers.recipients("192.0.2.1", 5) == 5
+    assert peers.patience("", usual) is usual  # LMTP on a Unix socket
 
 
 def test_recipients_a_user_never_wrote_to_before(clock: Clock) -> None:

@@ -297,8 +297,8 @@ class Peers:
             return Refusal.CONNECTIONS
         if admitted or self.exempt(ip):
             return None
-        crowded = self.open * 100 > self.connections * self.stress.limits.connections_percent
-        if (crowded or self.stress.on) and not self.good(ip):
+        room = -(-self.connections * self.stress.limits.connections_percent // 100)
+        if (self.stress.on or self.open > room) and not self.good(ip):
             return Refusal.STRESS
         return self._judge_new(ip)
 
@@ -400,19 +400,22 @@ class Peers:
         known = key in self._delivered or self._good.get(key, now) > now
         return self.exempt(ip) or (known and not self.offender(ip))
 
-    def patience(self, limits: SessionLimits) -> SessionLimits:
-        """What a stranger's SMTP session may do now."""
-        return under_stress(limits, self.stress.limits) if self.stress.on else limits
+    def _strained(self, ip: str) -> bool:
+        return self.stress.on and not self.exempt(ip)
+
+    def patience(self, ip: str, limits: SessionLimits) -> SessionLimits:
+        """What a stranger's SMTP session may do now, where `limits` are the usual."""
+        return under_stress(limits, self.stress.limits) if self._strained(ip) else limits
 
     def recipients(self, ip: str, most: int) -> int:
         """How many recipients a stranger's message may have now, where `most` is the usual."""
         if self.offender(ip):
             most = min(most, self.limits.recipients_of_offender)
-        return min(most, self.stress.limits.recipients) if self.stress.on else most
+        return min(most, self.stress.limits.recipients) if self._strained(ip) else most
 
-    def before_login(self, seconds: float) -> float:
+    def before_login(self, ip: str, seconds: float) -> float:
         """How long a stranger may take to log in now, where `seconds` is the usual."""
-        return min(seconds, self.stress.limits.command_seconds) if self.stress.on else seconds
+        return min(seconds, self.stress.limits.command_seconds) if self._strained(ip) else seconds
 
     def login_failed(self, name: str, ip: str) -> bool:
         """Count a failed login. True when the account is being guessed at so much that every refusal takes longer."""

@@ -111,7 +111,7 @@ class Session:
     @property
     def limits(self) -> SessionLimits:
         """What holds now."""
-        return self.door.peers.patience(self.usual) if self.stranger else self.usual
+        return self.door.peers.patience(self.client.ip, self.usual) if self.stranger else self.usual
 
     @property
     def silence(self) -> float:

@@ -92,7 +92,7 @@ async def _converse(talk: Session) -> None:
     began = loop.time()
     while True:
         if talk.login is None:
-            seconds = talk.door.peers.before_login(talk.limits.before_login_seconds)
+            seconds = talk.door.peers.before_login(link.peer[0], talk.limits.before_login_seconds)
             link.deadline(max(0.0, began + seconds - loop.time()))
         event: Event | Woken | None = await link.next(engine)
         if isinstance(event, Woken):
