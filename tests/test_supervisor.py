@@ -166,6 +166,16 @@ def test_a_worker_that_hangs_is_replaced(tmp_path: Path) -> None:
     assert one.stop() == 0
 
 
+def test_a_worker_that_asks_for_it_is_replaced_while_its_sessions_end(tmp_path: Path) -> None:
+    """Its memory is too small for it, so it asks as soon as it works; its successor will too."""
+    one = Served(tmp_path, workers=1, more="[limits.worker]\nmemory = '1 MiB'")
+    one.wait_for_log("this worker ends: it has taken ")
+    one.wait_for_log("worker 0 ended (it asked to be replaced); the next starts in 0 s")
+    one.wait_until("220")
+    assert one.stop() == 0
+    assert "Traceback" not in one.log.read_text()
+
+
 def test_sigterm_says_goodbye_to_idle_sessions_at_once(served: Served) -> None:
     with connect(served.smtp) as client:
         assert client.recv(3) == b"220"
