@@ -22,6 +22,8 @@ FILE_VARIABLE = "POSTHOUSE_CONFIG"  # names the file where `--config` does not
 SETTINGS_FILE = 1024 * 1024  # octets; more is no settings file
 MANY_WORKERS = 64  # workers by default at most: beyond it one writes for all and the others wait
 
+MANY_LEVELS = 100  # of search keys inside each other: they are read by recursion
+
 Count = Annotated[int, Meta(ge=1)]
 Percent = Annotated[int, Meta(ge=1, le=100)]
 Seconds = Annotated[float, Meta(gt=0, le=10_000_000)]  # TOML has inf, and that would be no limit
@@ -171,6 +173,9 @@ class ImapSection(Struct, frozen=True):
     literal_before_login: Octets = Octets(4_096)
     literals: Count = 500
     command: Octets = Octets(1024 * 1024)
+    search_depth: Annotated[int, Meta(ge=1, le=MANY_LEVELS)] = 50
+    search_keys: Count = 1_000
+    number_ranges: Count = 10_000
 
 
 class LinkSection(Struct, frozen=True):

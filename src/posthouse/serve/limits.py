@@ -18,6 +18,7 @@ from functools import lru_cache
 
 from posthouse.serve.stress import Stress, StressLimits
 from posthouse.wire.imap.assembler import ImapLimits
+from posthouse.wire.imap.grammar import GrammarLimits
 from posthouse.wire.smtp.server import SmtpLimits
 
 TABLE = 65_536  # peers remembered in each table; an attacker with more addresses only forgets their own history
@@ -119,6 +120,9 @@ class ImapSessionLimits:
     literal_before_login: int = 4_096
     literals: int = 500
     command: int = 1024 * 1024
+    search_depth: int = 50
+    search_keys: int = 1_000
+    number_ranges: int = 10_000  # of one set of message numbers, merged
 
     @property
     def engine(self) -> ImapLimits:
@@ -131,6 +135,7 @@ class ImapSessionLimits:
             self.literals,
             self.command,
             self.append_messages,
+            GrammarLimits(self.search_depth, self.search_keys, self.number_ranges),
         )
 
 

@@ -104,6 +104,18 @@ async def test_nesting_and_numbers(house, door, command, answer):
         await client.do("NOOP")
 
 
+async def test_nesting_and_numbers_are_settings(house, door):
+    limits = ImapSessionLimits(search_depth=2, search_keys=3, number_ranges=2)
+    async with connect(house, door, limits=limits) as client:
+        await client.do("SELECT INBOX")
+        await client.do("SEARCH ((ALL))")
+        assert await client.fails("SEARCH (((ALL)))") == b"BAD [LIMIT] Search keys may be nested at most 2 deep."
+        assert await client.fails("SEARCH ALL ALL ALL ALL") == b"BAD [LIMIT] A search may have at most 3 keys."
+        ranges = b"BAD [LIMIT] A set of message numbers may have at most 2 ranges."
+        assert await client.fails("FETCH 1,3,5 UID") == ranges
+        assert await client.fails("UID SEARCH UID 1,3,5") == ranges
+
+
 async def test_a_pattern_of_wildcards_costs_nobody_anything(house, door):
     async with connect(house, door) as client, connect(house, door) as other:
         began = time.monotonic()

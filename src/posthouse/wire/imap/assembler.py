@@ -23,7 +23,7 @@ from posthouse.wire.buffer import ReceiveBuffer
 from posthouse.wire.imap.append import MESSAGES
 from posthouse.wire.imap.code import LIMIT, TOOBIG
 from posthouse.wire.imap.condition import Condition
-from posthouse.wire.imap.grammar import TAG
+from posthouse.wire.imap.grammar import TAG, USUAL, GrammarLimits
 
 DROPPED_LITERAL = 4_096  # octets of a refused non-synchronizing literal that are read and dropped (RFC 7888 §5)
 DROPPED_MESSAGE = (
@@ -49,6 +49,7 @@ class ImapLimits:
     literals: int = 500
     command: int = 1_048_576
     messages: int = MESSAGES
+    grammar: GrammarLimits = USUAL
 
     @property
     def before_login(self) -> "ImapLimits":

@@ -20,7 +20,7 @@ from enum import Enum
 from posthouse.mail.ids import Millis
 from posthouse.wire.imap.condition import Fault, over_limit
 from posthouse.wire.imap.fetch import Fetch, parse_fetch
-from posthouse.wire.imap.grammar import OPEN, TAG, FlagSet, Scanner, flag_set
+from posthouse.wire.imap.grammar import OPEN, TAG, USUAL, FlagSet, GrammarLimits, Scanner, flag_set
 from posthouse.wire.imap.list import List, Lsub, StatusItem, parse_list, parse_lsub, parse_status_items
 from posthouse.wire.imap.number_set import NumberSet
 from posthouse.wire.imap.search import Search, parse_search
@@ -287,7 +287,7 @@ _COMMAND = re.compile(rb"(?P<tag>%b) (?P<uid>[Uu][Ii][Dd] )?(?P<name>[A-Za-z]+)"
 _BASE64 = re.compile(rb"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 
 
-def parse_command(octets: bytes, utf8: bool = False) -> Command:
+def parse_command(octets: bytes, utf8: bool = False, limits: GrammarLimits = USUAL) -> Command:
     """The command in these octets: one whole command without its last CRLF, literals in place (RFC 9051 §9).
     `utf8`: mailbox names are UTF-8 (RFC 9051 §5.1). Spaces at the end are overlooked, which people and scripts leave
     there and Dovecot takes too; behind a literal they may be its octets. Raises Fault."""
@@ -297,7 +297,7 @@ def parse_command(octets: bytes, utf8: bool = False) -> Command:
     if found is None:
         raise Fault("A command begins with a tag, one space and its name.")
     name = found["name"].upper()
-    scanner = Scanner(octets, found.end(), utf8)
+    scanner = Scanner(octets, found.end(), utf8, limits)
     if found["uid"]:
         parse_uid = _UID_PARSERS.get(name)
         if parse_uid is None:

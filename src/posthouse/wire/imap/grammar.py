@@ -13,10 +13,12 @@ from typing import TypeVar
 
 from posthouse.mail.keyword import BIT_OF_FLAG, KEYWORD_LENGTH, KEYWORDS_PER_EMAIL, SYSTEM_BITS, Keyword
 from posthouse.wire.imap.condition import Condition, Fault, over_limit
-from posthouse.wire.imap.number_set import SEQUENCE_SET, NumberSet, number_set
+from posthouse.wire.imap.number_set import ELEMENTS, SEQUENCE_SET, NumberSet, number_set
 from posthouse.wire.imap.utf7 import decode_utf7
 
 NUMBER64 = 0x7FFF_FFFF_FFFF_FFFF  # number64 is an unsigned 63-bit integer (RFC 9051 §9)
+SEARCH_DEPTH = 50  # parentheses, NOT and OR inside each other (limits.md)
+SEARCH_KEYS = 1_000  # keys of one program (limits.md)
 LIST_LENGTH = 1_000  # members of one parenthesized list; FETCH items and header names of real clients stay below 100
 
 # RFC 9051 §9   ATOM-CHAR = <any CHAR except atom-specials>
@@ -60,13 +62,26 @@ class FlagSet:
     keywords: tuple[Keyword, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class GrammarLimits:
+    """How deep and how numerous what one command asks for may be."""
+
+    search_depth: int = SEARCH_DEPTH
+    search_keys: int = SEARCH_KEYS
+    number_ranges: int = ELEMENTS
+
+
+USUAL = GrammarLimits()
+
+
 class Scanner:
     """A position in the octets of one command. `utf8`: mailbox names come as UTF-8, because the client enabled
     IMAP4rev2 (RFC 9051 §5.1); otherwise as modified UTF-7 (RFC 3501 §5.1.3)."""
 
-    __slots__ = ("octets", "position", "utf8")
+    __slots__ = ("limits", "octets", "position", "utf8")
 
-    def __init__(self, octets: bytes, position: int = 0, utf8: bool = False) -> None:
+    def __init__(self, octets: bytes, position: int = 0, utf8: bool = False, limits: GrammarLimits = USUAL) -> None:
+        self.limits = limits
         self.octets = octets
         self.position = position
         self.utf8 = utf8
@@ -173,7 +188,7 @@ class Scanner:
 
     def sequence_set(self) -> NumberSet:
         """sequence-set (RFC 9051 §9)."""
-        return number_set(self.match(SEQUENCE_SET, "a set of message numbers")[0])
+        return number_set(self.match(SEQUENCE_SET, "a set of message numbers")[0], self.limits.number_ranges)
 
     def date(self) -> date:
         """date = date-text / DQUOTE date-text DQUOTE (RFC 9051 §9)."""

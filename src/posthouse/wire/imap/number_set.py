@@ -61,16 +61,16 @@ def parse_number_set(octets: bytes) -> NumberSet:
     return number_set(octets)
 
 
-def number_set(octets: bytes) -> NumberSet:
-    """The same, of octets that SEQUENCE_SET has matched."""
+def number_set(octets: bytes, most: int = ELEMENTS) -> NumberSet:
+    """The same, of octets that SEQUENCE_SET has matched, and of at most so many spans."""
     if octets.isdigit():
         number = _number(octets)
         return NumberSet(((number, number),))
     elements = octets.split(b",")
     saved = b"$" in octets
     spans = merge(_span(element) for element in elements if element != b"$")
-    if len(spans) > ELEMENTS:
-        raise over_limit(f"A set of message numbers may have at most {ELEMENTS} ranges.")
+    if len(spans) > most:
+        raise over_limit(f"A set of message numbers may have at most {most} ranges.")
     return NumberSet(spans, saved)
 
 

@@ -16,9 +16,6 @@ from posthouse.wire.imap.condition import Condition, Fault, over_limit
 from posthouse.wire.imap.grammar import OPEN, Scanner, flag_set
 from posthouse.wire.imap.number_set import NumberSet
 
-DEPTH = 50  # parentheses, NOT and OR inside each other (limits.md)
-KEYS = 1_000  # keys of one program (limits.md)
-
 # The charsets a client may name; RFC 9051 §6.4.4 asks for these two, and every string is Unicode inside.
 CHARSETS: dict[bytes, str] = {b"US-ASCII": "ascii", b"UTF-8": "utf-8"}
 BADCHARSET = b"BADCHARSET (US-ASCII UTF-8)"
@@ -250,11 +247,12 @@ class _Program:
     def key(self, depth: int) -> SearchKey:
         """search-key (RFC 9051 §9)."""
         self.count += 1
-        if depth > DEPTH:
-            raise over_limit(f"Search keys may be nested at most {DEPTH} deep.")
-        if self.count > KEYS:
-            raise over_limit(f"A search may have at most {KEYS} keys.")
         scanner = self.scanner
+        limits = scanner.limits
+        if depth > limits.search_depth:
+            raise over_limit(f"Search keys may be nested at most {limits.search_depth} deep.")
+        if self.count > limits.search_keys:
+            raise over_limit(f"A search may have at most {limits.search_keys} keys.")
         first = scanner.peek()
         if first == OPEN:
             return _both(scanner.parenthesized(lambda _: self.key(depth + 1)))

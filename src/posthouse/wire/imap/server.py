@@ -320,7 +320,7 @@ class ImapServer:
         if self._state is State.NOT_AUTHENTICATED and _HTTP.fullmatch(octets):
             return self._fatal("This is a mail server: it speaks IMAP, not HTTP.")
         try:
-            command = parse_command(octets, self.utf8)
+            command = parse_command(octets, self.utf8, self._limits.grammar)
         except Fault as fault:
             return _malformed(tag_of(octets), fault)
         if type(command) not in LEGAL[self._state]:
