@@ -232,6 +232,19 @@ async def test_a_name_is_normalized_and_said_so(house, door):
         await client.do("ENABLE IMAP4rev2")
         told = await client.do('CREATE "Gro\u0308\u00dfe"')
         assert told == ['* LIST () "/" "Größe" ("OLDNAME" ("Gro\u0308ße"))'.encode()]
+        told = await client.do('APPEND "Gro\u0308ße" {6+}\r\nA: 1\r\n')
+        assert told == ['* LIST () "/" "Größe" ("OLDNAME" ("Gro\u0308ße"))'.encode()]
+        told = await client.do('SELECT "Gro\u0308ße"')
+        assert '* LIST (\\HasNoChildren) "/" "Größe" ("OLDNAME" ("Gro\u0308ße"))'.encode() in told
+        assert b"* 1 EXISTS" in told
+        told = await client.do('SELECT "Größe"')
+        assert '* LIST (\\HasNoChildren) "/" "Größe"'.encode() in told
+        assert await client.do('RENAME "Größe" "e\u0301"') == ['* LIST () "/" "é" ("OLDNAME" ("Größe"))'.encode()]
+        assert await client.do('RENAME "e\u0301" x') == ['* LIST () "/" x ("OLDNAME" ("e\u0301"))'.encode()]
+        assert await client.do("RENAME x y") == []
+        await client.do('CREATE "é"')
+        told = await client.do('DELETE "e\u0301"')
+        assert told == ['* LIST (\\NonExistent) "/" "é" ("OLDNAME" ("e\u0301"))'.encode()]
 
 
 def test_idle_looks_by_itself_once_a_minute(tmp_path, monkeypatch):

@@ -12,11 +12,12 @@ from contextlib import suppress
 
 from posthouse.mail.ids import AccountId, Millis
 from posthouse.net.link import Woken
+from posthouse.serve.imap.mailboxes import normalized
 from posthouse.serve.imap.state import Session, refusal
 from posthouse.store import emails, mailboxes
 from posthouse.store.crashpoint import crashpoint
 from posthouse.store.emails import Appended, NewEmail
-from posthouse.store.mailboxes import Box
+from posthouse.store.mailboxes import MailboxRow
 from posthouse.store.script import Script, StoreError, Unavailable
 from posthouse.transport.accept import prepare
 from posthouse.transport.spool import Spool
@@ -150,12 +151,12 @@ async def _message_whole(session: Session, incoming: Incoming) -> None:
         incoming.spool = None
 
 
-def put(account: AccountId, name: str, new: Sequence[NewEmail]) -> Script[tuple[Box, Appended] | None]:
+def put(account: AccountId, name: str, new: Sequence[NewEmail]) -> Script[tuple[MailboxRow, Appended] | None]:
     """Append to the mailbox of this name; None where there is none (any more)."""
     row = yield from mailboxes.find(account, name)
     if row is None or row.noselect:
         return None
-    return row.box, (yield from emails.add(row.box, new))
+    return row, (yield from emails.add(row.box, new))
 
 
 async def _keep(session: Session, incoming: Incoming, command: Append) -> StatusResponse:
@@ -172,8 +173,9 @@ async def _keep(session: Session, incoming: Incoming, command: Append) -> Status
     if kept is None:
         return no(command.tag, NO_SUCH_MAILBOX, code.TRYCREATE)
     crashpoint("imap.append_after_commit")
-    box, appended = kept
-    if session.selecting and session.selected.box == box:
+    row, appended = kept
+    normalized(session, command.mailbox, row.name)
+    if session.selecting and session.selected.box == row.box:
         with suppress(StoreError):  # it is kept, whatever comes now; then EXISTS is told later
             await session.sync(expunge=True, look=True)  # RFC 9051 §6.3.12: EXISTS at once
     return ok(command.tag, "APPEND completed.", code.appenduid(appended.uidvalidity, appended.uids))

@@ -85,7 +85,8 @@ async def select(session: Session, command: Select) -> StatusResponse:
         ok(None, "UIDs are valid while this number stays.", code.uidvalidity(row.uidvalidity)),
     )
     if session.rev2:
-        session.say(Listed(await _attributes(session, row), row.name))
+        old_name = command.mailbox if command.mailbox != row.name else None  # RFC 9051 §6.3.2: MUST
+        session.say(Listed(await _attributes(session, row), row.name, old_name=old_name))
     if command.read_only:
         return ok(command.tag, "EXAMINE completed.", code.READ_ONLY)
     return ok(command.tag, "SELECT completed.", code.READ_WRITE)
@@ -141,14 +142,14 @@ async def create(session: Session, command: Create) -> StatusResponse:
         row = await session.store.run(mailboxes.create, session.who.account, command.mailbox)
     except NameTaken:
         return no(command.tag, "There is a mailbox of that name already.", code.ALREADYEXISTS)
-    _normalized(session, command.mailbox.removesuffix("/"), row.name)
+    normalized(session, command.mailbox.removesuffix("/"), row.name)
     return ok(command.tag, "CREATE completed.")
 
 
-def _normalized(session: Session, asked: str, name: str) -> None:
+def normalized(session: Session, asked: str, name: str, attributes: tuple[bytes, ...] = ()) -> None:
     """LIST with OLDNAME where the name was normalized, for who knows it (RFC 9051 §6.3.9.7)."""
-    if session.rev2 and asked != name and asked.upper() != "INBOX":
-        session.say(Listed((), name, old_name=asked))
+    if session.rev2 and asked != name:
+        session.say(Listed(attributes, name, old_name=asked))
 
 
 async def delete(session: Session, command: Delete) -> StatusResponse:
@@ -161,6 +162,7 @@ async def delete(session: Session, command: Delete) -> StatusResponse:
         return refusal(command.tag, error)
     if session.selecting and session.selected.box == row.box:
         _closed(session)
+    normalized(session, command.mailbox, row.name, (b"\\NonExistent",))
     return ok(command.tag, "DELETE completed.")
 
 
@@ -172,6 +174,10 @@ async def rename(session: Session, command: Rename) -> StatusResponse:
         return no(command.tag, "There is no mailbox of that name.", code.NONEXISTENT)
     except NameTaken:
         return no(command.tag, "There is a mailbox of the new name already.", code.ALREADYEXISTS)
+    target = command.target.removesuffix("/")
+    name = mailboxes.canonical_name(target) or target
+    if name != target or mailboxes.canonical_name(command.mailbox) != command.mailbox:
+        normalized(session, command.mailbox, name)  # RFC 9051 §6.3.6
     return ok(command.tag, "RENAME completed.")
 
 
