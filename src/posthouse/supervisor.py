@@ -239,6 +239,7 @@ class Supervisor:
             self._take_over()
         if not self._listened and len(self.workers) == self.settings.workers and all(w.ready for w in self.workers):
             self._listened = True
+            log.info("ready: %d workers listen on %s", len(self.workers), _ports(self.bound))
             self.hooks.ready()
 
     def _bury(self, worker: Worker) -> None:
@@ -293,6 +294,11 @@ class Supervisor:
         starts = [] if self._stopping else [self._slots.setdefault(number, Slot()).start_at for number in missing]
         kills = [worker.kill_at for worker in self.leaving if worker.kill_at is not None]
         return max(0.0, min([now + 1.0, *starts, *kills]) - now)
+
+
+def _ports(bound: Sequence[Bound]) -> str:
+    """What a person wants to know of it: `smtp 25, imaps 993`."""
+    return ", ".join(f"{one.service} {one.where}" for one in bound) or "nothing: every service is turned off"
 
 
 def _reason(status: int) -> str:

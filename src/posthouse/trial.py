@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import formatdate, make_msgid
+from functools import partial
 from pathlib import Path
 
 from posthouse import log, start
@@ -39,6 +40,7 @@ HOSTNAME = "mail.home.test"
 CERTIFIED = ("localhost", HOSTNAME, "home.test", "work.test", HOST, "::1")
 NOTES = "try.json"  # in the folder: that it is a playground, and its ports
 DRAIN_SECONDS = 0.5  # nobody here waits for a goodbye
+PORT_TRIES = 5  # with --any-port: somebody else may take a free port before we do
 SEND_SECONDS = 30.0  # for the whole of one `try send` at each step
 
 
@@ -58,13 +60,9 @@ def run(folder: Path | None, *, reset: bool, any_port: bool) -> int:
     folder = (folder or default_folder()).absolute()
     try:
         _prepare(folder, reset=reset)
-        ports = _ports(any_port=any_port)
-        ca = authority(folder / "tls", "Posthouse playground")
-        settings = _settings(folder, ports, issue(ca, folder / "tls", CERTIFIED))
         _people(folder)
-        _write_notes(folder, ports)
         log.set_up("error", "text")  # of the supervisor; its advice for servers is not for a playground
-        status = start.run(settings, Hooks(ready=lambda: print(screen(folder, ports, ca.certificate), flush=True)))
+        status = _serve(folder, any_port=any_port)
     except start.CannotStart as error:
         print(f"posthouse try: {error}", file=sys.stderr)
         if error.port_taken:
@@ -76,6 +74,26 @@ def run(folder: Path | None, *, reset: bool, any_port: bool) -> int:
     if status == 0:
         print("\n Stopped. Your mails are kept; `posthouse try` goes on where you were.", flush=True)
     return status
+
+
+def _serve(folder: Path, *, any_port: bool) -> int:
+    """On the usual ports, or on free ones; until Ctrl-C. Raises CannotStart."""
+    ca = authority(folder / "tls", "Posthouse playground")
+    certificate = issue(ca, folder / "tls", CERTIFIED)
+    for tries_left in reversed(range(PORT_TRIES if any_port else 1)):
+        ports = _ports(any_port=any_port)
+        _write_notes(folder, ports)
+        ready = partial(_show, screen(folder, ports, ca.certificate))
+        try:
+            return start.run(_settings(folder, ports, certificate), Hooks(ready=ready))
+        except start.CannotStart as error:
+            if not (error.port_taken and tries_left):
+                raise
+    raise AssertionError("the last try returns or raises")
+
+
+def _show(text: str) -> None:
+    print(text, flush=True)
 
 
 def _prepare(folder: Path, *, reset: bool) -> None:
