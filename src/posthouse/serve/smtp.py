@@ -59,6 +59,7 @@ TOO_MANY_LOGINS = reply(421, "4.7.0", "Too many failed logins; goodbye", close=T
 WORN_OUT = reply(421, "4.3.2", "This connection has been used enough; open a new one", close=True)
 TIMED_OUT = reply(421, "4.4.2", "Nothing came for too long; goodbye", close=True)
 TOO_SLOW = reply(421, "4.4.2", "The message comes too slowly; goodbye", close=True)
+STORE_FAILED = reply(421, "4.3.0", "This server cannot store mail until it has restarted; try again later", close=True)
 BROKEN = reply(421, "4.3.0", "Something went wrong on this server; it has been noted. Try again later", close=True)
 
 # What may be said any number of times without bringing mail is bounded by SessionLimits.junk_commands.
@@ -377,6 +378,8 @@ async def _mail(talk: Session, event: command.Mail) -> Reply:
     """MAIL (RFC 5321 §4.1.1.2)."""
     if talk.role in (SmtpRole.SUBMISSION, SmtpRole.SUBMISSIONS) and talk.client.login is None:
         return LOGIN_FIRST if _login_possible(talk) else TLS_FIRST
+    if talk.house.store.failed is not None:  # the worker ends within a second or two
+        return STORE_FAILED
     if talk.transactions >= talk.limits.transactions:
         return WORN_OUT
     if talk.door.peers.now() - talk.began > talk.limits.age_seconds:
