@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from revival import revival_times
 from sides import OUT, ROOT, Peer, Posthouse, Side
 from table import report
 from trial import start_times
@@ -140,7 +141,8 @@ def main() -> None:
         warm_up(sides, files, scale)
         failed = [name for name, arguments in chosen.items() if not measure(name, arguments, files, wish.reps)]
         names = [side.name for side in sides]
-    text = report(results, names, start_times(5))
+        revivals = revival_times(int(sides[-1].probe.removeprefix("pid:")), sides[-1].ports["smtp_port"], wish.reps)
+    text = report(results, names, start_times(5), revivals)
     (OUT / "report.md").write_text(text)
     print(f"\n{text}\nKept in {OUT / 'report.md'}")
     if failed:

@@ -53,7 +53,7 @@ def cell(values: list[float]) -> str:
     return f"{statistics.median(values):.4g} ({min(values):.4g} to {max(values):.4g})" if values else "-"
 
 
-def report(results: Path, names: list[str], starts: list[float]) -> str:
+def report(results: Path, names: list[str], starts: list[float], revivals: list[float]) -> str:
     """Markdown. The last name is Posthouse, the one before it, if any, the peer."""
     found = samples(results)
     ours, peer = names[-1], names[0] if len(names) > 1 else ""
@@ -68,5 +68,9 @@ def report(results: Path, names: list[str], starts: list[float]) -> str:
         lines.append(f"| {row.title} | {cell(theirs)} | {cell(mine)} | {ratio} | {row.goal} |")
     if starts:
         lines.append(f"| `posthouse try`, a new folder, until ready, s | - | {cell(starts)} | - | < 2 s |")
+    if revivals:
+        lines.append(
+            f"| a worker is killed: until the last waiting client is greeted, s | - | {cell(revivals)} | - | < 1 s |"
+        )
     note = "Medians (least to most). Only ratios of one interleaved run mean anything."
     return "\n".join([*lines, "", note, ""])
