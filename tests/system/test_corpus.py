@@ -1,6 +1,7 @@
 """All real mail goes in from eight clients at once, comes out byte for byte, and mbsync agrees with it."""
 
 import hashlib
+import os
 import re
 import smtplib
 import subprocess
@@ -94,7 +95,9 @@ class Mbsync:
         )
 
     def run(self) -> None:
-        done = subprocess.run(["mbsync", "-c", self.file, "all"], capture_output=True, timeout=240, check=False)
+        home = {**os.environ, "HOME": str(self.file.parent)}
+        command = ["mbsync", "-c", self.file, "all"]
+        done = subprocess.run(command, env=home, capture_output=True, timeout=240, check=False)
         assert done.returncode == 0, done.stderr.decode()[-2000:]
 
 

@@ -1,5 +1,6 @@
 """Mail comes in through programs that people really use: swaks, msmtp, curl and Python's smtplib."""
 
+import os
 import smtplib
 import subprocess
 from collections.abc import Callable
@@ -21,7 +22,10 @@ def letter(sender: str, recipient: str, subject: str) -> EmailMessage:
 
 
 def run(*command: object, text: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run([str(c) for c in command], input=text, capture_output=True, timeout=60, check=False)
+    nobody = {**os.environ, "HOME": "/nonexistent"}  # no settings of whoever runs the tests
+    return subprocess.run(
+        [str(c) for c in command], input=text, env=nobody, capture_output=True, timeout=60, check=False
+    )
 
 
 class TestSwaks:
