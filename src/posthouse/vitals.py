@@ -1,6 +1,6 @@
 """What a worker measures of itself once a second: is it under stress, and must it end so that another takes its place?
 
-Stress is limits.md §1; the end of a worker whose store has failed is limits.md §5: only a restart may write again.
+Stress: limits.md. A worker whose store has failed ends (durability.md): only a restart may write again.
 """
 
 import logging

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from posthouse.mail.header import FIELD_VALUE, decode_text, decode_words, unfold
 
-ADDRESSES = 2_000  # of one field; what follows is not looked at (limits.md §1)
+ADDRESSES = 2_000  # of one field; what follows is not looked at (limits.md)
 COMMENT_DEPTH = 50  # nested comments; deeper ones end the comment early
 WORDS = 40_000  # words and signs of one field that is not in the usual forms: 20 for each address; no more are read
 

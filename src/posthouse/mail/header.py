@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from posthouse.mail import charset as charsets
 
-HEADER_VIEW = 1 << 20  # octets of a header that are looked at; the transport refuses longer ones (limits.md §1)
+HEADER_VIEW = 1 << 20  # octets of a header that are looked at; the transport refuses longer ones (limits.md)
 FIELDS = 1_000  # fields of one header that are looked at; a header of a million empty fields stays cheap
 FIELD_VALUE = 262_144  # octets of one field's value that are decoded; longer ones are refused by the transport
 ENCODED_WORDS = 200  # encoded-words decoded in one field; what follows is shown as it is

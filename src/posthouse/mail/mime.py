@@ -19,8 +19,8 @@ from posthouse.mail import parameters as parameterized
 from posthouse.mail.header import HEADER_VIEW, Octets, firsts, header_end, searchable, unfold
 from posthouse.mail.parameters import Parameters
 
-MIME_DEPTH = 50  # nested multiparts and messages; what lies deeper is shown as one opaque part (limits.md §1)
-PARTS = 2_000  # parts shown; the rest of the multipart is shown as one opaque part (limits.md §1)
+MIME_DEPTH = 50  # nested multiparts and messages; what lies deeper is shown as one opaque part (limits.md)
+PARTS = 2_000  # parts shown; the rest of the multipart is shown as one opaque part (limits.md)
 BOUNDARY = 200  # octets; RFC 2046 §5.1.1 allows 70, real mailers exceed it
 FALSE_BOUNDARIES = 100_000  # lines in a whole message that begin like a boundary and are none; then we stop looking
 _COUNT_BLOCK = 65_536  # octets whose lines are counted at once; a message's count is kept at every such step

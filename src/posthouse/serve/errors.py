@@ -1,4 +1,4 @@
-"""What goes wrong below, in the words of each protocol: one table (house.md §6, rule 8)."""
+"""What goes wrong below, in the words of each protocol: one table (architecture.md)."""
 
 from typing import NamedTuple
 

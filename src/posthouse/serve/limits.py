@@ -1,4 +1,4 @@
-"""How much one peer may ask of us: connections, new connections, unknown recipients, failed logins (limits.md §1).
+"""How much one peer may ask of us: connections, new connections, unknown recipients, failed logins (limits.md).
 
 `Peers` is the one place that hands out what holds now: under stress (stress.py) strangers may do less than usual.
 

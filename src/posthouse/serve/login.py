@@ -1,4 +1,4 @@
-"""Who may come in: passwords and SCRAM proofs against the store, and the brakes on guessing (limits.md §1, S8).
+"""Who may come in: passwords and SCRAM proofs against the store, and the brakes on guessing (limits.md).
 
 Every failure costs the same two seconds and has the same words, whether the user exists or not. Hashing runs in two
 threads with a bounded queue. A password that has been proved is remembered under a keyed hash for a few minutes, so

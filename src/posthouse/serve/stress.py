@@ -1,4 +1,4 @@
-"""Stress: when a worker has more to do than it can, strangers get less of it (limits.md §1).
+"""Stress: when a worker has more to do than it can, strangers get less of it (limits.md).
 
 A worker measures itself once a second and says so to `Stress.measured`; nothing here has a clock. What changes for the
 sessions is in one place, `Peers` (limits.py): who is let in, and how patient a session is with a stranger. Users who

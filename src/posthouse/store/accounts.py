@@ -18,7 +18,7 @@ from posthouse.mail.ids import AccountId
 from posthouse.store.mailboxes import Box, create, discard, list_mailboxes, next_modseq, subscribe
 from posthouse.store.script import Exists, NotFound, Refused, Row, Script, sql
 
-TARGETS = 1_000  # of one alias, and of one expansion: as many as RCPTs of a transaction (limits.md, part 1)
+TARGETS = 1_000  # of one alias, and of one expansion: as many as RCPTs of a transaction (limits.md)
 VISITS = 2_000  # names looked at in one expansion, so that aliases of aliases cannot multiply
 TAG = "+"
 DUTIES = ("postmaster", "abuse")  # RFC 5321 §4.5.1, RFC 2142 §2

@@ -1,30 +1,30 @@
-"""Named places where a test lets the process die by SIGKILL (limits.md, part 4)."""
+"""Named places where a test lets the process die by SIGKILL (durability.md)."""
 
 import os
 import signal
 
-# Every name there is, with the fault of limits.md it belongs to. A typing error in a test or a call is found here.
+# Every name there is, so that a typing error in a test or a call is found here.
 CRASHPOINTS: tuple[str, ...] = (
-    "smtp.data_half_read",  # F-01a
-    "store.blob_written",  # F-01b: the large blob's file is written, not yet synced
-    "store.blob_synced",  # F-01b: synced with its directory, no row names it yet
-    "store.before_begin",  # F-01b: scripts are queued, the transaction has not begun
-    "store.before_commit",  # F-01c: all statements done, COMMIT not yet called
-    "store.after_commit",  # F-01c, F-01d: durable, nobody has been told
-    "smtp.before_commit",  # F-01b
-    "smtp.after_commit_before_250",  # F-01d
-    "imap.append_after_commit",  # F-01d
-    "store.published",  # F-01e: hints sent to other workers
-    "store.inside_store_flags",  # F-04: between the statements of the script
-    "store.inside_copy",  # F-04
-    "store.inside_move",  # F-04
-    "store.inside_expunge",  # F-04
-    "store.inside_rename",  # F-04
-    "store.inside_purge",  # F-04: the rows of a deleted mailbox are removed piece by piece
-    "store.inside_migration",  # F-08
-    "store.before_checkpoint",  # F-08
-    "store.after_checkpoint",  # F-08
-    "store.blob_unlinked",  # F-08: garbage collection, row gone, file gone
+    "smtp.data_half_read",
+    "store.blob_written",  # the large blob's file is written, not yet synced
+    "store.blob_synced",  # synced with its directory, no row names it yet
+    "store.before_begin",  # scripts are queued, the transaction has not begun
+    "store.before_commit",  # all statements done, COMMIT not yet called
+    "store.after_commit",  # durable, nobody has been told
+    "smtp.before_commit",
+    "smtp.after_commit_before_250",
+    "imap.append_after_commit",
+    "store.published",  # hints sent to other workers
+    "store.inside_store_flags",  # between the statements of the script
+    "store.inside_copy",
+    "store.inside_move",
+    "store.inside_expunge",
+    "store.inside_rename",
+    "store.inside_purge",  # the rows of a deleted mailbox are removed piece by piece
+    "store.inside_migration",
+    "store.before_checkpoint",
+    "store.after_checkpoint",
+    "store.blob_unlinked",  # garbage collection, row gone, file gone
 )
 
 

@@ -1,7 +1,7 @@
 """What is removed later: rows of deleted mailboxes, octets nobody names, files of a crash.
 
 The scripts are of bounded length; `collect_garbage` calls them all: a worker's duty, once an hour and after deletions.
-A blob without reference goes a day after it was first seen so (limits.md, part 4, F-01b): a backup that copies the
+A blob without reference goes a day after it was first seen so (durability.md): a backup that copies the
 database first and the files afterwards has that long.
 """
 

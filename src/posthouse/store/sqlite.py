@@ -36,7 +36,7 @@ _PARAMETER = re.compile(r"\$(\d+)")
 _FOR_UPDATE = " FOR UPDATE"
 
 # After these the file or the disk cannot be trusted by this process any more. A failed fsync is never tried again:
-# the kernel has thrown the pages away and would answer success (limits.md, part 5).
+# the kernel has thrown the pages away and would answer success (durability.md).
 _BROKEN = (apsw.IOError, apsw.CorruptError, apsw.NotADBError)
 # These are states of the machine, not faults of one script: the whole transaction is given up.
 _MACHINE = (*_BROKEN, apsw.FullError, apsw.ReadOnlyError, apsw.CantOpenError, apsw.BusyError, apsw.NoMemError)

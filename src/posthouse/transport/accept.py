@@ -1,4 +1,4 @@
-"""The one door into the store: every message that is kept comes through here (house.md §5.6).
+"""The one door into the store: every message that is kept comes through here (architecture.md).
 
 `prepare` makes octets ready (their description and their blob), `accept` commits one message for all its recipients in
 one transaction. When `accept` returns, the message is durable for everyone; when it raises, for nobody.

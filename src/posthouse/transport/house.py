@@ -36,7 +36,7 @@ class MessageLimits:
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """Everything transport needs, made once by the worker (house.md §5.3).
+    """Everything transport needs, made once by the worker (architecture.md).
 
     `hostname` is our name in the greeting and in Received (RFC 5321 §4.1.3); `clock` is the wall clock; `tls` is the
     context STARTTLS uses, or None where there is no certificate. `allow_plaintext_login` offers AUTH without TLS: for

@@ -101,7 +101,7 @@ class DiskSpace:
         self._last = 0
 
     def room(self, directory: Path, message_size: int) -> bool:
-        """Half as much again as the largest message, and SPACE_RESERVE, must be free (limits.md §5, ENOSPC)."""
+        """Half as much again as the largest message, and SPACE_RESERVE, must be free (limits.md)."""
         now = time.monotonic()
         if now - self._asked > SPACE_REMEMBERED:
             self._asked, self._last = now, self._free(directory)

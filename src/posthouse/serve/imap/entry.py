@@ -87,7 +87,7 @@ async def identify(session: Session, command: Id) -> StatusResponse:
 
 async def start_tls(session: Session, command: StartTls) -> StatusResponse | None:
     """RFC 9051 §6.2.1. What a stranger may have put behind the command in plain text is never read: the connection
-    ends (S2 of limits.md)."""
+    ends (limits.md)."""
     context = session.house.tls
     if context is None or session.link.tls is not None:
         return bad(command.tag, "TLS is not offered here." if context is None else "TLS is active already.")

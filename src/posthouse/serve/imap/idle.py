@@ -1,7 +1,7 @@
 """IDLE (RFC 9051 §6.3.13, RFC 2177): the session waits, and tells what happens to its mailbox as it happens.
 
 A commit in this process wakes it at once, one in another worker by a hint. Hints may be lost, so it looks by itself
-once a minute too (house.md §5.8).
+once a minute too (architecture.md).
 """
 
 import asyncio

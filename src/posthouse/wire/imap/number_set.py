@@ -16,7 +16,7 @@ from posthouse.wire.imap.condition import Fault, over_limit
 
 NumberSpan = tuple[int, int]
 
-ELEMENTS = 10_000  # merged elements of one set; more is no client's honest question (limits.md, S5)
+ELEMENTS = 10_000  # merged elements of one set; more is no client's honest question (limits.md)
 LARGEST = 0xFFFF_FFFF  # nz-number is an unsigned 32-bit integer (RFC 9051 §9)
 STAR = LARGEST + 1  # stands for `*`: sorts behind every number
 

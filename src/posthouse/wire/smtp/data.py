@@ -4,7 +4,7 @@ RFC 5321 §4.5.2 (transparency), §2.3.8 (lines end with CRLF and nothing else),
 else); RFC 3030 §2 (chunks); RFC 1870 §6 (size).
 
 A message with a CR or LF of its own, or with NUL, is read to its true end and then refused whole: every other reading
-of it is one that some other server may not share, and mail can be smuggled through the difference (S1 of limits.md).
+of it is one that some other server may not share, and mail can be smuggled through the difference (limits.md).
 Octets are never changed, folded or re-ended.
 
 Input is taken in chunks, not in lines: find the end, remove dots, count. It does NOT look at header or body.

@@ -429,7 +429,7 @@ class SmtpServer:
             self.state = State.READY
 
     def _refuse_faults(self, answer: Reply) -> None:
-        """P6 of limits.md: what cannot be kept is never promised."""
+        """durability.md: what cannot be kept is never promised."""
         if isinstance(self._asked, command.ChunkEnded | command.DataEnded) and self._asked.fault and answer.positive:
             raise RuntimeError(f"{answer} to a message with the fault {self._asked.fault}")
 
