@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from posthouse import trial
-from posthouse.trial import NOTES, PORTS, run, screen
+from posthouse.trial import NOTES, PORTS, default_folder, run, screen
 
 PROGRAM = [sys.executable, "-m", "posthouse", "try"]
 READY_SECONDS = 2.0  # what the user is promised
@@ -121,6 +121,17 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path, capsys: pytest.
         assert run(tmp_path, reset=reset, any_port=True) == 1
         assert "is not empty, and no playground" in capsys.readouterr().err
     assert os.listdir(tmp_path) == ["thesis.txt"]
+
+
+def test_the_screen_names_the_program_and_the_folder_as_they_must_be_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(sys, "argv", [".venv/bin/posthouse", "try"])
+    assert '     .venv/bin/posthouse try send "Hello Ben"\n' in screen(default_folder(), PORTS, Path("/ca.pem"))
+    assert '     .venv/bin/posthouse try send "Hello Ben" --dir /else/where\n' in screen(
+        Path("/else/where"), PORTS, Path("/ca.pem")
+    )
+    monkeypatch.setattr(sys, "argv", ["/x/posthouse/__main__.py", "try"])
+    assert f'     {sys.executable} -m posthouse try send "Hello Ben"\n' in screen(default_folder(), PORTS, Path("/a"))
 
 
 def test_the_screen_quotes_what_a_shell_would_split(tmp_path: Path) -> None:

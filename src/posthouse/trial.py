@@ -66,7 +66,7 @@ def run(folder: Path | None, *, reset: bool, any_port: bool) -> int:
     except start.CannotStart as error:
         print(f"posthouse try: {error}", file=sys.stderr)
         if error.port_taken:
-            print("Or let the playground choose: posthouse try --any-port", file=sys.stderr)
+            print(f"Or let the playground choose: {program()} try --any-port", file=sys.stderr)
         return 1
     except (_Refused, ConfigError, CertificateError, StoreError, OSError) as error:
         print(f"posthouse try: {error}", file=sys.stderr)
@@ -157,9 +157,18 @@ def _people(folder: Path) -> None:
             store.run(accounts.add_account, address, make_credential(name))
 
 
+def program() -> str:
+    """How this program is called from here: by its name where the shell finds it, else by its path."""
+    if shutil.which("posthouse"):
+        return "posthouse"
+    called = Path(sys.argv[0])
+    return shlex.quote(sys.argv[0]) if called.name == "posthouse" else f"{shlex.quote(sys.executable)} -m posthouse"
+
+
 def screen(folder: Path, ports: Mapping[str, int], ca: Path) -> str:
     """What to type next."""
     trust = shlex.quote(str(ca))
+    here = "" if folder == default_folder() else f" --dir {shlex.quote(str(folder))}"
     return f"""
  Posthouse playground. Nothing leaves this computer.
 
@@ -172,12 +181,12 @@ def screen(folder: Path, ports: Mapping[str, int], ca: Path) -> str:
    Other servers   SMTP localhost port {ports["smtp"]}: mail to anna and ben, without a login
 
    Type next, in another terminal:
-     posthouse try send "Hello Ben"
+     {program()} try send "Hello Ben"{here}
      curl --cacert {trust} --user ben@work.test:ben 'imaps://localhost:{ports["imaps"]}/INBOX;MAILINDEX=*'
      mutt -e 'set ssl_ca_certificates_file="{ca}"' -f imaps://ben%40work.test@localhost:{ports["imaps"]}/
 
    Everything is kept in {folder}
-   Ctrl-C stops. `posthouse try --reset` forgets everything.
+   Ctrl-C stops. `{program()} try --reset{here}` forgets everything.
 """
 
 
@@ -191,7 +200,7 @@ def send(text: str, sender: str, to: str, folder: Path | None) -> int:
         if recipient is None:
             raise _Refused(f"--to is anna, ben or an address, not {to!r}")
         if start.running(folder) is None:
-            raise _Refused("the playground is not running; start it in another terminal: posthouse try")
+            raise _Refused(f"the playground is not running; start it in another terminal: {program()} try")
         answer = _submit(_compose(text, PEOPLE[sender], recipient), sender, folder)
     except _Refused as error:
         print(f"posthouse try send: {error}", file=sys.stderr)
