@@ -82,6 +82,40 @@ def test_create_makes_superior_names(rig: Rig) -> None:
         rig.run(mailboxes.create, rig.anna, "Sent 2", "sent")
 
 
+@pytest.mark.parametrize(
+    ("given_name", "reason"),
+    [
+        ("", "it is empty"),
+        ("/abs", "a level of the name is empty"),
+        ("a//b", "a level of the name is empty"),
+        ("a\x07", "it has control characters"),
+        ("a\ud800", "it has control characters"),
+        ("/".join("a" * (DEPTH + 1)), "it has more than 20 levels"),
+        ("a/" + "é" * 128, "a level of the name is longer than 255 octets"),
+        ("/".join(["x" * 250] * 5), "it is longer than 1000 octets"),
+    ],
+)
+def test_a_refused_name_hears_the_reason_that_applies(rig: Rig, given_name: str, reason: str) -> None:
+    with pytest.raises(Refused, match=f"cannot be the name of a mailbox: {reason}"):
+        rig.run(mailboxes.create, rig.anna, given_name)
+
+
+def test_a_mailbox_of_special_use_made_again_has_its_role_again(rig: Rig) -> None:
+    rig.run(mailboxes.delete, rig.anna, "Sent")
+    rig.run(mailboxes.delete, rig.anna, "Trash")
+    assert rig.run(mailboxes.create, rig.anna, "Sent").role == "sent"
+    rig.run(mailboxes.create, rig.anna, "Trash/old")
+    assert [rig.read(mailboxes.find, rig.anna, name).role for name in ("Trash", "Trash/old")] == ["trash", None]
+    rig.run(mailboxes.rename, rig.anna, "Junk", "Spam")
+    assert rig.run(mailboxes.create, rig.anna, "Junk").role is None
+
+
+def test_a_special_use_name_that_stayed_for_its_inferiors_has_its_role_again(rig: Rig) -> None:
+    rig.run(mailboxes.create, rig.anna, "Sent/2026")
+    rig.run(mailboxes.delete, rig.anna, "Sent")
+    assert rig.run(mailboxes.create, rig.anna, "Sent").role == "sent"
+
+
 def test_the_number_of_mailboxes_is_bounded(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mailboxes, "MAILBOXES", 8)
     rig.run(mailboxes.create, rig.anna, "x/y")

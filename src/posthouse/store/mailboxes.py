@@ -20,6 +20,17 @@ DEPTH = 20  # bounds the inferior and superior names one command touches
 MAILBOXES = 5_000  # an account: bounds every LIST and RENAME
 SUBSCRIPTIONS = 5_000  # an account: the same for LSUB
 
+# The mailboxes of a new user, and their roles (RFC 8621 §2, RFC 6154 §2).
+NEW_MAILBOXES = (
+    ("INBOX", "inbox"),
+    ("Drafts", "drafts"),
+    ("Sent", "sent"),
+    ("Junk", "junk"),
+    ("Trash", "trash"),
+    ("Archive", "archive"),
+)
+_USUAL_ROLE = dict(NEW_MAILBOXES)
+
 _ROW = """SELECT m.id, m.account, m.name, m.role, m.noselect, s.name IS NOT NULL, m.uidvalidity, m.uidnext, m.total,
     m.unseen, m.deleted, m.size, m.modseq, m.flags_modseq, m.expunged_modseq
     FROM mailbox m LEFT JOIN subscription s ON s.account = m.account AND s.name = m.name """
@@ -71,16 +82,35 @@ def canonical_name(name: str) -> str | None:
 
 
 def _fit(component: str) -> bool:
+    return not _controls(component) and 0 < len(component.encode("utf-8")) <= COMPONENT_OCTETS
+
+
+def _controls(text: str) -> bool:
     # Cc: control characters, Cs: lone surrogates; line and paragraph separators are refused by RFC 9051 §5.1 too.
-    if any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in component):
-        return False
-    return 0 < len(component.encode("utf-8")) <= COMPONENT_OCTETS
+    return any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in text)
+
+
+def _why_not(name: str) -> str:
+    """What is wrong with a name that has no canonical form: the first reason that applies."""
+    name = unicodedata.normalize("NFC", name)
+    levels = name.split(SEPARATOR)
+    if not name:
+        return "it is empty"
+    if not all(levels):
+        return f'a level of the name is empty (levels are separated by one "{SEPARATOR}")'
+    if _controls(name):
+        return "it has control characters"
+    if len(levels) > DEPTH:
+        return f"it has more than {DEPTH} levels"
+    if any(len(level.encode("utf-8")) > COMPONENT_OCTETS for level in levels):
+        return f"a level of the name is longer than {COMPONENT_OCTETS} octets"
+    return f"it is longer than {NAME_OCTETS} octets"
 
 
 def _name(name: str) -> str:
     canonical = canonical_name(name)
     if canonical is None:
-        raise Refused("this cannot be the name of a mailbox: it is empty, too long or deep, or has control characters")
+        raise Refused(f"this cannot be the name of a mailbox: {_why_not(name)}")
     return canonical
 
 
@@ -156,7 +186,8 @@ def check(box: Box) -> Script[None]:
 
 
 def create(account: AccountId, name: str, role: str | None = None) -> Script[MailboxRow]:
-    """CREATE (RFC 9051 §6.3.4): superior names are made as needed, a trailing "/" is dropped.
+    """CREATE (RFC 9051 §6.3.4): superior names are made as needed, a trailing "/" is dropped. Under the usual name of
+    a role that no mailbox has, such as Sent after it was deleted, it has that role again.
 
     Raises Exists, Refused (bad name, role taken), OverQuota (too many mailboxes)."""
     name = _name(name.removesuffix(SEPARATOR))
@@ -170,7 +201,7 @@ def create(account: AccountId, name: str, role: str | None = None) -> Script[Mai
     yield from _make_superiors(account, name, modseq)
     if present is not None:
         yield sql("DELETE FROM mailbox WHERE id = $1", present.id)
-    yield from _make(account, name, role, modseq)
+    yield from _make(account, name, role or (yield from _free_role(account, name)), modseq)
     made = yield from find(account, name)
     if made is None:
         raise NotFound(f"the mailbox {name} was not made")
@@ -183,7 +214,15 @@ def _make_superiors(account: AccountId, name: str, modseq: ModSeq) -> Script[Non
         superior = SEPARATOR.join(components[:depth])
         rows = yield sql("SELECT id FROM mailbox WHERE account = $1 AND name = $2", account, superior)
         if not rows:
-            yield from _make(account, superior, None, modseq)
+            yield from _make(account, superior, (yield from _free_role(account, superior)), modseq)
+
+
+def _free_role(account: AccountId, name: str) -> Script[str | None]:
+    """The role whose usual name this is, unless a mailbox has that role."""
+    role = _USUAL_ROLE.get(name)
+    if role is None or (yield from find_role(account, role)) is not None:
+        return None
+    return role
 
 
 def _make(account: AccountId, name: str, role: str | None, modseq: ModSeq) -> Script[MailboxId]:

@@ -182,8 +182,13 @@ def test_an_imap4rev2_client_writes_utf8_and_the_ampersand_is_a_letter() -> None
     assert c.parse_command('a CREATE "Entwürfe"'.encode(), utf8=True) == c.Create(b"a", "Entwürfe")
 
 
-def test_utf8_of_a_client_that_did_not_ask_for_it_is_understood() -> None:
-    assert c.parse_command('a CREATE "Entwürfe"'.encode()) == c.Create(b"a", "Entwürfe")
+@pytest.mark.parametrize("command", ['CREATE "Entwürfe"', 'LIST "" "Entw*ü"', 'LIST "ü" %'])
+def test_utf8_of_a_client_that_did_not_ask_for_it_is_refused(command: str) -> None:
+    """RFC 3501 §5.1.3. mbsync believed it had made that mailbox, did not find it in LIST, and made another."""
+    with pytest.raises(Fault) as refused:
+        c.parse_command(b"a " + command.encode())
+    assert (refused.value.condition, refused.value.code) == (Condition.NO, b"CANNOT")
+    c.parse_command(b"a " + command.encode(), utf8=True)
 
 
 def test_the_number_of_names_of_enable_is_limited() -> None:

@@ -46,6 +46,7 @@ _DATE_TIME = re.compile(rb"\"[ 0-9][0-9]-[A-Za-z]{3}-[0-9]{4} [0-9]{2}:[0-9]{2}:
 _FLAG = re.compile(rb"\\?" + _ATOM_CHAR + rb"+")
 
 # RFC 5198 §2: what Net-Unicode, and so a mailbox name (RFC 9051 §5.1), does not hold; NUL above all
+_NOT_UTF7 = "A mailbox name with 8-bit octets must be in modified UTF-7, unless IMAP4rev2 is enabled."
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 SPACE, OPEN, QUOTE = b' ("'
@@ -227,13 +228,14 @@ class Scanner:
         return name
 
     def _decoded(self, octets: bytes) -> str:
-        if not self.utf8 and octets.isascii():
+        if not self.utf8:
+            if not octets.isascii():  # RFC 3501 §5.1.3; taken as UTF-8, mbsync would make a second mailbox of it
+                raise Fault(_NOT_UTF7, b"CANNOT", Condition.NO)
             name = decode_utf7(octets)
             if name is None:
                 raise Fault("The mailbox name is not valid modified UTF-7.", b"CANNOT", Condition.NO)
             return name
         try:
-            # Without ENABLE a client must not send UTF-8, but those that do mean it (RFC 6855 §3).
             return octets.decode("utf-8")
         except UnicodeDecodeError:
             raise Fault("The mailbox name is not valid UTF-8.", b"CANNOT", Condition.NO) from None
