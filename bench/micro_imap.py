@@ -9,10 +9,11 @@ import time
 from array import array
 from collections.abc import Callable
 
+from posthouse.wire.imap.command import Command
 from posthouse.wire.imap.fetch import Row, parse_items, plan, print_rows
 from posthouse.wire.imap.number_set import print_numbers
 from posthouse.wire.imap.response import SearchResult, ok, print_response
-from posthouse.wire.imap.server import ImapServer, State, is_command
+from posthouse.wire.imap.server import ImapServer, State
 
 MESSAGES = 100_000
 BATCH = 500
@@ -62,7 +63,7 @@ def pipelined() -> Callable[[], object]:
         engine.state = State.SELECTED
         engine.receive(octets)
         while (event := engine.next_event()) is not None:
-            assert is_command(event)
+            assert isinstance(event, Command)
             engine.send(ok(event.tag, "NOOP completed."))
 
     return work

@@ -21,7 +21,6 @@ from posthouse.mail.structure import Description, describe
 from posthouse.store import accounts, emails, gc, mailboxes, search
 from posthouse.store.accounts import Credential, ScramSecret
 from posthouse.store.emails import ALL, Column, FlagChange, Mode, NewEmail
-from posthouse.store.fsck import consistency
 from posthouse.store.mailboxes import Box
 from posthouse.store.store import Store
 
@@ -109,11 +108,6 @@ async def large(store: Store, box: Box, count: int) -> None:
         while rows := await store.read(emails.fetch, box, ((first, 0xFFFFFFFF),), LIST, 500):
             first = rows[-1][0] + 1
 
-    async def headers() -> None:
-        first = 1
-        while blocks := await store.read(search.header_blocks, box, first):
-            first = blocks[-1].uid + 1
-
     async def alternate(change: Callable[[Mode], FlagChange]) -> None:
         for mode in (Mode.ADD, Mode.REMOVE):
             await store.run(emails.store_flags, box, ALL, change(mode))
@@ -123,7 +117,6 @@ async def large(store: Store, box: Box, count: int) -> None:
     await measure("uids as array", lambda: store.read(emails.uids, box))
     await measure("flags of all", lambda: store.read(emails.flags, box, ALL))
     await measure("FETCH all, list columns, by 500", everything)
-    await measure("header blocks of all, by 2000", headers)
     await measure("STORE 1:* + and - \\Flagged", lambda: alternate(lambda mode: FlagChange(mode, FLAGGED_BIT)))
     await measure("STORE 1:* + and - keyword", lambda: alternate(lambda mode: FlagChange(mode, 0, ("work",))))
     await measure("STORE of one", lambda: alternate_one(store, box), 20)
@@ -173,7 +166,6 @@ async def main() -> None:
         large_box = (await store.run(mailboxes.create, account, "Large")).box
         await fill(store, large_box, count)
         await large(store, large_box, count)
-        print("faults:", await store.read(consistency))
     finally:
         await store.close()
         shutil.rmtree(directory)

@@ -96,6 +96,19 @@ def check_body(value: Value, *, extended: bool) -> None:
     _check_extension(rest)
 
 
+def plain(body: list[Value]) -> list[Value]:
+    """A body structure without its extension data: what BODY is (RFC 9051 §7.5.2)."""
+    count = next(index for index, item in enumerate(body) if not isinstance(item, list))
+    if count:
+        return [*(plain(child) for child in body[:count] if isinstance(child, list)), body[count]]
+    kind, subtype = (word.lower() for word in body[:2] if isinstance(word, bytes))
+    if (kind, subtype) in ((b"message", b"rfc822"), (b"message", b"global")):
+        enclosed = body[8]
+        assert isinstance(enclosed, list)
+        return [*body[:8], plain(enclosed), body[9]]
+    return body[:8] if kind == b"text" else body[:7]
+
+
 def _check_multipart(value: list[Value], *, extended: bool) -> None:
     count = next(index for index, item in enumerate(value) if not isinstance(item, list))
     for child in value[:count]:

@@ -11,7 +11,6 @@ from posthouse.mail.header import (
     Field,
     decode_base64,
     decode_words,
-    encode_words,
     first,
     firsts,
     header_end,
@@ -162,21 +161,6 @@ def test_decode_words(value: bytes, text: str) -> None:
 def test_decoded_words_are_bounded() -> None:
     text = decode_words(b"=?utf-8?q?x?= " * (header.ENCODED_WORDS + 3))
     assert text.startswith("x" * header.ENCODED_WORDS + " =?utf-8?q?x?=")
-
-
-def test_encode_words() -> None:
-    assert encode_words("plain text") == b"plain text"
-    assert encode_words("=?x") == b"=?utf-8?q?=3D=3Fx?="
-    words = encode_words("ä" * 40).split(b" ")
-    assert len(words) > 1
-    assert all(len(word) <= header.ENCODED_WORD for word in words)
-
-
-@given(st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), max_size=120))
-def test_encoded_words_come_back(text: str) -> None:
-    encoded = encode_words(text)
-    assert encoded.isascii()
-    assert decode_words(encoded) == (text if b"=?" in encoded else text.strip(" "))
 
 
 @given(

@@ -7,22 +7,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mail.imap_text import check_body, check_envelope, read
-from posthouse.mail.mime import Part, Span, parse
+from mail.sections import binary, section_octets
+from posthouse.mail.mime import Span, parse
 from posthouse.mail.structure import (
     ENCLOSED_ADDRESSES,
     Section,
     SectionText,
     addresses,
-    binary,
     body_structure,
     describe,
-    find,
     find_part,
     nstring,
-    plain_body,
-    section_octets,
+    span,
     string,
 )
+from posthouse.wire.imap.body import without_extension
 
 
 @pytest.mark.parametrize(
@@ -135,9 +134,9 @@ def test_body_structure() -> None:
     assert inner.lines == MIXED[inner.body.start : inner.body.stop].count(b"\n")
 
 
-def test_plain_body() -> None:
+def test_body_without_extension() -> None:
     inner = parse(MIXED).children[2]
-    assert plain_body(parse(MIXED)) == (
+    assert without_extension(body_structure(parse(MIXED))) == (
         b'(("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 8 1)(' + IMAGE + b")"
         b'("message" "rfc822" NIL NIL NIL "7bit" %d ' % inner.body.size + ENVELOPE + b" "
         b'(("text" "plain" ("charset" "utf-8") NIL NIL "7bit" 5 0)("text" "html" NIL NIL NIL "quoted-printable" 3 0)'
@@ -203,7 +202,7 @@ def test_sections_of_a_plain_message() -> None:
     assert section_octets(octets, Section((1,), SectionText.MIME)) == b"Subject: s\r\n\r\n"
     assert section_octets(octets, Section((2,))) is None
     assert section_octets(octets, Section((1, 1))) is None
-    assert find(octets, Section((1,))) == Span(14, 18)
+    assert span(parse(octets), len(octets), Section((1,))) == Span(14, 18)
 
 
 def test_message_that_is_a_message() -> None:
@@ -257,8 +256,7 @@ def test_garbage_is_described_in_valid_text(pieces: list[bytes]) -> None:
     described = describe(octets)
     check_envelope(read(described.envelope))
     check_body(read(described.structure), extended=True)
-    root: Part = parse(octets)
-    check_body(read(plain_body(root)), extended=False)
+    check_body(read(without_extension(described.structure)), extended=False)
     for text in SectionText:
         for part in ((), (1,), (1, 1), (2,)):
             section_octets(octets, Section(part, text, (b"subject", b"TO")))

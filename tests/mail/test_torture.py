@@ -8,10 +8,12 @@ import pytest
 
 from mail import torture
 from mail.imap_text import check_body, check_envelope, read
+from mail.sections import section_octets
 from mail.test_corpus import check_spans
 from posthouse.mail.mime import FALSE_BOUNDARIES, MIME_DEPTH, PARTS, Part, parse
-from posthouse.mail.structure import Section, SectionText, describe, find_part, plain_body, section_octets
+from posthouse.mail.structure import Section, SectionText, describe, find_part
 from posthouse.show import part_octets, show_message
+from posthouse.wire.imap.body import without_extension
 
 
 def check(octets: bytes) -> None:
@@ -19,7 +21,7 @@ def check(octets: bytes) -> None:
     check_envelope(read(described.envelope))
     check_body(read(described.structure), extended=True)
     root = parse(octets)
-    check_body(read(plain_body(root)), extended=False)
+    check_body(read(without_extension(described.structure)), extended=False)
     check_spans(root)
     for text in SectionText:
         section_octets(octets, Section((), text, (b"Subject", b"From")))

@@ -87,24 +87,6 @@ def test_each_name_gets_its_certificate(ca: CertificateFiles, tmp_path: Path) ->
     assert presented(context, client, None) == {"one.test"}
 
 
-def test_reload_changes_the_same_context(ca: CertificateFiles, tmp_path: Path) -> None:
-    files = authority.issue(ca, tmp_path, ("localhost",))
-    certificates = Certificates([files])
-    context = certificates.context
-    authority.issue(ca, tmp_path, ("localhost", "new.test"))
-    certificates.reload()
-    assert presented(context, trusting(ca), "new.test") == {"localhost", "new.test"}
-
-
-def test_a_bad_file_at_reload_leaves_the_old_certificate_in_use(ca: CertificateFiles, tmp_path: Path) -> None:
-    files = authority.issue(ca, tmp_path, ("localhost",))
-    certificates = Certificates([files])
-    files.certificate.write_text("no certificate")
-    with pytest.raises(CertificateError):
-        certificates.reload()
-    assert presented(certificates.context, trusting(ca), "localhost") == {"localhost"}
-
-
 def test_refusals_name_the_file_and_the_reason(ca: CertificateFiles, tmp_path: Path) -> None:
     files = authority.issue(ca, tmp_path, ("localhost",))
     with pytest.raises(CertificateError, match=r"nowhere\.pem: No such file"):

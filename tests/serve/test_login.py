@@ -27,7 +27,7 @@ from posthouse.store import accounts
 from posthouse.store.accounts import Login
 from posthouse.store.store import Store
 from posthouse.wire.sasl import PASSWORD_LENGTH
-from posthouse.wire.scram import ScramClient
+from scram_peer import ScramPeer
 
 IP = "192.0.2.1"
 NAME = str(ANNA)
@@ -270,7 +270,7 @@ async def test_an_unknown_mechanism(gate: Door) -> None:
 
 async def scram(door: Door, user: str, password: str) -> tuple[Login | Refusal, list[bytes]]:
     """A SCRAM-SHA-256 exchange; gives the result and what the server said."""
-    client = ScramClient(user, password, "fyko+d2lbbFgONRv9qkxdawL")
+    client = ScramPeer(user, password, "fyko+d2lbbFgONRv9qkxdawL")
     said: list[bytes] = []
 
     async def ask(challenge: bytes) -> bytes | None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from posthouse.store.fsck import consistency
 from posthouse.store.store import Store, open_sync
+from store.fsck import consistency
 from store_rig import Rig, furnish
 
 

@@ -13,9 +13,9 @@ from posthouse.mail.ids import Millis
 from posthouse.store import emails, gc, mailboxes
 from posthouse.store.blobs import FRAME_SIZE, INLINE_SIZE, BlobKey, NewBlob, keep, pack, read_file, write_file
 from posthouse.store.emails import ALL, Column, FlagChange, Mode
-from posthouse.store.fsck import blob_keys, damaged
 from posthouse.store.script import NotFound, Script, Unavailable, sql
 from posthouse.store.store import Store, open_sync
+from store.fsck import blob_keys, damaged
 from store_rig import Rig, furnish, message, new_email
 
 HOUR = 3_600_000

@@ -12,10 +12,10 @@ from posthouse.mail.keyword import DELETED_BIT
 from posthouse.store import emails, gc, mailboxes
 from posthouse.store.crashpoint import CRASHPOINTS, crashpoint
 from posthouse.store.emails import ALL, Column, FlagChange, Mode
-from posthouse.store.fsck import blob_keys, consistency, damaged
 from posthouse.store.mailboxes import Box
 from posthouse.store.script import Script, sql
 from posthouse.store.store import SyncStore, open_sync
+from store.fsck import blob_keys, consistency, damaged
 from store_rig import Rig
 
 # The child adds messages with all large and small, changes flags, copies, moves, expunges, renames, deletes, purges,
@@ -33,7 +33,7 @@ from store_rig import message, new_email
 rooms.CHECKPOINT_PAGES = 1
 
 def say(*words):
-    print(*words, flush=True)
+    os.write(1, (" ".join(map(str, words)) + "\\n").encode())  # in one piece, whatever kills us
 
 async def main():
     store = await Store.open(Path(sys.argv[1]))

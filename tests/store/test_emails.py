@@ -28,6 +28,10 @@ def shown(rig: Rig, box: Box) -> dict[int, tuple[int, str]]:
     return {uid: (bits, words) for uid, bits, words, _ in rig.read(emails.flags, box, ALL)}
 
 
+def keywords_used(rig: Rig, box: Box) -> set[str]:
+    return {word for _, words in shown(rig, box).values() for word in words.split()}
+
+
 def test_add_counts_and_fetch_gives_what_came(rig: Rig) -> None:
     box = rig.box()
     octets = message()
@@ -44,7 +48,7 @@ def test_add_counts_and_fetch_gives_what_came(rig: Rig) -> None:
     assert rig.store.octets(first[6]) == octets
     assert first[7] == 1_700_000_000_000
     assert second[0] == 2
-    assert rig.read(emails.keywords_used, box) == ["$forwarded", "work"]
+    assert keywords_used(rig, box) == {"$forwarded", "work"}
     assert rig.read(emails.first_unseen, box) == 2
 
 
@@ -61,7 +65,7 @@ def test_a_box_of_another_account_is_not_found(rig: Rig) -> None:
     box = rig.box()
     fill(rig, box, 1)
     wrong = Box(rig.ben, box.mailbox)
-    for verb in (emails.uids, mailboxes.get, emails.keywords_used, emails.expunge):
+    for verb in (emails.uids, mailboxes.get, emails.first_unseen, emails.expunge):
         with pytest.raises(NotFound):
             rig.run(verb, wrong)
     with pytest.raises(NotFound):
@@ -146,7 +150,7 @@ def test_keywords_are_bounded_and_checked(rig: Rig) -> None:
     rig.run(emails.store_flags, box, ALL, FlagChange(Mode.ADD, 0, tuple(f"k{i}" for i in range(60))))
     with pytest.raises(OverQuota):
         rig.run(emails.store_flags, box, ALL, FlagChange(Mode.ADD, 0, tuple(f"l{i}" for i in range(60))))
-    assert len(rig.read(emails.keywords_used, box)) == 60
+    assert len(keywords_used(rig, box)) == 60
 
 
 def test_keywords_of_a_copy_are_those_of_the_original(rig: Rig) -> None:

@@ -12,9 +12,9 @@ from posthouse.mail.ids import MailboxId, ModSeq
 from posthouse.mail.keyword import DELETED_BIT
 from posthouse.store import emails, gc, mailboxes
 from posthouse.store.emails import ALL, FlagChange, Mode
-from posthouse.store.fsck import consistency
 from posthouse.store.mailboxes import Box
 from posthouse.store.store import open_sync
+from store.fsck import consistency
 from store_rig import Rig
 
 NAMES = ("INBOX", "a", "a/b")

@@ -15,11 +15,11 @@ import pytest
 from posthouse.mail.ids import AccountId, ModSeq
 from posthouse.store import accounts, emails, mailboxes
 from posthouse.store.emails import ALL, Column, FlagChange, Mode
-from posthouse.store.fsck import consistency
 from posthouse.store.mailboxes import Box
 from posthouse.store.script import Changed, Exists, NotFound, Refused, Script, Unavailable, sql
 from posthouse.store.sqlite import Call, Database, rewrite
 from posthouse.store.store import Checkpoints, Store, open_sync
+from store.fsck import consistency
 from store_rig import CREDENTIAL, Rig, address, furnish, message, new_email
 
 
@@ -135,30 +135,6 @@ async def test_cancelling_the_caller_does_not_undo(store: Store) -> None:
         await task
     await store.run(emails.add, box, [new_email(store, message())])
     assert len(await store.read(emails.uids, box)) == 2
-
-
-async def test_shared_reads_are_one_read(store: Store) -> None:
-    box = await inbox(store)
-    gate = threading.Event()
-
-    def slow() -> Script[None]:
-        yield sql("SELECT 1")
-        gate.wait(5)
-
-    blocking = [asyncio.create_task(store.read(slow)) for _ in range(2)]
-    await asyncio.sleep(0.01)
-    asking = [asyncio.create_task(store.read_shared(emails.changes, box, ModSeq(0), 1)) for _ in range(50)]
-    await asyncio.sleep(0.01)
-    asking[0].cancel()
-    await store.run(emails.add, box, [new_email(store, message())])
-    gate.set()
-    await asyncio.gather(*blocking)
-    found = await asyncio.gather(*asking, return_exceptions=True)
-    assert isinstance(found[0], asyncio.CancelledError)
-    assert len({id(changes) for changes in found[1:]}) == 1
-    assert found[1].total == 1  # type: ignore[union-attr]  # no exception, as the line above shows
-    later = await store.read_shared(emails.changes, box, ModSeq(0), 1)
-    assert later is not found[1]
 
 
 async def test_a_read_sees_one_moment(store: Store) -> None:

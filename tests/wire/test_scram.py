@@ -1,17 +1,16 @@
 """wire/scram.py (RFC 5802, RFC 7677, RFC 4013)."""
 
-from base64 import b64decode, b64encode
+import stringprep
+from base64 import b64decode
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scramp import ScramClient as PeerClient
 from scramp import ScramMechanism
 
 from posthouse.wire.scram import (
     ITERATIONS,
     ClientFirst,
-    ScramClient,
     ScramKeys,
     ScramServer,
     derive,
@@ -19,6 +18,7 @@ from posthouse.wire.scram import (
     parse_client_first,
     saslprep,
 )
+from scram_peer import ScramPeer
 
 # RFC 7677 §3
 CLIENT_NONCE, SERVER_NONCE = "rOprNGfwEbeRWgbNEkqO", "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0"
@@ -43,17 +43,6 @@ def asked() -> ScramServer:
 def test_the_server_as_in_rfc_7677() -> None:
     """RFC 7677 §3."""
     assert asked().final(CLIENT_FINAL) == SERVER_FINAL
-
-
-def test_the_client_as_in_rfc_7677() -> None:
-    """RFC 7677 §3."""
-    client = ScramClient("user", "pencil", CLIENT_NONCE)
-    assert client.first() == CLIENT_FIRST
-    assert not client.verify(SERVER_FINAL)
-    assert client.final(SERVER_FIRST) == CLIENT_FINAL
-    assert client.verify(SERVER_FINAL)
-    assert not client.verify(b"v=" + b64encode(bytes(32)))
-    assert not client.verify(b"e=other-error")
 
 
 @pytest.mark.parametrize(
@@ -108,19 +97,6 @@ def test_names_with_comma_and_equals() -> None:
     assert (first.authzid, first.authcid, first.header) == ("a=b", "x,y", b"y,a=a=3Db,")
 
 
-def test_our_client_refuses_a_bad_server() -> None:
-    client = ScramClient("user", "pencil", CLIENT_NONCE)
-    for challenge in (
-        SERVER_FIRST.replace(b"i=4096", b"i=4095"),  # RFC 7677 §4 wants 4,096
-        SERVER_FIRST.replace(b"i=4096", b"i=99999999"),
-        SERVER_FIRST.replace(b"r=r", b"r=s"),
-        b"r=rOprNGfwEbeRWgbNEkqO,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096",
-        SERVER_FIRST.replace(b"==", b"="),
-        b"e=unknown-user",
-    ):
-        assert client.final(challenge) is None
-
-
 def test_wrong_order_is_our_bug() -> None:
     with pytest.raises(RuntimeError):
         ScramServer("x").challenge(KEYS)
@@ -140,16 +116,14 @@ def test_keys_are_those_that_scramp_derives(password: str) -> None:
 @pytest.mark.parametrize(("tried", "proven"), [("pencil", True), ("pencils", False)])
 def test_scramp_logs_in(tried: str, proven: bool) -> None:
     """With scramp as peer."""
-    peer = PeerClient(["SCRAM-SHA-256"], "user,=x", tried, c_nonce=CLIENT_NONCE)
+    peer = ScramPeer("user,=x", tried, CLIENT_NONCE)
     server = ScramServer(SERVER_NONCE)
-    first = server.first(peer.get_client_first().encode())
+    first = server.first(peer.first())
     assert first is not None
     assert first.authcid == "user,=x"
-    peer.set_server_first(server.challenge(KEYS).decode())
-    final = server.final(peer.get_client_final().encode())
+    final = server.final(peer.final(server.challenge(KEYS)))
     assert (final is not None) is proven
-    if final is not None:
-        peer.set_server_final(final.decode())  # raises where the server's signature is wrong
+    assert final is None or peer.verify(final)
 
 
 @settings(max_examples=20, deadline=None)
@@ -157,13 +131,14 @@ def test_scramp_logs_in(tried: str, proven: bool) -> None:
 def test_both_sides_agree(user: str, password: str) -> None:
     if saslprep(user) is None or not saslprep(password):
         return
-    client, server = ScramClient(user, password, "c"), ScramServer("s")
+    if any(map(stringprep.in_table_a1, f"{saslprep(user)}{saslprep(password)}")):
+        return  # scramp refuses what Unicode 3.2 did not have; Posthouse keeps it (RFC 3454 §7)
+    client, server = ScramPeer(user, password, "c"), ScramServer("s")
     first = server.first(client.first())
     if first is None:  # nothing was left of the name
         assert not saslprep(user)
         return
     final = client.final(server.challenge(derive(password, SALT)))
-    assert final is not None
     answer = server.final(final)
     assert answer is not None
     assert client.verify(answer)
@@ -174,7 +149,6 @@ def test_garbage_is_refused_quietly(octets: bytes) -> None:
     parse_client_first(octets)
     parse_client_first(b"n,,n=" + octets)
     assert asked().final(octets) is None
-    assert ScramClient("user", "pencil", CLIENT_NONCE).final(octets) is None
 
 
 def test_unknown_users_have_the_same_salt_each_time() -> None:

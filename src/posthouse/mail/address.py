@@ -61,11 +61,6 @@ class ReversePath:
 
     address: Address | None = None
 
-    @property
-    def null(self) -> bool:
-        """Whether this is `<>`."""
-        return self.address is None
-
     def __str__(self) -> str:
         return "" if self.address is None else str(self.address)
 

@@ -7,11 +7,10 @@ from posthouse.mail.address import ForwardPath, ReversePath
 
 
 class BodyType(Enum):
-    """BODY= of MAIL (RFC 6152 §3, RFC 3030 §3)."""
+    """BODY= of MAIL (RFC 6152 §3)."""
 
     SEVEN_BIT = "7BIT"
     EIGHT_BIT_MIME = "8BITMIME"
-    BINARY_MIME = "BINARYMIME"
 
 
 @dataclass(frozen=True, slots=True)

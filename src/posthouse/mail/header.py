@@ -1,4 +1,4 @@
-"""Header fields: cut, unfold, find, and encoded-words both ways (RFC 5322 §2.2, RFC 2047).
+"""Header fields: cut, unfold, find, and encoded-words decoded (RFC 5322 §2.2, RFC 2047).
 
 Line ends may be CRLF or a bare LF: mail from files and from other servers' stores has both. Nothing here raises
 for what a message contains; a line that is no field is passed over, as every other mail program does.
@@ -18,7 +18,6 @@ FIELD_VALUE = 262_144  # octets of one field's value that are decoded; longer on
 ENCODED_WORDS = 200  # encoded-words decoded in one field; what follows is shown as it is
 MESSAGE_IDS = 1_000  # of one References field; the longest real threads have some hundreds
 CHARSET_NAME = 64  # octets of the charset name in an encoded-word; RFC 2978 §2.3 allows 40, with a language tag
-ENCODED_WORD = 75  # octets of an encoded-word we print, RFC 2047 §2
 BASE64_RUNS = 10_000  # pieces of base64 with padding between them that are decoded apart; real mail has one
 _FEW_OCTETS = 65_536  # below this, all fields are cut in one call; above, one by one up to FIELDS
 
@@ -30,8 +29,6 @@ _FOLD = re.compile(rb"\r?\n")
 _MESSAGE_ID = re.compile(rb"<([^<>]*+)>")
 _WORD_GAP = re.compile(r"[ \t\r\n]*\Z")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-# RFC 2047 §5 (3): the octets that stand for themselves in the Q encoding wherever it is used.
-_Q_SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*+-/")
 
 
 class Field(NamedTuple):
@@ -270,28 +267,3 @@ _NOT_BASE64 = bytes(set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghij
 def _decode_q(inner: bytes) -> bytes:
     """The Q encoding: `_` is a space (RFC 2047 §4.2)."""
     return binascii.a2b_qp(inner.replace(b"_", b" "), header=False)
-
-
-def encode_words(text: str) -> bytes:
-    """Text for an unstructured field or a phrase: as it is where it is printable ASCII that nobody takes for an
-    encoded-word, else UTF-8 encoded-words of at most 75 octets in the Q encoding, separated by a space
-    (RFC 2047 §2, §5). Folding is the caller's business."""
-    if text.isascii() and text.isprintable() and "=?" not in text:
-        return text.encode("ascii")
-    room = ENCODED_WORD - len("=?utf-8?q??=")
-    words: list[bytes] = []
-    current = bytearray()
-    for character in text:
-        piece = b"".join(_q_octet(octet) for octet in character.encode("utf-8", "replace"))
-        if len(current) + len(piece) > room:
-            words.append(bytes(current))
-            current.clear()
-        current += piece
-    words.append(bytes(current))
-    return b" ".join(b"=?utf-8?q?%b?=" % word for word in words)
-
-
-def _q_octet(octet: int) -> bytes:
-    if octet == 0x20:
-        return b"_"
-    return bytes((octet,)) if octet in _Q_SAFE else b"=%02X" % octet

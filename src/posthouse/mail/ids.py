@@ -5,7 +5,6 @@ from typing import NewType
 AccountId = NewType("AccountId", int)
 MailboxId = NewType("MailboxId", int)
 EmailId = NewType("EmailId", int)
-ThreadId = NewType("ThreadId", int)
 #: Hexadecimal SHA-256 of the octets: the same octets have the same BlobId.
 BlobId = NewType("BlobId", str)
 UID = NewType("UID", int)

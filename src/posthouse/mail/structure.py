@@ -1,6 +1,6 @@
 """ENVELOPE, BODYSTRUCTURE and sections of a message, as IMAP shows them (RFC 9051 §7.5.2, §6.4.5.1, RFC 3501 §7.4.2).
 
-`describe` gives the wire text once, at arrival; `section_octets` answers BODY[...] from the octets. The text is valid
+`describe` gives the wire text once, at arrival; `span` says where the octets of BODY[...] stand. The text is valid
 for IMAP4rev1 and IMAP4rev2: header text as received, in quoted strings; octets above 127 and what else cannot stand
 between quotes go into literals. It does not print responses: wire/imap/fetch.py does.
 """
@@ -10,9 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from posthouse.mail import content
 from posthouse.mail.address_list import AddressGroup, NamedAddress, parse_address_list
-from posthouse.mail.header import Octets, searchable, select_fields, unfold
+from posthouse.mail.header import Octets, unfold
 from posthouse.mail.mime import Part, Span, parse
 from posthouse.mail.parameters import Parameters
 
@@ -145,21 +144,15 @@ def nstring(value: bytes | None) -> bytes:
 
 def body_structure(part: Part) -> bytes:
     """BODYSTRUCTURE: the body structure with extension data (RFC 9051 §7.5.2)."""
-    return _Printer(extended=True).body(part)
-
-
-def plain_body(part: Part) -> bytes:
-    """BODY: the body structure without extension data (RFC 9051 §7.5.2)."""
-    return _Printer(extended=False).body(part)
+    return _Printer().body(part)
 
 
 class _Printer:
     """Prints one body structure, and counts what the addresses in it cost."""
 
-    __slots__ = ("address_octets", "extended")
+    __slots__ = ("address_octets",)
 
-    def __init__(self, *, extended: bool) -> None:
-        self.extended = extended
+    def __init__(self) -> None:
         self.address_octets = 0
 
     def body(self, part: Part) -> bytes:
@@ -180,14 +173,10 @@ class _Printer:
             basic = b"%b %b %b %d" % (basic, *enclosed, part.lines)
         elif part.type == "text":
             basic = b"%b %d" % (basic, part.lines)
-        if not self.extended:
-            return b"(%b)" % basic
         return b"(%b %b %b)" % (basic, _nfield(get(b"content-md5")), _extension(part))
 
     def multipart(self, part: Part) -> bytes:
         children = b"".join([self.body(child) for child in part.children])
-        if not self.extended:
-            return b'(%b "%b")' % (children, part.subtype.encode("ascii"))
         parameters = _parameters(part.parameters)
         return b'(%b "%b" %b %b)' % (children, part.subtype.encode("ascii"), parameters, _extension(part))
 
@@ -257,14 +246,9 @@ def find_part(root: Part, numbers: tuple[int, ...]) -> Part | None:
     return part
 
 
-def find(octets: Octets, section: Section) -> Span | None:
-    """Where the octets of a section stand, or None where there is no such section. For HEADER.FIELDS and
-    HEADER.FIELDS.NOT it is the header they are taken from (RFC 9051 §6.4.5.1)."""
-    return span(parse(octets), len(octets), section)
-
-
 def span(root: Part, size: int, section: Section) -> Span | None:
-    """As `find`, from the Part tree of a message of `size` octets."""
+    """Where the octets of a section stand in a message of `size` octets, or None where there is no such section. For
+    HEADER.FIELDS and HEADER.FIELDS.NOT it is the header they are taken from (RFC 9051 §6.4.5.1)."""
     part = find_part(root, section.part)
     if part is None:
         return None
@@ -276,30 +260,3 @@ def span(root: Part, size: int, section: Section) -> Span | None:
     if message is None:
         return None
     return message.body if section.text is SectionText.TEXT else message.header
-
-
-def section_octets(octets: Octets, section: Section) -> bytes | None:
-    """The octets of a section, or None where there is no such section (RFC 9051 §6.4.5.1). A partial is a slice of
-    them."""
-    octets = searchable(octets)
-    found = find(octets, section)
-    if found is None:
-        return None
-    part = octets[found.start : found.stop]
-    if section.text not in (SectionText.HEADER_FIELDS, SectionText.HEADER_FIELDS_NOT):
-        return part
-    names = frozenset(name.lower() for name in section.fields)
-    return select_fields(part, names, matching=section.text is SectionText.HEADER_FIELDS)
-
-
-def binary(octets: Octets, part: tuple[int, ...]) -> bytes | None:
-    """The octets of BINARY[part]: the transfer encoding undone; None where that encoding is unknown, so that the
-    answer is NO [UNKNOWN-CTE] (RFC 9051 §6.4.5, RFC 3516 §4.3). b"" where there is no such part. A multipart, and the
-    whole message, (), are as they stand."""
-    octets = searchable(octets)
-    if not part:
-        return octets[:]
-    found = find_part(parse(octets), part)
-    if found is None:
-        return b""
-    return content.decoded(octets, found)

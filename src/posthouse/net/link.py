@@ -99,7 +99,6 @@ class Link(asyncio.Protocol):
         "_woken",
         "_write_paused",
         "closing",
-        "local_port",
         "peer",
         "received",
         "tls",
@@ -128,7 +127,6 @@ class Link(asyncio.Protocol):
         self.received = 0
         #: Address and port of the peer; ("", 0) on a Unix socket. IPv4 addresses mapped into IPv6 are plain IPv4.
         self.peer: tuple[str, int] = ("", 0)
-        self.local_port = 0
         #: None in plain text.
         self.tls: TlsState | None = None
 
@@ -255,10 +253,7 @@ class Link(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The socket is ours; with TLS from the first octet, the handshake is done."""
-        sockname = transport.get_extra_info("sockname")
         peername = transport.get_extra_info("peername")
-        if isinstance(sockname, tuple):
-            self.local_port = sockname[1]
         if isinstance(peername, tuple):
             self.peer = (peername[0].removeprefix("::ffff:"), peername[1])
         self._adopt(cast(asyncio.Transport, transport))  # uvloop's transports are no subclass of it

@@ -1,4 +1,4 @@
-"""TLS for servers: contexts, a table of certificates by name, reload in place.
+"""TLS for servers: contexts, a table of certificates by name.
 
 What it does NOT do: it fetches no certificate from anywhere (that is ACME's work) and checks no client certificate.
 Certificates of our own making are in authority.py.
@@ -28,20 +28,11 @@ class Certificates:
 
     def __init__(self, files: Sequence[CertificateFiles]) -> None:
         """Raises CertificateError."""
-        self._files = tuple(files)
-        self._by_name: dict[str, ssl.SSLContext] = {}
-        self.context = _server_context()
-        self.context.sni_callback = self._choose
-        self.reload()
-
-    def reload(self) -> None:
-        """Read all files again. New handshakes use the new certificates; when any file is bad, CertificateError is
-        raised and the old ones stay in use."""
-        if not self._files:
+        if not files:
             raise CertificateError("no certificate is configured")
-        load(self._files[0])  # first on a context of its own, so that this one stays as it is when the file is bad
-        self._by_name = _contexts(self._files) if len(self._files) > 1 else {}
-        self.context.load_cert_chain(self._files[0].certificate, self._files[0].key)
+        self._by_name = _contexts(files) if len(files) > 1 else {}
+        self.context = load(files[0])
+        self.context.sni_callback = self._choose
 
     def _choose(self, connection: ssl.SSLSocket | ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
         if name is None:

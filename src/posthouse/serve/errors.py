@@ -5,6 +5,7 @@ from typing import NamedTuple
 from posthouse.mail.status import Reply, reply
 from posthouse.serve.limits import Refusal
 from posthouse.store.script import Exists, NotFound, OverQuota, Refused, Stale, StoreError, Unavailable
+from posthouse.wire.imap import code
 
 
 class Words(NamedTuple):
@@ -17,34 +18,34 @@ class Words(NamedTuple):
 STORE_WORDS: dict[type[StoreError], Words] = {
     NotFound: Words(
         reply(451, "4.2.0", "The mailbox is not there at the moment; try again later"),
-        (b"NONEXISTENT", "It does not exist, or no longer"),
+        (code.NONEXISTENT, "It does not exist, or no longer"),
     ),
     Exists: Words(
         reply(451, "4.3.0", "Something of that name exists already; try again later"),
-        (b"ALREADYEXISTS", "Something of that name exists already"),
+        (code.ALREADYEXISTS, "Something of that name exists already"),
     ),
     OverQuota: Words(
         reply(452, "4.2.2", "The mailbox is full; try again later"),
-        (b"OVERQUOTA", "The mailbox is full"),
+        (code.OVERQUOTA, "The mailbox is full"),
     ),
     Stale: Words(
         reply(451, "4.3.0", "Another change came first; try again"),
-        (b"UNAVAILABLE", "Another change came first; try again"),
+        (code.UNAVAILABLE, "Another change came first; try again"),
     ),
     Refused: Words(
         reply(550, "5.3.0", "That cannot be done here"),
-        (b"CANNOT", "That cannot be done"),
+        (code.CANNOT, "That cannot be done"),
     ),
     Unavailable: Words(
         reply(452, "4.3.1", "The server cannot store mail at the moment; try again later"),
-        (b"UNAVAILABLE", "The server cannot read or store mail at the moment; try again later"),
+        (code.UNAVAILABLE, "The server cannot read or store mail at the moment; try again later"),
     ),
 }
 
 REFUSAL_WORDS: dict[Refusal, Words] = {
     Refusal.WRONG: Words(
         reply(535, "5.7.8", "User name or password is wrong"),
-        (b"AUTHENTICATIONFAILED", "User name or password is wrong"),
+        (code.AUTHENTICATIONFAILED, "User name or password is wrong"),
     ),
     Refusal.MALFORMED: Words(
         reply(501, "5.5.2", "That is no answer to the challenge; authentication was given up"),
@@ -60,33 +61,33 @@ REFUSAL_WORDS: dict[Refusal, Words] = {
     ),
     Refusal.FAILURES: Words(
         reply(421, "4.7.0", "Too many failed logins from your address; try again later", close=True),
-        (b"LIMIT", "Too many failed logins from your address; try again later"),
+        (code.LIMIT, "Too many failed logins from your address; try again later"),
     ),
     Refusal.BUSY: Words(
         reply(454, "4.7.0", "Too many logins at the moment; try again in a few seconds"),
-        (b"UNAVAILABLE", "Too many logins at the moment; try again in a few seconds"),
+        (code.UNAVAILABLE, "Too many logins at the moment; try again in a few seconds"),
     ),
     Refusal.CONNECTIONS: Words(
         reply(421, "4.7.0", "Too many connections from your address; close some or try again later", close=True),
-        (b"LIMIT", "Too many connections from your address; close some or try again later"),
+        (code.LIMIT, "Too many connections from your address; close some or try again later"),
     ),
     Refusal.RATE: Words(
         reply(421, "4.7.0", "Too many new connections from your address; try again in a minute", close=True),
-        (b"LIMIT", "Too many new connections from your address; try again in a minute"),
+        (code.LIMIT, "Too many new connections from your address; try again in a minute"),
     ),
     Refusal.FULL: Words(
         reply(421, "4.3.2", "This server has no room for another connection; try again in a few minutes", close=True),
-        (b"UNAVAILABLE", "This server has no room for another connection; try again in a few minutes"),
+        (code.UNAVAILABLE, "This server has no room for another connection; try again in a few minutes"),
     ),
     Refusal.STRESS: Words(
         reply(421, "4.3.2", "This server has too much to do at the moment; try again in a few minutes", close=True),
-        (b"UNAVAILABLE", "This server has too much to do at the moment; try again in a few minutes"),
+        (code.UNAVAILABLE, "This server has too much to do at the moment; try again in a few minutes"),
     ),
 }
 
 FAULT = Words(
     reply(451, "4.3.0", "Something went wrong on this server; it has been noted. Try again later"),
-    (b"SERVERBUG", "Something went wrong on this server; it has been noted"),
+    (code.SERVERBUG, "Something went wrong on this server; it has been noted"),
 )
 CLOSING = reply(421, "4.3.2", "The server is closing down; try again in a moment", close=True)
 

@@ -43,7 +43,6 @@ __all__ = [
     "fetch",
     "first_unseen",
     "flags",
-    "keywords_used",
     "move",
     "store_flags",
     "uids",
@@ -102,7 +101,6 @@ class Column(Enum):
     FLAGS = "p.flags"  # int
     KEYWORDS = "p.keywords"  # str
     MODSEQ = "p.modseq"  # int
-    EMAIL = "p.email"  # int, EmailId
     RECEIVED = "e.received"  # Millis
     SIZE = "e.size"  # octets
     ENVELOPE = "e.envelope"  # bytes, the wire text in parentheses
@@ -238,13 +236,6 @@ def flags(box: Box, spans: Spans) -> Script[list[tuple[UID, int, str, ModSeq]]]:
             box.mailbox, first, last,
         )  # fmt: skip
     return found
-
-
-def keywords_used(box: Box) -> Script[list[str]]:
-    """The keywords in use in this mailbox, sorted: for the FLAGS answer of SELECT (RFC 9051 §7.3.5)."""
-    yield from check(box)
-    rows = yield sql("SELECT DISTINCT keywords FROM placement WHERE mailbox = $1 AND keywords <> ''", box.mailbox)
-    return sorted({word for (words,) in rows for word in words.split(" ")})
 
 
 def first_unseen(box: Box) -> Script[UID | None]:

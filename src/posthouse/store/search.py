@@ -1,21 +1,21 @@
 """Base SEARCH over rows: what SQL can answer, and bulk readers for what is looked for in text (RFC 9051 §6.4.4).
 
 The caller combines: each verb gives the UIDs (array('I'), ascending) for which one thing is true. Text keys read
-header blocks or blobs in chunks and look in them in a thread.
+blobs in chunks and look in them in a thread.
 """
 
 from array import array
 from typing import NamedTuple
 
-from posthouse.mail.ids import UID, Millis
+from posthouse.mail.ids import UID
 from posthouse.store.blobs import BlobKey
 from posthouse.store.mailboxes import Box, check
 from posthouse.store.script import Row, Script, sql
 from posthouse.store.spans import LAST_UID
 
-CHUNK_ROWS = 2_000  # header blocks in one read: about 4 MB
+CHUNK_ROWS = 2_000  # rows in one answer of `texts`
 CHUNK_OCTETS = 8 << 20  # of blobs named in one answer of `texts`; a single larger one comes alone
-SMALLEST, LARGEST = 0, 1 << 62
+LARGEST = 1 << 62
 
 
 class Flagged(NamedTuple):
@@ -28,15 +28,8 @@ class Flagged(NamedTuple):
 class Range(NamedTuple):
     """An inclusive range of octets or Millis."""
 
-    least: int = SMALLEST
+    least: int
     most: int = LARGEST
-
-
-class HeaderBlock(NamedTuple):
-    """A message's header block."""
-
-    uid: UID
-    block: bytes
 
 
 class Text(NamedTuple):
@@ -93,18 +86,6 @@ def by_received(box: Box, millis: Range) -> "Script[array[int]]":
     return _array(rows)
 
 
-def header_blocks(box: Box, first: int = 1, last: int = LAST_UID, limit: int = CHUNK_ROWS) -> Script[list[HeaderBlock]]:
-    """Header blocks of messages with uid in [first, last], ascending, at most `limit`: ask again from the last uid
-    + 1. Raises NotFound."""
-    yield from check(box)
-    rows = yield sql(
-        "SELECT p.uid, h.block FROM placement p JOIN header h ON h.email = p.email"
-        " WHERE p.mailbox = $1 AND p.uid BETWEEN $2 AND $3 ORDER BY p.uid LIMIT $4",
-        box.mailbox, first, last, limit,
-    )  # fmt: skip
-    return [HeaderBlock(*row) for row in rows]
-
-
 def texts(box: Box, first: int = 1, last: int = LAST_UID, limit: int = CHUNK_ROWS) -> Script[list[Text]]:
     """Blobs of messages with uid in [first, last], ascending, at most `limit` and about CHUNK_OCTETS together: ask
     again from the last uid + 1. Raises NotFound."""
@@ -123,8 +104,3 @@ def texts(box: Box, first: int = 1, last: int = LAST_UID, limit: int = CHUNK_ROW
         octets += text.size
         found.append(text)
     return found
-
-
-def received_range(first: Millis | None, before: Millis | None) -> Range:
-    """[first, before) as a Range; None: without bound."""
-    return Range(SMALLEST if first is None else first, LARGEST if before is None else before - 1)

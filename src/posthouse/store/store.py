@@ -9,12 +9,12 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any, NamedTuple, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 import apsw
 
@@ -45,13 +45,7 @@ COMMITS = 1_000  # how long the last transactions took is kept for whoever asks
 @dataclass(slots=True, eq=False)
 class _Job:
     call: Call
-    waiters: list["asyncio.Future[Any]"]
-    key: Hashable = None
-
-
-class _Sharing(NamedTuple):
-    verb: Callable[..., Script[Any]]
-    args: tuple[object, ...]
+    waiter: "asyncio.Future[Any]"
 
 
 class Store:
@@ -66,7 +60,6 @@ class Store:
         self._writer = writer
         self._writes: SimpleQueue[_Job | None] = SimpleQueue()
         self._reads: SimpleQueue[_Job | None] = SimpleQueue()
-        self._shared: dict[Hashable, _Job] = {}
         self._watchers: dict[AccountId, dict[object, Callable[[ModSeq], None]]] = {}
         self._bus = Bus(directory / "run", self._hint)
         self._closing = False
@@ -109,26 +102,11 @@ class Store:
             raise Unavailable("the store is overloaded")
         return cast(T, await self._submit(self._reads, Call(verb, args, kwargs)))
 
-    async def read_shared(self, verb: Callable[P, Script[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        """As read(); but callers who ask the same while it still waits get the same object, and must not change it:
-        a thousand sessions on one mailbox read its changes once. Arguments must be hashable."""
-        key = _Sharing(verb, (*args, *kwargs.items()))
-        job = self._shared.get(key)
-        if job is None:
-            return cast(T, await self._submit(self._reads, Call(verb, args, kwargs), key))
-        # The job was still in the table, so its snapshot is taken after this moment.
-        waiter: asyncio.Future[T] = self._loop.create_future()
-        job.waiters.append(waiter)
-        return await waiter
-
-    def _submit(self, queue: "SimpleQueue[_Job | None]", call: Call, key: Hashable = None) -> "asyncio.Future[Any]":
+    def _submit(self, queue: "SimpleQueue[_Job | None]", call: Call) -> "asyncio.Future[Any]":
         if self._closing:
             raise Unavailable("the store is closing")
         waiter: asyncio.Future[Any] = self._loop.create_future()
-        job = _Job(call, [waiter], key)
-        if key is not None:
-            self._shared[key] = job
-        queue.put(job)
+        queue.put(_Job(call, waiter))
         return waiter
 
     def _read_rows(self, blobs: Sequence[BlobKey]) -> "asyncio.Future[list[Row]]":
@@ -205,8 +183,6 @@ class Store:
 
     def _serve(self, database: Database) -> None:
         while (job := self._reads.get()) is not None:
-            if job.key is not None:
-                self._shared.pop(job.key, None)  # before the snapshot: see read_shared
             database.read(job.call)
             with suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(_answer, job)
@@ -233,13 +209,12 @@ class Store:
 
 
 def _answer(job: _Job) -> None:
-    for waiter in job.waiters:
-        if waiter.done():  # its task was cancelled
-            continue
-        if job.call.error is None:
-            waiter.set_result(job.call.value)
-        else:
-            waiter.set_exception(job.call.error)
+    if job.waiter.done():  # its task was cancelled
+        return
+    if job.call.error is None:
+        job.waiter.set_result(job.call.value)
+    else:
+        job.waiter.set_exception(job.call.error)
 
 
 class Checkpoints:

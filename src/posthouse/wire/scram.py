@@ -1,7 +1,6 @@
-"""SCRAM-SHA-256: keys, messages, and both sides of the exchange (RFC 5802, RFC 7677).
+"""SCRAM-SHA-256: keys, messages, and the server's side of the exchange (RFC 5802, RFC 7677).
 
-Octets in, octets out; nonces are handed in. `ScramServer` is what `sasl.py` wraps for the server's sessions,
-`ScramClient` is the peer for relaying and for tests.
+Octets in, octets out; nonces are handed in. `ScramServer` is what `sasl.py` wraps for the sessions.
 
 It does NOT do channel binding: SCRAM-SHA-256-PLUS is not offered, so a client that asks for it (`p=`) is refused, and
 one that would have liked it (`y`) is served (RFC 5802 §6). It gives no server error (`e=`): a failed exchange ends
@@ -19,7 +18,6 @@ from binascii import a2b_base64
 from dataclasses import dataclass
 
 ITERATIONS = 4_096  # RFC 7677 §4 asks for at least this; more costs every client, and Argon2id guards what is stored
-ITERATIONS_MOST = 1_000_000  # a client computes no more than this for a server (about a second)
 SALT_LENGTH = 16  # octets of a salt made here
 NAME_LENGTH = 255  # octets of a user name
 MESSAGE_LENGTH = 2_048  # octets of one message; real ones stay below 400
@@ -116,48 +114,6 @@ class ScramServer:
         return b"v=" + b64encode(_hmac(self._keys.server_key, auth_message))
 
 
-class ScramClient:
-    """The client's side: `first`, then `final` with the server's challenge, then `verify` with its last word."""
-
-    __slots__ = ("_bare", "_password", "_signature")
-
-    def __init__(self, user: str, password: str, nonce: str) -> None:
-        """`nonce`: printable ASCII without comma, fresh for each exchange."""
-        name = (saslprep(user) or user).replace("=", "=3D").replace(",", "=2C")
-        self._password = password
-        self._bare = f"n={name},r={nonce}".encode()
-        self._signature = b""
-
-    def first(self) -> bytes:
-        """The client-first-message, without channel binding."""
-        return b"n,," + self._bare
-
-    def final(self, challenge: bytes) -> bytes | None:
-        """The client-final-message; None where the challenge is not one, or not an answer to our nonce.
-
-        Raises ValueError where the password cannot be used with SASL (RFC 4013 §2.3)."""
-        match = _SERVER_FIRST.match(challenge) if len(challenge) <= MESSAGE_LENGTH else None
-        ours = self._bare.rpartition(b",r=")[2]
-        if not match or not match["nonce"].startswith(ours) or match["nonce"] == ours:
-            return None
-        salt, iterations = _decode(match["salt"]), int(match["iterations"])
-        if not salt or not ITERATIONS <= iterations <= ITERATIONS_MOST:
-            return None
-        salted = salted_password(self._password, salt, iterations)
-        without_proof = b"c=biws,r=" + match["nonce"]
-        auth_message = b",".join((self._bare, challenge, without_proof))
-        client_key = _client_key(salted)
-        proof = _xor(client_key, _hmac(_hash(client_key), auth_message))
-        self._signature = _hmac(_server_key(salted), auth_message)
-        return without_proof + b",p=" + b64encode(proof)
-
-    def verify(self, final: bytes) -> bool:
-        """Whether the server-final-message shows that the server knows the password too (RFC 5802 §3)."""
-        match = _SERVER_FINAL.match(final)
-        verifier = _decode(match[1]) if match else None
-        return verifier is not None and self._signature != b"" and hmac.compare_digest(verifier, self._signature)
-
-
 # RFC 5802 §7   printable = %x21-2B / %x2D-7E ; c-nonce = printable
 _NONCE = rb"[\x21-\x2b\x2d-\x7e]+"
 # RFC 5802 §7   saslname = 1*(value-safe-char / "=2C" / "=3D")
@@ -173,12 +129,6 @@ _CLIENT_FINAL = re.compile(
     rb"(?P<without_proof>c=(?P<header>[A-Za-z0-9+/=]+),r=(?P<nonce>%s)(?:,[A-Za-z]=[^\x00,]+)*?),p=(?P<proof>[A-Za-z0-9+/=]+)\Z"
     % _NONCE
 )
-# RFC 5802 §7   server-first-message = [reserved-mext ","] nonce "," salt "," iteration-count ["," extensions]
-_SERVER_FIRST = re.compile(
-    rb"r=(?P<nonce>%s),s=(?P<salt>[A-Za-z0-9+/=]+),i=(?P<iterations>[1-9][0-9]{0,8})(?:,[A-Za-z]=[^\x00,]+)*\Z" % _NONCE
-)
-# RFC 5802 §7   server-final-message = (server-error / verifier) ["," extensions]
-_SERVER_FINAL = re.compile(rb"v=([A-Za-z0-9+/=]+)(?:,[A-Za-z]=[^\x00,]+)*\Z")
 
 
 def parse_client_first(message: bytes) -> ClientFirst | None:

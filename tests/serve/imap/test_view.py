@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from posthouse.mail.ids import UID, ModSeq
 from posthouse.serve.imap.view import FlagRow, Told, View, chunks, count, join
 from posthouse.store.emails import Changes
-from posthouse.wire.imap.number_set import parse_number_set
+from wire.imap.client_form import parse_number_set
 
 
 def loaded(*uids: int, modseq: int = 1) -> View:

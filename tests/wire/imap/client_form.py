@@ -40,9 +40,9 @@ from posthouse.wire.imap.command import (
     Unsubscribe,
 )
 from posthouse.wire.imap.fetch import Attribute, Binary, BinarySize, BodySection, Fetch, FetchItem, Partial
-from posthouse.wire.imap.grammar import FlagSet
+from posthouse.wire.imap.grammar import FlagSet, Scanner
 from posthouse.wire.imap.list import List, Lsub
-from posthouse.wire.imap.number_set import print_number_set
+from posthouse.wire.imap.number_set import NumberSet, print_spans
 from posthouse.wire.imap.search import Search, SearchKey
 from posthouse.wire.imap.utf7 import encode_utf7
 
@@ -54,6 +54,21 @@ def string(octets: bytes) -> bytes:
     if QUOTED.fullmatch(octets):
         return b'"' + re.sub(rb'(["\\])', rb"\\\1", octets) + b'"'
     return b"{%d}\r\n%b" % (len(octets), octets)
+
+
+def print_number_set(numbers: NumberSet) -> bytes:
+    text = print_spans(numbers.spans)
+    if not numbers.saved:
+        return text
+    return b"$," + text if text else b"$"
+
+
+def parse_number_set(octets: bytes) -> NumberSet:
+    """A sequence-set and nothing else. Raises Fault."""
+    scanner = Scanner(octets)
+    numbers = scanner.sequence_set()
+    scanner.end()
+    return numbers
 
 
 def astring(octets: bytes) -> bytes:

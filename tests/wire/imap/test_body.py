@@ -1,4 +1,4 @@
-"""wire/imap/body.py: BODY out of BODYSTRUCTURE is what printing it from the message gives (RFC 9051 §7.5.2)."""
+"""wire/imap/body.py: BODY out of BODYSTRUCTURE is the same without its extension data (RFC 9051 §7.5.2)."""
 
 import time
 
@@ -6,14 +6,22 @@ import pytest
 
 from mail import torture
 from mail.corpus import corpus
+from mail.imap_text import check_body, plain, read
 from posthouse.mail.mime import parse
-from posthouse.mail.structure import body_structure, plain_body
+from posthouse.mail.structure import body_structure
 from posthouse.wire.imap.body import without_extension
 
 PART = b"Content-Type: %b\r\nContent-MD5: Q2hlY2s=\r\nContent-Language: de, en\r\nContent-Location: a\r\n"
 DISPOSED = b'Content-Disposition: attachment; filename="a (b) \\"c\\".txt"\r\n'
 UMLAUTS = b"Content-Description: Gr\xc3\xbc\xc3\x9fe (\r\nContent-ID: ((\r\n"
 MULTIPART = b"Content-Type: multipart/mixed; boundary=b; name=\xfc\r\n\r\n--b\r\n%b\r\n--b\r\n%b\r\n--b--\r\n"
+
+
+def check(structure: bytes) -> None:
+    """BODY says what BODYSTRUCTURE says, and no more."""
+    body = read(without_extension(structure))
+    check_body(body, extended=False)
+    assert body == plain(read(structure))
 
 
 @pytest.mark.parametrize(
@@ -34,26 +42,23 @@ MULTIPART = b"Content-Type: multipart/mixed; boundary=b; name=\xfc\r\n\r\n--b\r\
     ],
 )
 def test_it_is_what_the_message_gives(octets: bytes) -> None:
-    part = parse(octets)
-    assert without_extension(body_structure(part)) == plain_body(part)
+    check(body_structure(parse(octets)))
 
 
 @pytest.mark.parametrize("octets", [pytest.param(octets, id=name) for name, octets in torture.small()])
 def test_of_the_torture_set(octets: bytes) -> None:
-    part = parse(octets)
-    assert without_extension(body_structure(part)) == plain_body(part)
+    check(body_structure(parse(octets)))
 
 
 def test_of_real_messages() -> None:
     for path in corpus():
-        part = parse(path.read_bytes())
-        assert without_extension(body_structure(part)) == plain_body(part), path
+        check(body_structure(parse(path.read_bytes())))
 
 
 @pytest.mark.parametrize("name", torture.LARGE)
 def test_of_large_messages_in_linear_time(name: str) -> None:
-    part = parse(torture.LARGE[name]())
-    structure = body_structure(part)
+    structure = body_structure(parse(torture.LARGE[name]()))
     before = time.process_time()
-    assert without_extension(structure) == plain_body(part)
-    assert time.process_time() - before < 2
+    without_extension(structure)
+    assert time.process_time() - before < 1
+    check(structure)

@@ -1,11 +1,12 @@
 """wire/smtp/reply.py (RFC 5321 §4.2, RFC 2034 §4)."""
 
-import pytest
+import re
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from posthouse.mail.status import Reply, Status, reply
-from posthouse.wire.smtp.reply import REPLY_LINE, Extensions, challenge, greeting_reply, parse_reply, print_reply
+from posthouse.wire.smtp.reply import REPLY_LINE, Extensions, challenge, greeting_reply, print_reply
 
 
 def test_one_line() -> None:
@@ -52,6 +53,24 @@ def test_long_texts_go_on_in_the_next_line() -> None:
     assert b"".join(line[10:-2] for line in lines).count(b"x") == 1200
 
 
+STATUS = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3}) ")
+
+
+def read(octets: bytes) -> Reply:
+    """A reply as a client reads it (RFC 5321 §4.2, RFC 2034 §4)."""
+    *before, last = octets.decode("ascii").removesuffix("\r\n").split("\r\n")
+    assert all(line[3] == "-" for line in before)
+    assert last[3] == " "
+    [code] = {line[:3] for line in (*before, last)}
+    texts = [line[4:] for line in (*before, last)]
+    found = STATUS.match(texts[0])
+    if found is None:
+        return Reply(int(code), None, tuple(texts))
+    assert all(text.startswith(found[0]) for text in texts)
+    status = Status(int(found[1]), int(found[2]), int(found[3]))
+    return Reply(int(code), status, tuple(text.removeprefix(found[0]) for text in texts))
+
+
 TEXT = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), max_size=40)
 
 
@@ -62,35 +81,4 @@ def test_round_trip(code: int, with_status: bool, lines: list[str]) -> None:
     answer = Reply(code, status, tuple(lines))
     if status is None and lines[0][:2] in ("2.", "4.", "5."):
         return  # a text that looks like a status is read as one
-    assert parse_reply(print_reply(answer)) == answer
-
-
-@pytest.mark.parametrize(
-    "octets",
-    [
-        b"",
-        b"250 OK",
-        b"250 OK\n",
-        b"250-OK\r\n",
-        b"250 OK\r\n250 OK\r\n",
-        b"250-OK\r\n251 OK\r\n",
-        b"600 OK\r\n",
-        b"2x0 OK\r\n",
-        b"250 O\rK\r\n",
-        b"250-x\r\n" * 100 + b"250 x\r\n",
-    ],
-)
-def test_what_is_no_reply(octets: bytes) -> None:
-    assert parse_reply(octets) is None
-
-
-def test_a_bare_code_is_a_reply() -> None:
-    """RFC 5321 §4.2: the text may be missing, even with its blank."""
-    assert parse_reply(b"250\r\n") == Reply(250, None, ("",))
-
-
-@given(st.binary(max_size=60))
-def test_garbage(octets: bytes) -> None:
-    for candidate in (octets, b"250 " + octets + b"\r\n", b"250-" + octets + b"\r\n250 x\r\n"):
-        answer = parse_reply(candidate)
-        assert answer is None or candidate.endswith(b"\r\n")
+    assert read(print_reply(answer)) == answer

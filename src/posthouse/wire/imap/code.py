@@ -7,34 +7,22 @@ Which code belongs to which fault is not said here: that is for the sessions.
 from collections.abc import Iterable, Sequence
 
 from posthouse.wire.imap.fetch import ALL_FLAGS, print_flag_list
-from posthouse.wire.imap.number_set import NumberSpan, print_numbers, print_spans
+from posthouse.wire.imap.number_set import print_numbers
 
-ALERT = b"ALERT"
 ALREADYEXISTS = b"ALREADYEXISTS"
 AUTHENTICATIONFAILED = b"AUTHENTICATIONFAILED"
-AUTHORIZATIONFAILED = b"AUTHORIZATIONFAILED"
 CANNOT = b"CANNOT"
-CLIENTBUG = b"CLIENTBUG"
 CLOSED = b"CLOSED"
-CONTACTADMIN = b"CONTACTADMIN"
-CORRUPTION = b"CORRUPTION"
-EXPIRED = b"EXPIRED"
 EXPUNGEISSUED = b"EXPUNGEISSUED"
-HASCHILDREN = b"HASCHILDREN"
-INUSE = b"INUSE"
 LIMIT = b"LIMIT"
 NONEXISTENT = b"NONEXISTENT"
-NOPERM = b"NOPERM"
-NOTSAVED = b"NOTSAVED"
 OVERQUOTA = b"OVERQUOTA"
-PARSE = b"PARSE"
 PRIVACYREQUIRED = b"PRIVACYREQUIRED"
 READ_ONLY = b"READ-ONLY"
 READ_WRITE = b"READ-WRITE"
 SERVERBUG = b"SERVERBUG"
 TOOBIG = b"TOOBIG"
 TRYCREATE = b"TRYCREATE"
-UIDNOTSTICKY = b"UIDNOTSTICKY"
 UNAVAILABLE = b"UNAVAILABLE"
 UNKNOWN_CTE = b"UNKNOWN-CTE"
 
@@ -72,8 +60,3 @@ def appenduid(validity: int, uids: Sequence[int]) -> bytes:
 def copyuid(validity: int, sources: Sequence[int], targets: Sequence[int]) -> bytes:
     """COPYUID (RFC 9051 §7.1, RFC 4315 §3): both ascending, the n-th of one became the n-th of the other."""
     return b"COPYUID %d %b %b" % (validity, print_numbers(sources), print_numbers(targets))
-
-
-def copyuid_spans(validity: int, sources: Iterable[NumberSpan], targets: Iterable[NumberSpan]) -> bytes:
-    """COPYUID from spans (RFC 9051 §7.1)."""
-    return b"COPYUID %d %b %b" % (validity, print_spans(sources), print_spans(targets))

@@ -8,12 +8,11 @@ from enum import Enum
 
 
 class Condition(Enum):
-    """resp-cond-state, resp-cond-bye and the PREAUTH of resp-cond-auth (RFC 9051 §7.1, §9)."""
+    """resp-cond-state and resp-cond-bye (RFC 9051 §7.1, §9)."""
 
     OK = b"OK"
     NO = b"NO"
     BAD = b"BAD"
-    PREAUTH = b"PREAUTH"
     BYE = b"BYE"
 
 

@@ -33,11 +33,6 @@ class NumberSet:
     saved: bool = False
 
     @property
-    def highest(self) -> int:
-        """The highest number that was spelled out; 0 where there was only `*` or `$`."""
-        return max((last if last != STAR else first for first, last in self.spans if first != STAR), default=0)
-
-    @property
     def star(self) -> bool:
         """Whether `*` is among the numbers, which an empty mailbox has not (RFC 9051 §9 seq-number)."""
         return bool(self.spans) and self.spans[-1][1] == STAR
@@ -54,15 +49,10 @@ class NumberSet:
         return merge(plain)
 
 
-def parse_number_set(octets: bytes) -> NumberSet:
-    """A sequence-set from its octets (RFC 9051 §9). Raises Fault."""
-    if not SEQUENCE_SET.fullmatch(octets):
-        raise Fault("A set of message numbers looks like 1,3:5,9:*; this one does not.")
-    return number_set(octets)
-
-
 def number_set(octets: bytes, most: int = ELEMENTS) -> NumberSet:
-    """The same, of octets that SEQUENCE_SET has matched, and of at most so many spans."""
+    """A sequence-set (RFC 9051 §9) from octets that SEQUENCE_SET has matched, of at most `most` spans.
+
+    Raises Fault."""
     if octets.isdigit():
         number = _number(octets)
         return NumberSet(((number, number),))
@@ -139,11 +129,3 @@ def _print_span(first: int, last: int) -> bytes:
 def print_numbers(numbers: Sequence[int]) -> bytes:
     """Ascending distinct numbers in the compact form that ESEARCH and COPYUID want (RFC 9051 §7.3.4, §7.1)."""
     return print_spans(runs(numbers))
-
-
-def print_number_set(numbers: NumberSet) -> bytes:
-    """A NumberSet as a client would write it: what `parse_number_set` reads back as the same value."""
-    text = print_spans(numbers.spans)
-    if not numbers.saved:
-        return text
-    return b"$," + text if text else b"$"

@@ -24,8 +24,7 @@ from posthouse.wire.imap.utf7 import encode_utf7
 
 @dataclass(frozen=True, slots=True)
 class StatusResponse:
-    """OK, NO, BAD, PREAUTH or BYE: tagged, or untagged where `tag` is None (RFC 9051 §7.1). `code` goes in
-    brackets."""
+    """OK, NO, BAD or BYE: tagged, or untagged where `tag` is None (RFC 9051 §7.1). `code` goes in brackets."""
 
     condition: Condition
     text: str

@@ -31,7 +31,6 @@ What it does NOT do: it keeps no time, checks no password, knows no mailbox, cou
 import re
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import TypeGuard
 
 from posthouse.mail.ids import Millis
 from posthouse.wire.buffer import ReceiveBuffer
@@ -171,11 +170,6 @@ class AuthLine:
 
 
 Event = Command | Malformed | Fatal | GoOn | LiteralAnnounced | Octets | AuthLine
-
-
-def is_command(event: Event) -> TypeGuard[Command]:
-    """Whether an event is a command and not one of the engine's own."""
-    return not isinstance(event, Malformed | Fatal | GoOn | LiteralAnnounced | Octets | AuthLine)
 
 
 class ImapServer:

@@ -90,23 +90,17 @@ class Noop:
 
 @dataclass(frozen=True, slots=True)
 class Help:
-    """HELP (RFC 5321 §4.1.1.8). One reply."""
-
-    topic: str
+    """HELP (RFC 5321 §4.1.1.8), whatever about. One reply."""
 
 
 @dataclass(frozen=True, slots=True)
 class Vrfy:
-    """VRFY (RFC 5321 §4.1.1.6). One reply."""
-
-    text: str
+    """VRFY (RFC 5321 §4.1.1.6), whoever is meant. One reply."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expn:
-    """EXPN (RFC 5321 §4.1.1.7). One reply."""
-
-    text: str
+    """EXPN (RFC 5321 §4.1.1.7), whatever list is meant. One reply."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +194,6 @@ Event = Command | AuthLine | Octets | ChunkEnded | DataEnded | Closed
 _NO_ARGUMENT: dict[bytes, Command] = {b"DATA": Data(), b"RSET": Rset(), b"QUIT": Quit(), b"STARTTLS": StartTls()}
 
 CONTROL_OCTETS = reply(500, "5.5.2", "There are control characters in that line")
-NOT_ASCII = reply(500, "5.5.2", "That line is neither ASCII nor UTF-8")
 UNKNOWN_PARAMETER = "is not a parameter that this server knows here"
 
 
@@ -339,15 +332,15 @@ def _noop(argument: bytes) -> Command:
 
 
 def _help(argument: bytes) -> Command:
-    return Help(argument.decode("utf-8", "replace"))
+    return Help()
 
 
 def _vrfy(argument: bytes) -> Command:
-    return Vrfy(argument.decode("utf-8", "replace")) if argument else _malformed("5.5.4", "Say VRFY and a name")
+    return Vrfy() if argument else _malformed("5.5.4", "Say VRFY and a name")
 
 
 def _expn(argument: bytes) -> Command:
-    return Expn(argument.decode("utf-8", "replace")) if argument else _malformed("5.5.4", "Say EXPN and a list")
+    return Expn() if argument else _malformed("5.5.4", "Say EXPN and a list")
 
 
 _MAIL_PARAMETERS = {b"SIZE": _size, b"BODY": _body, b"SMTPUTF8": _smtputf8, b"AUTH": _auth_parameter}

@@ -1,4 +1,4 @@
-"""SMTP replies: printing, reading, the EHLO keywords, and the replies that the engine itself gives.
+"""SMTP replies: printing, the EHLO keywords, and the replies that the engine itself gives.
 
 RFC 5321 §4.2 (replies), §4.1.1.1 (EHLO), RFC 2034 §4 (enhanced status on each line), RFC 4954 §4 (334).
 
@@ -10,11 +10,10 @@ from base64 import b64encode
 from dataclasses import dataclass
 from functools import lru_cache
 
-from posthouse.mail.status import Reply, Status, reply
+from posthouse.mail.status import Reply, reply
 
 REPLY_LINE = 512  # octets of a reply line with code and CRLF, RFC 5321 §4.5.3.1.5; longer texts go on in a next line
 PRINTED = 256  # replies kept in their printed form; a session says the same few again and again
-REPLY_LINES = 100  # lines of one reply that are read from a server; no real one has more than thirty
 
 UNRECOGNIZED = reply(500, "5.5.2", "Command not recognized")
 BAD_BASE64 = reply(501, "5.5.2", "That is not base64")
@@ -77,31 +76,3 @@ def _pieces(text: str, room: int) -> list[bytes]:
         pieces.append(octets[:cut])
         octets = octets[cut:].lstrip(b" ")
     return [*pieces, octets]
-
-
-# RFC 5321 §4.2   Reply-line = *( Reply-code "-" [ textstring ] CRLF ) Reply-code [ SP textstring ] CRLF
-_REPLY_LINE = re.compile(rb"([2-5][0-5][0-9])([ -]|(?=\r\n))([^\r\n]*)\r\n\Z")
-# RFC 3463 §2   status-code = class "." subject "." detail
-_STATUS = re.compile(r"([245])\.([0-9]{1,3})\.([0-9]{1,3})(?: |\Z)")
-
-
-def parse_reply(octets: bytes) -> Reply | None:
-    """A Reply from its lines, each with CRLF, or None where they are not one whole reply (RFC 5321 §4.2)."""
-    lines = octets.split(b"\n")
-    if lines.pop() or not lines or len(lines) > REPLY_LINES:
-        return None
-    matches = [_REPLY_LINE.match(line + b"\n") for line in lines]
-    found = [match for match in matches if match]
-    if len(found) < len(lines) or len({match[1] for match in found}) > 1:
-        return None
-    if any((match[2] == b"-") != (number < len(found) - 1) for number, match in enumerate(found)):
-        return None
-    return _from_texts(int(found[0][1]), [match[3].decode("utf-8", "replace") for match in found])
-
-
-def _from_texts(code: int, texts: list[str]) -> Reply:
-    status = _STATUS.match(texts[0])
-    if not status or int(status[1]) != code // 100:
-        return Reply(code, None, tuple(texts))
-    shared = Status(int(status[1]), int(status[2]), int(status[3]))
-    return Reply(code, shared, tuple(text.removeprefix(str(shared)).removeprefix(" ") for text in texts))

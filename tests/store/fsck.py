@@ -1,6 +1,6 @@
 """Whether the rows agree with each other: every counter with a count, every reference with what it refers to.
 
-Called at the end of every store test, and by the operator's `posthouse check`. It changes nothing.
+Called at the end of every store test. It changes nothing.
 """
 
 from posthouse.mail.ids import AccountId

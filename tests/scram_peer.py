@@ -1,0 +1,26 @@
+"""The client's side of SCRAM-SHA-256 by scramp, in octets: a peer that was written by others (RFC 5802 §3)."""
+
+from scramp import ScramClient, ScramException
+
+
+class ScramPeer:
+    """`first`, then `final` with the server's challenge, then `verify` with its last word."""
+
+    def __init__(self, user: str, password: str, nonce: str) -> None:
+        self._client = ScramClient(["SCRAM-SHA-256"], user, password, c_nonce=nonce)
+
+    def first(self) -> bytes:
+        return bytes(self._client.get_client_first().encode())
+
+    def final(self, challenge: bytes) -> bytes:
+        """Raises ScramException where the challenge is none."""
+        self._client.set_server_first(challenge.decode())
+        return bytes(self._client.get_client_final().encode())
+
+    def verify(self, final: bytes) -> bool:
+        """Whether the server knows the password too."""
+        try:
+            self._client.set_server_final(final.decode())
+        except ScramException:
+            return False
+        return True
