@@ -1,18 +1,26 @@
 """What a worker measures of itself once a second: is it under stress, and must it end so that another takes its place?
 
-Stress: limits.md. A worker whose store has failed ends (durability.md): only a restart may write again.
+Stress: limits.md. The disk: mail is refused while it is too full, and the first worker makes room. A worker whose store
+has failed ends (durability.md): only a restart may write again.
 """
 
+import asyncio
 import logging
 import os
 from contextlib import suppress
 
 from posthouse.serve.limits import Peers, WorkerLimits
 from posthouse.serve.stress import Load, Recent
+from posthouse.store.gc import make_room, reusable
+from posthouse.store.script import StoreError
 from posthouse.store.store import Store
+from posthouse.transport.house import House
+from posthouse.transport.spool import needed
 
 WINDOW = 30.0  # seconds that count for the 95th percentiles
 MEASUREMENTS = 1_000  # of these at most
+DISK_SECONDS = 1.0  # between two looks at the disk
+ROOM_LOOKS = 5  # so many in a row must find room before the log says so: less noise at the border
 STATM = "/proc/self/statm"
 
 log = logging.getLogger(__name__)
@@ -54,6 +62,65 @@ class Vitals:
         if memory * 100 > self._limits.memory * self._limits.restart_percent:
             return f"it has taken {memory >> 20} MiB of memory"
         return None
+
+
+class DiskWatch:
+    """Looks at the disk once a second. Every worker must know whether there is room; the first one of them says so in
+    the log, when it changes, and removes what nobody needs."""
+
+    def __init__(self, house: House, *, first: bool) -> None:
+        self._house = house
+        self._first = first
+        self._full = False  # as the log says
+        self._roomy = 0  # looks in a row that found room
+        self._failed = False  # collecting, since the disk is full
+
+    async def watch(self) -> None:
+        """Look for ever."""
+        while True:
+            with suppress(OSError):  # sessions meet the same error and say so
+                await self.look()
+            await asyncio.sleep(DISK_SECONDS)
+
+    async def look(self) -> None:
+        """Measure, and when there is too little: say so once and make room. Raises OSError."""
+        house = self._house
+        store, disk, size = house.store, house.disk, house.limits.message_size
+        with suppress(StoreError):
+            disk.reusable = await store.read(reusable)
+        free = disk.measure(store.directory)
+        if not self._first:
+            return
+        if free < needed(size):
+            store.shorten_log()
+        full = not disk.room(store.directory, size)
+        self._say(free, full=full)
+        if full:
+            await self._make_room()
+
+    def _say(self, free: int, *, full: bool) -> None:
+        self._roomy = 0 if full else self._roomy + 1
+        disk, size = self._house.disk, self._house.limits.message_size
+        fields = {"free": free, "free_in_database": disk.reusable, "needed": needed(size)}
+        if full and not self._full:
+            log.warning("the disk is too full: new mail is refused until there is room", extra=fields)
+            self._full = True
+        elif self._full and self._roomy >= ROOM_LOOKS:
+            log.info("the disk has room again: new mail is accepted", extra=fields)
+            self._full = self._failed = False
+
+    async def _make_room(self) -> None:
+        store = self._house.store
+        try:
+            blobs = await make_room(store, self._house.clock())
+        except (StoreError, OSError) as error:
+            if not self._failed:
+                log.warning("no room could be made on the disk: %s", error)
+            self._failed = True
+            return
+        if blobs:
+            log.info("garbage collected, because the disk is too full", extra={"blobs": blobs})
+            store.shorten_log()
 
 
 def _worded(load: Load) -> str:

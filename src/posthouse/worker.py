@@ -34,7 +34,7 @@ from posthouse.store.gc import collect_garbage
 from posthouse.store.script import StoreError
 from posthouse.store.store import Store
 from posthouse.transport.house import House, MessageLimits, SmtpRole
-from posthouse.vitals import Vitals, resident
+from posthouse.vitals import DiskWatch, Vitals, resident
 
 BEAT_SECONDS = 1.0  # between two heartbeats
 ORPHAN_DRAIN = 1.0  # seconds for the sessions when the supervisor is gone: its successor wants the ports
@@ -77,6 +77,7 @@ class Worker:
         self._due = 0.0  # when the next heartbeat should be
         self._vitals: Vitals | None = None
         self._listeners: list[Listener] = []
+        self._duties: list[asyncio.Task[None]] = []
 
     async def work(self) -> int:
         """Open everything, say so, listen until SIGTERM, close everything. The exit status."""
@@ -92,13 +93,14 @@ class Worker:
         except (CertificateError, StoreError, OSError) as error:
             log.error("cannot start: %s", error)
             return CANNOT_START
-        duty = loop.create_task(self._collect(store)) if self._orders.slot == 0 else None
+        if self._orders.slot == 0:
+            self._duties.append(loop.create_task(self._collect(store)))
         try:
             await self._listen(store, certificates)
         finally:
-            if duty is not None:
+            for duty in self._duties:
                 duty.cancel()
-                await asyncio.wait([duty])
+            await asyncio.gather(*self._duties, return_exceptions=True)
             await store.close()
         return self._status
 
@@ -120,6 +122,8 @@ class Worker:
             settings.login.allow_plaintext,
             settings.submission.add_sender,
         )
+        watch = DiskWatch(house, first=self._orders.slot == 0)
+        self._duties.append(asyncio.get_running_loop().create_task(watch.watch()))
         self._listeners = [self._serve(service, sockets, house, door) for service, sockets in self._sockets()]
         self._vitals = Vitals(store, peers, ours)
         gc.freeze()  # what is here stays: no collection needs to look at it again

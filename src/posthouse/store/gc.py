@@ -2,10 +2,11 @@
 
 The scripts are of bounded length; `collect_garbage` calls them all: a worker's duty, once an hour and after deletions.
 A blob without reference goes a day after it was first seen so (durability.md): a backup that copies the
-database first and the files afterwards has that long.
+database first and the files afterwards has that long. On a disk that is too full it goes at once (`make_room`).
 """
 
 import asyncio
+import time
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
@@ -22,6 +23,8 @@ COLLECT_CHUNK = 500  # blobs in one script
 NAMES_CHUNK = 500  # files asked about in one script
 KEEP_MILLIS = 24 * 3_600_000  # a blob without reference
 ORPHAN_SECONDS = 36 * 3_600  # a file no row names: longer than any transaction could still want to name it
+ROOM_SECONDS = 2.0  # make_room ends after this, so that the disk is measured again; its caller comes back
+ALWAYS = Millis(1 << 62)  # later than any blob was released
 SPOOL_SECONDS = 3_600  # a spool file of a dead worker; a living one is done long before
 
 
@@ -125,6 +128,26 @@ async def collect_garbage(store: Store, now: Millis) -> Swept:
     orphans = await _sweep(store, now)
     spool = await asyncio.to_thread(store.blobs.sweep_spool, now / 1000 - SPOOL_SECONDS)
     return Swept(placements, blobs, orphans, spool)
+
+
+async def make_room(store: Store, now: Millis) -> int:
+    """On a disk that is too full: the octets no Email names go without a day's wait; how many blobs. Raises
+    Unavailable. Files no row names keep their time: a message on its way to the writer may be in one."""
+    deadline, blobs, purged, count = time.monotonic() + ROOM_SECONDS, 0, 1, COLLECT_CHUNK
+    while (purged or count == COLLECT_CHUNK) and time.monotonic() < deadline:
+        purged = await store.run(purge)
+        await store.run(mark, now)
+        count, files = await store.run(collect, ALWAYS)
+        await asyncio.to_thread(store.blobs.remove, files)
+        blobs += count
+    return blobs
+
+
+def reusable() -> Script[int]:
+    """Octets of the free pages inside the database: mail is written there before the file grows."""
+    [(pages,)] = yield sql("PRAGMA freelist_count")
+    [(size,)] = yield sql("PRAGMA page_size")
+    return int(pages * size)
 
 
 async def _sweep(store: Store, now: Millis) -> int:

@@ -109,6 +109,10 @@ class Store:
         queue.put(_Job(call, waiter))
         return waiter
 
+    def shorten_log(self) -> None:
+        """Soon give back to the disk what the write-ahead log takes: for a disk that is nearly full."""
+        self._checkpoints.shorten()
+
     def _read_rows(self, blobs: Sequence[BlobKey]) -> "asyncio.Future[list[Row]]":
         return self._submit(self._reads, Call(rows_of, (blobs,), {}))
 
@@ -223,6 +227,7 @@ class Checkpoints:
     def __init__(self, directory: Path) -> None:
         self._database = Database(directory)
         self._pages = 0
+        self._shorten = False
         self._wake = threading.Event()
         self._stopped = False
         self._thread = threading.Thread(target=self._work, name="store-checkpoints", daemon=True)
@@ -233,6 +238,11 @@ class Checkpoints:
         if pages >= CHECKPOINT_PAGES:
             self._wake.set()
         return apsw.SQLITE_OK
+
+    def shorten(self) -> None:
+        """Move all of the log and cut its file to nothing, where readers leave a gap."""
+        self._shorten = True
+        self._wake.set()
 
     def start(self) -> None:
         """Start the thread."""
@@ -259,10 +269,12 @@ class Checkpoints:
         crashpoint("store.before_checkpoint")
         connection = self._database.connection
         connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-        if self._pages >= RESTART_PAGES:
+        shorten, self._shorten = self._shorten, False
+        if shorten or self._pages >= RESTART_PAGES:
             connection.set_busy_timeout(RESTART_MILLISECONDS)
             with self._database.turn():
-                connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
+                mode = apsw.SQLITE_CHECKPOINT_TRUNCATE if shorten else apsw.SQLITE_CHECKPOINT_RESTART
+                connection.wal_checkpoint(mode=mode)
         crashpoint("store.after_checkpoint")
 
 

@@ -17,6 +17,7 @@ WRITE_CHUNK = 1024 * 1024  # octets held before they are written by a thread: fe
 COPY_CHUNK = 1024 * 1024  # octets copied at a time from one file to another
 SPACE_REMEMBERED = 1.0  # seconds an answer of statvfs is used again: it is asked at every MAIL
 SPACE_RESERVE = 64 * 1024 * 1024  # octets kept free for the database, its WAL and expunging
+SPACE_LOG = 16 * 1024 * 1024  # of these in the file system itself; the rest may be free pages of the database
 
 
 class Spool:
@@ -90,22 +91,35 @@ def copy_to_file(octets: mmap.mmap, front: bytes, cuts: Sequence[tuple[int, int]
 class DiskSpace:
     """Whether the disk has room for one more message, asked of the kernel at most once a second.
 
-    `free` returns the free octets of the file system a path is on; tests hand in their own.
+    `free` returns the free octets of the file system a path is on; tests hand in their own. `reusable` are the octets
+    of free pages inside the database, told by whoever measures them (vitals.py).
     """
 
-    __slots__ = ("_asked", "_free", "_last")
+    __slots__ = ("_asked", "_free", "_last", "reusable")
 
     def __init__(self, free: Callable[[Path], int] | None = None) -> None:
         self._free = free or free_octets
         self._asked = float("-inf")
         self._last = 0
+        self.reusable = 0
 
     def room(self, directory: Path, message_size: int) -> bool:
         """Half as much again as the largest message, and SPACE_RESERVE, must be free (limits.md)."""
-        now = time.monotonic()
-        if now - self._asked > SPACE_REMEMBERED:
-            self._asked, self._last = now, self._free(directory)
-        return self._last >= message_size * 3 // 2 + SPACE_RESERVE
+        if time.monotonic() - self._asked > SPACE_REMEMBERED:
+            self.measure(directory)
+        if self._last < needed(message_size) - SPACE_RESERVE + SPACE_LOG:
+            return False
+        return self._last + self.reusable >= needed(message_size)
+
+    def measure(self, directory: Path) -> int:
+        """Ask the kernel now: the octets free in the file system. Raises OSError."""
+        self._asked, self._last = time.monotonic(), self._free(directory)
+        return self._last
+
+
+def needed(message_size: int) -> int:
+    """Octets that must be free for one more message: half as much again as the largest, and the reserve."""
+    return message_size * 3 // 2 + SPACE_RESERVE
 
 
 def free_octets(directory: Path) -> int:

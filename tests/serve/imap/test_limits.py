@@ -193,7 +193,7 @@ async def test_a_full_disk_lets_users_read_and_make_room(house, door):
         await client.append()
         free = 1_500 + 64 * 1024 * 1024 - 1
         await asyncio.sleep(SPACE_REMEMBERED)
-        full = b"NO [UNAVAILABLE] The server cannot read or store mail at the moment; try again later"
+        full = b"NO [UNAVAILABLE] There is no room on the server's disk at the moment; try again later."
         assert await client.fails(b"APPEND INBOX {%d}" % len(MESSAGE)) == full
         assert await client.fails(b"APPEND INBOX {%d+}\r\n%b" % (len(MESSAGE), MESSAGE)) == full
         async with connect(small, door) as other:

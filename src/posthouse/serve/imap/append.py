@@ -27,6 +27,7 @@ from posthouse.wire.imap.response import StatusResponse, no, ok
 from posthouse.wire.imap.server import Event, LiteralAnnounced, Octets
 
 NO_SUCH_MAILBOX = "There is no mailbox of that name; CREATE it first."
+NO_ROOM = "There is no room on the server's disk at the moment; try again later."
 
 
 class Incoming:
@@ -107,7 +108,7 @@ async def _judge(session: Session, incoming: Incoming, announced: LiteralAnnounc
         return None
     try:
         if not session.house.disk.room(session.house.store.directory, largest):
-            return _disk(tag)
+            return no(tag, NO_ROOM, code.UNAVAILABLE)
         row = await session.store.read(mailboxes.find, session.who.account, announced.mailbox)
     except StoreError as error:
         return refusal(tag, error)

@@ -1,0 +1,176 @@
+"""A disk that is too full: what the log says, how room is made, what counts as free (limits.md, durability.md)."""
+
+import asyncio
+import logging
+import os
+from pathlib import Path
+
+import pytest
+
+from household import ANNA, HOSTNAME, NOW, open_store
+from posthouse.mail.ids import Millis
+from posthouse.mail.keyword import DELETED_BIT
+from posthouse.store import accounts, emails, gc, mailboxes
+from posthouse.store.blobs import INLINE_SIZE, keep
+from posthouse.store.emails import Column, NewEmail
+from posthouse.store.flags import FlagChange, Mode, store_flags
+from posthouse.store.mailboxes import Box
+from posthouse.store.script import Unavailable
+from posthouse.store.store import Store
+from posthouse.transport.accept import prepare
+from posthouse.transport.house import House, MessageLimits
+from posthouse.transport.spool import SPACE_LOG, SPACE_RESERVE, DiskSpace, needed
+from posthouse.vitals import ROOM_LOOKS, DiskWatch
+
+DAY = 24 * 3_600_000
+SIZE = 1_000  # the largest message of these tests
+SMALL = 200_000  # octets that do not compress: a row of the database
+WORDS = "the disk is too full: new mail is refused until there is room"
+AGAIN = "the disk has room again: new mail is accepted"
+
+
+class Disk:
+    free = 1 << 40
+
+
+def house_of(store: Store) -> House:
+    Disk.free = 1 << 40
+    disk = DiskSpace(lambda path: Disk.free)
+    return House(store, HOSTNAME, lambda: NOW, limits=MessageLimits(message_size=SIZE), disk=disk)
+
+
+def said(caplog: pytest.LogCaptureFixture) -> list[str]:
+    found = [record.getMessage() for record in caplog.records if record.name == "posthouse.vitals"]
+    caplog.clear()
+    return found
+
+
+async def anna(store: Store) -> Box:
+    login = await store.read(accounts.find_login, ANNA)
+    assert login is not None
+    row = await store.read(mailboxes.find, login.account, "INBOX")
+    assert row is not None
+    return Box(login.account, row.id)
+
+
+async def new(store: Store, size: int) -> NewEmail:
+    return await prepare(store, b"Subject: x\r\n\r\n" + os.urandom(size), NOW)
+
+
+async def test_a_full_disk_is_said_once_and_expunging_makes_room(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    store = await open_store(tmp_path)
+    house, box = house_of(store), await anna(store)
+    watch = DiskWatch(house, first=True)
+    await store.run(emails.add, box, [await new(store, SMALL), await new(store, INLINE_SIZE * 2)])
+    await watch.look()
+    assert said(caplog) == []
+    Disk.free = needed(SIZE) - SMALL // 2
+    await watch.look()
+    [record] = caplog.records
+    assert record.levelname == "WARNING"
+    assert vars(record)["free"] == Disk.free
+    assert vars(record)["needed"] == needed(SIZE)
+    assert said(caplog) == [WORDS]
+    await watch.look()
+    assert said(caplog) == []
+    assert not house.disk.room(tmp_path, SIZE)
+    assert len(list((tmp_path / "blobs").glob("*/*"))) == 1
+    await store.run(store_flags, box, emails.ALL, FlagChange(Mode.ADD, DELETED_BIT))
+    await store.run(emails.expunge, box)
+    await watch.look()
+    assert said(caplog) == ["garbage collected, because the disk is too full"]
+    assert list((tmp_path / "blobs").glob("*/*")) == []
+    await watch.look()
+    assert house.disk.reusable > SMALL // 2
+    assert house.disk.room(tmp_path, SIZE)
+    for _ in range(ROOM_LOOKS):
+        await watch.look()
+    assert said(caplog) == [AGAIN]
+    await store.close()
+
+
+async def test_other_workers_know_and_leave_it_to_the_first(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    store = await open_store(tmp_path)
+    house = house_of(store)
+    await store.run(keep, (await new(store, SMALL)).blob, 0)
+    Disk.free = needed(SIZE) - 1
+    await DiskWatch(house, first=False).look()
+    assert not house.disk.room(tmp_path, SIZE)
+    assert said(caplog) == []
+    assert house.disk.reusable < SMALL
+    await store.close()
+
+
+async def test_free_pages_of_the_database_count_but_the_log_needs_the_disk(tmp_path: Path) -> None:
+    free = SIZE * 3 // 2 + SPACE_LOG
+    disk = DiskSpace(lambda path: free)
+    disk.reusable = SPACE_RESERVE - SPACE_LOG
+    assert disk.room(tmp_path, SIZE)
+    disk.reusable -= 1
+    assert not disk.room(tmp_path, SIZE)
+    disk.reusable = 1 << 40
+    free -= 1
+    assert disk.measure(tmp_path) == free
+    assert not disk.room(tmp_path, SIZE)
+
+
+async def test_making_room_spares_what_is_needed_and_what_is_on_its_way(tmp_path: Path) -> None:
+    store = await open_store(tmp_path)
+    box = await anna(store)
+    kept = await new(store, SMALL)
+    await store.run(emails.add, box, [kept])
+    coming = await new(store, INLINE_SIZE * 2)  # its file is there, its row is not yet
+    gone = await new(store, INLINE_SIZE * 2)
+    await store.run(keep, gone.blob, 0)
+    await store.run(gc.mark, Millis(NOW - DAY // 2))
+    assert await gc.make_room(store, NOW) == 1
+    assert await gc.make_room(store, NOW) == 0
+    await store.run(emails.add, box, [coming])
+    rows = await store.read(emails.fetch, box, emails.ALL, (Column.BLOB,))
+    assert len(await store.blobs.get_many([blob for _, blob in rows])) == 2
+    await store.close()
+
+
+async def test_making_room_comes_back_for_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("posthouse.store.gc.ROOM_SECONDS", 0.0)
+    store = await open_store(tmp_path)
+    await store.run(keep, (await new(store, SMALL)).blob, 0)
+    assert await gc.make_room(store, NOW) == 0
+    monkeypatch.setattr("posthouse.store.gc.ROOM_SECONDS", 5.0)
+    assert await gc.make_room(store, NOW) == 1
+    await store.close()
+
+
+async def test_the_log_of_a_nearly_full_disk_is_cut(tmp_path: Path) -> None:
+    store = await open_store(tmp_path)
+    house = house_of(store)
+    await store.run(keep, (await new(store, SMALL)).blob, 1)
+    log = tmp_path / "posthouse.db-wal"
+    assert log.stat().st_size > SMALL
+    Disk.free = needed(SIZE) - 1
+    await DiskWatch(house, first=True).look()
+    async with asyncio.timeout(10):
+        while log.stat().st_size:  # noqa: ASYNC110 - a thread's work; nobody says when it is done
+            await asyncio.sleep(0.01)
+    await store.close()
+
+
+async def test_a_failure_to_make_room_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(store: Store, now: Millis) -> int:
+        raise Unavailable("the disk is full")
+
+    monkeypatch.setattr("posthouse.vitals.make_room", fails)
+    store = await open_store(tmp_path)
+    house = house_of(store)
+    watch = DiskWatch(house, first=True)
+    Disk.free = 0
+    await watch.look()
+    await watch.look()
+    assert said(caplog) == [WORDS, "no room could be made on the disk: the disk is full"]
+    await store.close()
