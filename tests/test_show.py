@@ -64,6 +64,16 @@ def test_empty_message() -> None:
     assert shown["bodyValues"] == {"1": {"value": "", "isEncodingProblem": False, "isTruncated": False}}
 
 
+@pytest.mark.parametrize(
+    "octets", [b"Hello Ben, see you at 5.\r\n", b"Hello Ben,\r\nPS: bring wine\r\n", b" Hi:\r\n\r\nyou\r\n"]
+)
+def test_text_without_a_header_is_all_body(octets: bytes) -> None:
+    text = octets.decode().replace("\r\n", "\n")
+    assert show_message(octets)["bodyValues"] == {
+        "1": {"value": text, "isEncodingProblem": False, "isTruncated": False}
+    }
+
+
 def test_body_structure() -> None:
     extra = b"\r\nContent-ID: <i@home.test>"
     extra += b"\r\nContent-Language: en, de\r\nContent-Location: http://x.test/\r\n a\r\n\r\nR0lG"

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from posthouse.mail import header
 from posthouse.mail.header import (
     Field,
+    body_start,
     decode_base64,
     decode_words,
     first,
@@ -44,6 +45,25 @@ from posthouse.mail.header import (
 def test_header_ends_at_the_blank_line(octets: bytes, end: int) -> None:
     assert header_end(octets) == end
     assert header_end(b"xx" + octets + b"\n\n", 2, 2 + len(octets)) == 2 + end
+
+
+@pytest.mark.parametrize(
+    ("octets", "body"),
+    [
+        (b"A: b\r\ntext\r\n\r\nbody", b"body"),
+        (b"\r\nA: b", b"A: b"),
+        (b"text", b"text"),
+        (b"text\r\nA: b\r\n\r\nbody", b"text\r\nA: b\r\n\r\nbody"),
+        (b" A: b\n\nbody", b" A: b\n\nbody"),
+        (b"From a@b Mon Jan  1\nA: b\n\nbody", b"body"),
+        (b">From a@b Mon Jan  1\nA: b\n\nbody", b"body"),
+        (b"From me with love\n\nbody", b"From me with love\n\nbody"),
+        (b"", b""),
+    ],
+)
+def test_without_a_field_in_front_there_is_no_header(octets: bytes, body: bytes) -> None:
+    assert octets[body_start(octets) :] == body
+    assert body_start(b"x\n" + octets + b"\n\n", 2, 2 + len(octets)) == 2 + body_start(octets)
 
 
 def test_split_gives_offsets() -> None:

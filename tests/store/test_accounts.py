@@ -138,6 +138,27 @@ def test_postmaster_and_abuse_always_lead_somewhere(rig: Rig) -> None:
     assert to(rig, "postmaster@empty.test") is NoSuchUser
 
 
+def test_postmaster_of_the_server(rig: Rig) -> None:
+    """RFC 5321 §4.5.1: at the hostname, the domain it lies in, or else where the first user is."""
+
+    def reached(host: str) -> object:
+        found = rig.read(accounts.resolve_postmaster, Domain(host))
+        return [target.address.local for target in found] if isinstance(found, tuple) else type(found)
+
+    rig.run(accounts.add_domain, Domain("empty.test"))
+    rig.run(accounts.add_domain, Domain("work.test"))
+    rig.run(accounts.add_account, address("carl@work.test"), CREDENTIAL)
+    assert reached("work.test") == ["carl"]
+    assert reached("a.mail.work.test") == ["carl"]
+    assert reached("mail.empty.test") == ["anna"]
+    assert reached("mail.elsewhere.test") == ["anna"]
+    assert reached("[192.0.2.1]") == ["anna"]
+    for who in ("anna", "ben"):
+        rig.run(accounts.remove_account, address(f"{who}@home.test"))
+    rig.run(accounts.remove_account, address("carl@work.test"))
+    assert reached("mail.home.test") is NoSuchUser
+
+
 def test_may_send_as(rig: Rig) -> None:
     rig.run(accounts.add_alias, address("sales@home.test"), (address("ben@home.test"),))
     rig.run(accounts.set_catch_all, HOME, address("anna@home.test"))

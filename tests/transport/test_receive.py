@@ -10,6 +10,7 @@ from household import ANNA, BEN, inbox
 from posthouse.mail.address import Address, Domain, ForwardPath, ReversePath
 from posthouse.mail.envelope import Envelope, Recipient
 from posthouse.mail.header import header_end
+from posthouse.mail.mime import parse
 from posthouse.store import accounts
 from posthouse.store.accounts import Login
 from posthouse.store.store import Store
@@ -110,6 +111,47 @@ async def test_take_accepts_what_is_hardly_a_message(house: House, anna: Login, 
     assert await receive.take(await incoming(octets, anna, house), house) == receive.TAKEN
     [kept] = await inbox(house.store, ANNA)
     assert kept.endswith(octets)
+
+
+TEXT = b"Hello Ben, see you at 5.\r\nPS: bring wine\r\n\r\nhttps://home.test/\r\n"
+
+
+@pytest.mark.parametrize("spool_above", [10, 1_000_000])
+@pytest.mark.parametrize("octets", [TEXT, b" folded\r\n", b"From Ben with love\r\n", b"x", b"\r\n" + TEXT])
+async def test_text_without_a_header_stays_text(house: House, anna: Login, octets: bytes, spool_above: int) -> None:
+    """RFC 5322 §2.1: from a stranger and from a user, whose missing fields are added."""
+    house = replace(house, limits=MessageLimits(spool_above=spool_above))
+    for client in (STRANGER, replace(STRANGER, login=anna)):
+        assert await receive.take(await incoming(octets, anna, house, client), house) == receive.TAKEN
+    for kept in await inbox(house.store, ANNA):
+        head, _, body = kept.partition(b"\r\n\r\n")
+        assert head.startswith(b"Return-Path: ")
+        assert body == octets.removeprefix(b"\r\n")
+        assert kept[parse(kept).body.start :] == body
+    assert b"\r\nFrom: <anna@home.test>\r\nDate: " in kept
+
+
+@given(st.lists(st.sampled_from([b"A: b", b" c", b"From x", b">From y", b"", b"\r", b"text", b"so: so"]), max_size=8))
+def test_trace_fields_do_not_move_the_body(lines: list[bytes]) -> None:
+    octets = b"\r\n".join(lines)
+    front = receive.before(octets, b"Received: x\r\n")
+    whole = parse(front + octets)
+    alone = parse(octets)
+    assert (front + octets)[whole.body.start :] == octets[alone.body.start :]
+    assert {**alone.fields, b"received": b" x\r"} == whole.fields
+
+
+@pytest.mark.parametrize("local", ["postmaster", "Postmaster", "POSTMASTER"])
+async def test_postmaster_of_this_server(house: House, store: Store, anna: Login, local: str) -> None:
+    """RFC 5321 §4.5.1: without a domain, and at a hostname that is no local domain."""
+    paths = [ForwardPath(Address(local, Domain(name))) for name in ("", "mail.home.test")]
+    for client in (STRANGER, replace(STRANGER, login=anna), replace(STRANGER, lmtp=True)):
+        for path in paths:
+            assert await receive.rcpt(path, False, client, house) == (anna.account,)
+    other = ForwardPath(Address("anna", Domain("mail.home.test")))
+    assert await receive.rcpt(other, False, STRANGER, house) == receive.NO_RELAY
+    foreign = ForwardPath(Address(local, Domain("elsewhere.test")))
+    assert await receive.rcpt(foreign, False, STRANGER, house) == receive.NO_RELAY
 
 
 @given(st.lists(st.sampled_from([b"A: b", b" c", b"\t", b"", b"\r", b"Received:", b"x"]), max_size=30))

@@ -14,7 +14,16 @@ from posthouse.store.accounts import Login
 from posthouse.store.store import Store
 from posthouse.transport.house import House
 from posthouse.transport.spool import kept
-from posthouse.transport.submit import BAD_FROM, NOT_YOUR_ADDRESS, NOT_YOUR_FROM, TOO_MANY_FIELDS, complete, may_send
+from posthouse.transport.submit import (
+    BAD_FROM,
+    NOT_YOUR_ADDRESS,
+    NOT_YOUR_FROM,
+    NOT_YOUR_SENDER,
+    TOO_MANY_FIELDS,
+    UNREADABLE_FROM,
+    complete,
+    may_send,
+)
 
 DATE = b"Date: Mon, 1 Jan 2024 00:00:00 +0000\r\n"
 IDENT = b"Message-ID: <x@home.test>\r\n"
@@ -102,7 +111,7 @@ async def test_authors_who_are_the_user(house: House, anna: Login, value: bytes)
         b"x@elsewhere.test",
         b'"anna@home.test" <ben@work.test>',
         b"Group: ben@work.test;",
-        b"anna",
+        b"anna, ben@work.test",
     ],
 )
 async def test_authors_who_are_somebody_else(house: House, anna: Login, value: bytes) -> None:
@@ -117,14 +126,28 @@ async def test_a_message_has_one_from(house: House, anna: Login, header: bytes) 
     assert await completed(header, anna, house) == BAD_FROM
 
 
-async def test_a_sender_who_is_somebody_else_is_replaced(house: House, anna: Login) -> None:
-    """RFC 6409 §8.1."""
-    mine = WHOLE + b"Sender: hello@home.test\r\n"
-    assert await completed(mine, anna, house) == mine
-    assert await completed(WHOLE + b"Sender: ben@work.test\r\n", anna, house) == WHOLE
+@pytest.mark.parametrize("value", [b"garbage", b"Anna", b"anna at home.test", b"<anna>"])
+async def test_a_from_that_is_no_address(house: House, anna: Login, value: bytes) -> None:
+    header = b"From: " + value + b"\r\n" + DATE + IDENT
+    assert await completed(header, anna, house) == UNREADABLE_FROM
+    named = await completed(header, anna, replace(house, add_sender=True))
+    assert named == b"Sender: <anna@home.test>\r\n" + header
+
+
+async def test_a_sender_who_is_somebody_else(house: House, anna: Login) -> None:
+    """RFC 6409 §6.1, §8.1: refused, or left out where the setting says so."""
+    naming = replace(house, add_sender=True)
+    for name in (b"Sender", b"Resent-Sender"):
+        mine = WHOLE + name + b": hello@home.test\r\n"
+        assert await completed(mine, anna, house) == mine
+        for value in (b"ben@work.test", b"Boss <boss@elsewhere.test>", b"garbage"):
+            theirs = WHOLE + name + b": " + value + b"\r\n"
+            assert await completed(theirs, anna, house) == NOT_YOUR_SENDER
+            assert await completed(theirs, anna, naming) == WHOLE
     foreign = b"From: x@elsewhere.test\r\n" + DATE + IDENT
     both = foreign + b"Sender: boss@elsewhere.test\r\n"
-    assert await completed(both, anna, replace(house, add_sender=True)) == b"Sender: <anna@home.test>\r\n" + foreign
+    assert await completed(both, anna, house) == NOT_YOUR_FROM
+    assert await completed(both, anna, naming) == b"Sender: <anna@home.test>\r\n" + foreign
 
 
 async def test_a_message_sent_on_keeps_its_author(house: House, anna: Login) -> None:
@@ -133,6 +156,9 @@ async def test_a_message_sent_on_keeps_its_author(house: House, anna: Login) -> 
     sent_on = b"Resent-From: anna@home.test\r\n" + original
     assert await completed(sent_on, anna, house) == sent_on
     assert await completed(b"Resent-From: ben@work.test\r\n" + original, anna, house) == NOT_YOUR_FROM
+    listed = sent_on + b"Sender: list@elsewhere.test\r\n"
+    assert await completed(listed, anna, house) == listed
+    assert await completed(b"Resent-Sender: ben@work.test\r\n" + listed, anna, house) == NOT_YOUR_SENDER
 
 
 async def test_nothing_hides_behind_a_thousand_fields(house: House, anna: Login) -> None:

@@ -1,7 +1,8 @@
 """Header fields: cut, unfold, find, and encoded-words decoded (RFC 5322 §2.2, RFC 2047).
 
 Line ends may be CRLF or a bare LF: mail from files and from other servers' stores has both. Nothing here raises
-for what a message contains; a line that is no field is passed over, as every other mail program does.
+for what a message contains; a line that is no field is passed over, as every other mail program does, unless it is
+the first: then there is no header (`body_start`).
 """
 
 import binascii
@@ -25,9 +26,12 @@ Octets = bytes | mmap | memoryview
 
 # RFC 5322 §2.2   field = field-name ":" unstructured CRLF; §4.5 allows WSP before the colon. Folded lines follow.
 _FIELD = re.compile(rb"^([!-9;-~\x80-\xff]++)[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+)", re.MULTILINE)
+_FIELD_NAME = re.compile(rb"[!-9;-~\x80-\xff]++[ \t]*+:")
+_MBOX_LINE = re.compile(rb">?From ")  # of an mbox file, copied with the message behind it
 _FOLD = re.compile(rb"\r?\n")
 _MESSAGE_ID = re.compile(rb"<([^<>]*+)>")
 _WORD_GAP = re.compile(r"[ \t\r\n]*\Z")
+_BLANK_LINES = (b"\n", b"\r\n")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -62,6 +66,18 @@ def header_end(octets: Octets, start: int = 0, stop: int | None = None) -> int:
         if found >= 0:
             best = found + len(end)
     return best
+
+
+def body_start(octets: Octets, start: int = 0, stop: int | None = None) -> int:
+    """Where the body begins: behind the header, or at `start` where the first line is neither a field nor blank. Then
+    there is no header and all is body, so that nothing is hidden; mbox's own line before a header is passed over."""
+    octets = searchable(octets)
+    end = header_end(octets, start, stop)
+    if _FIELD_NAME.match(octets, start, end) is not None or octets[start : min(end, start + 3)] in _BLANK_LINES:
+        return end
+    if _MBOX_LINE.match(octets, start, end) is None:
+        return start
+    return end if _FIELD.search(octets, start, min(end, start + HEADER_VIEW)) is not None else start
 
 
 def searchable(octets: Octets) -> bytes | mmap:

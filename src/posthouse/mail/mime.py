@@ -3,7 +3,7 @@
 Reads any octets without raising. What it makes of broken mail:
   * no Content-Type, or one that cannot be read: text/plain in US-ASCII (RFC 2045 §5.2);
   * a multipart whose boundary never occurs: one text/plain part with all of its body, so that nothing is hidden;
-  * a header without a single field: no header, all is body, so that nothing is hidden;
+  * a first line that is neither a field nor blank: no header, all is body, so that nothing is hidden;
   * a boundary line that is missing at the end: the part ends where the enclosing part ends;
   * deeper than MIME_DEPTH, or more than PARTS: one opaque application/octet-stream part with what is left.
 Preamble and epilogue of a multipart belong to no part. It does not decode anything: content.py does.
@@ -16,7 +16,7 @@ from mmap import mmap
 from typing import NamedTuple
 
 from posthouse.mail import parameters as parameterized
-from posthouse.mail.header import HEADER_VIEW, Octets, firsts, header_end, searchable, unfold
+from posthouse.mail.header import HEADER_VIEW, Octets, body_start, firsts, searchable, unfold
 from posthouse.mail.parameters import Parameters
 
 MIME_DEPTH = 50  # nested multiparts and messages; what lies deeper is shown as one opaque part (limits.md)
@@ -28,7 +28,6 @@ _COUNT_BLOCK = 65_536  # octets whose lines are counted at once; a message's cou
 _PLAIN: Parameters = {b"charset": b"us-ascii"}
 # RFC 2046 §5.1.1   what may stand behind `CRLF "--" boundary` on its line: "--" for the last one, then padding
 _AFTER_BOUNDARY = re.compile(rb"(--)?[ \t]*+\r?(?:\n|\Z)")
-_BLANK_LINES = (b"\n", b"\r\n")
 _MESSAGES = frozenset({"rfc822", "global"})
 _IDENTITIES = frozenset({"7bit", "8bit", "binary"})
 
@@ -125,10 +124,8 @@ class _Parser:
         """The part between the offsets; `depth` multiparts and messages are around it."""
         self.parts += 1
         octets = self.octets
-        body = header_end(octets, start, stop)
+        body = body_start(octets, start, stop)
         fields = firsts(octets[start : min(body, start + HEADER_VIEW)])
-        if not fields and octets[start : min(body, start + 3)] not in _BLANK_LINES:
-            body = start
         kind, subtype, parameters = _content_type(fields.get(b"content-type"), digest=digest)
         header, span = Span(start, body), Span(body, stop)
         if kind == "text":

@@ -352,6 +352,20 @@ def resolve(address: Address, *, catch_all: bool = True) -> Script[Resolution]:
     return tuple(targets) if targets else NoSuchUser(address)
 
 
+def resolve_postmaster(host: Domain) -> Script[Resolution]:
+    """Where mail for `<Postmaster>` alone goes: to postmaster of the local domain that the server's hostname is, or
+    lies in; else of the first user's domain (RFC 5321 §4.5.1)."""
+    labels = host.name.split(".")  # RFC 5321 §4.5.3.1.2: 255 octets, so 127 of them
+    for count in range(len(labels)):
+        found = yield from resolve(Address(DUTIES[0], Domain(".".join(labels[count:]))))
+        if not isinstance(found, NoSuchDomain | NoSuchUser):
+            return found
+    rows = yield sql("SELECT domain FROM account ORDER BY id LIMIT 1")
+    if not rows:
+        return NoSuchUser(Address(DUTIES[0], host))
+    return (yield from resolve(Address(DUTIES[0], Domain(rows[0][0]))))
+
+
 def _expand(pending: list[Target | Address]) -> Script[tuple[list[Target], list[Address]]]:
     targets: dict[AccountId, Target] = {}
     outside: dict[Address, None] = {}

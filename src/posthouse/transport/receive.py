@@ -10,10 +10,10 @@ from mmap import mmap
 
 from posthouse.mail.address import Address, Domain, ForwardPath, ReversePath, parse_domain
 from posthouse.mail.envelope import Envelope
-from posthouse.mail.header import header_end
+from posthouse.mail.header import body_start
 from posthouse.mail.ids import AccountId, Millis
 from posthouse.mail.status import Reply, reply
-from posthouse.store.accounts import Elsewhere, NoSuchDomain, NoSuchUser
+from posthouse.store.accounts import Elsewhere, NoSuchDomain, NoSuchUser, Resolution
 from posthouse.store.crashpoint import crashpoint
 from posthouse.transport.accept import accept, prepare
 from posthouse.transport.client import Client
@@ -73,7 +73,7 @@ async def rcpt(path: ForwardPath, utf8: bool, client: Client, house: House) -> t
     """The accounts a recipient leads to, or the refusal of RCPT (RFC 5321 §4.1.1.3, §3.6). Raises Unavailable."""
     if not path.address.ascii and not utf8:
         return NEEDS_SMTPUTF8
-    found = await house.routes.resolve(_whole(path.address, house.hostname), house.store)
+    found = await _resolve(path.address, house)
     if isinstance(found, NoSuchUser):
         return NO_SUCH_USER
     if isinstance(found, NoSuchDomain):
@@ -83,11 +83,16 @@ async def rcpt(path: ForwardPath, utf8: bool, client: Client, house: House) -> t
     return tuple(target.account for target in found)
 
 
-def _whole(address: Address, hostname: str) -> Address:
-    """`<Postmaster>` alone is ours (RFC 5321 §4.1.1.3); anything else has its domain."""
-    if address.domain.name:
-        return address
-    return Address(address.local, parse_domain(hostname) or Domain(hostname))
+async def _resolve(address: Address, house: House) -> Resolution:
+    """Where mail for the address goes. `<Postmaster>` alone, and at our hostname, is whoever looks after this server,
+    also where the hostname is no local domain (RFC 5321 §4.1.1.3, §4.5.1)."""
+    host = parse_domain(house.hostname) or Domain(house.hostname)
+    if not address.domain.name:
+        return await house.routes.postmaster(host, house.store)
+    found = await house.routes.resolve(address, house.store)
+    if isinstance(found, NoSuchDomain) and address.domain == host and address.local.lower() == "postmaster":
+        return await house.routes.postmaster(host, house.store)
+    return found
 
 
 async def take(mail: Incoming, house: House) -> Reply:
@@ -96,7 +101,7 @@ async def take(mail: Incoming, house: House) -> Reply:
     When it answers 250 the message is durable for every recipient; otherwise it is kept for none. Raises NotFound,
     Unavailable and OSError.
     """
-    stop = header_end(mail.octets)
+    stop = body_start(mail.octets)
     fault = header_fault(mail.octets, stop, house.limits)
     if fault is not None:
         return fault
@@ -108,11 +113,17 @@ async def take(mail: Incoming, house: House) -> Reply:
     edit = await _completed(mail, stop, received, house)
     if isinstance(edit, Reply):
         return edit
-    front = trace_fields(mail.client, mail.envelope, house.hostname, received) + edit.front
+    front = before(mail.octets, trace_fields(mail.client, mail.envelope, house.hostname, received) + edit.front)
     octets = await _edited(mail.octets, Edit(front, edit.cuts), house)
     await accept(house.store, await prepare(house.store, octets, received), mail.accounts)
     crashpoint("smtp.after_commit_before_250")
     return TAKEN
+
+
+def before(octets: bytes | mmap, fields: bytes) -> bytes:
+    """What is put in front of a message: the fields, and a blank line where it has no header of its own, so that its
+    text does not become part of ours (RFC 5322 §2.1)."""
+    return fields + b"\r\n" if octets and body_start(octets) == 0 else fields
 
 
 def header_fault(octets: bytes | mmap, stop: int, limits: MessageLimits) -> Reply | None:

@@ -5,9 +5,9 @@ Everything is local so far: an address leads to accounts here, or nowhere.
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
-from posthouse.mail.address import Address
+from posthouse.mail.address import Address, Domain
 from posthouse.store import accounts
 from posthouse.store.accounts import Elsewhere, NoSuchDomain, NoSuchUser, Resolution, Target
 from posthouse.store.store import Store
@@ -31,11 +31,19 @@ class Routes:
 
     async def resolve(self, address: Address, store: Store) -> Resolution:
         """Where mail for the address goes (RFC 5321 §3.6). Raises Unavailable."""
+        return await self._looked_up(address, lambda: store.read(accounts.resolve, address))
+
+    async def postmaster(self, host: Domain, store: Store) -> Resolution:
+        """Where mail for `<Postmaster>` alone goes, on a server of this name (RFC 5321 §4.5.1). Raises Unavailable."""
+        alone = Address("postmaster", Domain(""))
+        return await self._looked_up(alone, lambda: store.read(accounts.resolve_postmaster, host))
+
+    async def _looked_up(self, address: Address, look: Callable[[], Awaitable[Resolution]]) -> Resolution:
         now = self._now()
         known = self._known.get(address)
         if known is not None and known[0] > now:
             return known[1]
-        found = await store.read(accounts.resolve, address)
+        found = await look()
         if not isinstance(found, NoSuchDomain | NoSuchUser | Elsewhere):
             self._remember(address, now, found)
         return found

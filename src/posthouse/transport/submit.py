@@ -1,7 +1,7 @@
 """What a message submission agent does for its users: sender rights and missing fields (RFC 6409 §6, §8).
 
-Nothing of the message is rewritten: fields are put in front, and `Bcc` (and a `Sender` that is not the user's) are
-left out.
+Nothing of the message is rewritten: fields are put in front, and `Bcc` (and, under `submission.add_sender`, a
+`Sender` that is not the user's) are left out.
 """
 
 from collections.abc import Iterable
@@ -23,6 +23,10 @@ from posthouse.transport.house import House
 
 NOT_YOUR_ADDRESS = reply(553, "5.7.1", "This sender address is not yours; use your own address or an alias of it")
 NOT_YOUR_FROM = reply(550, "5.7.1", "The From address of the message is not yours; use your own or an alias of it")
+UNREADABLE_FROM = reply(550, "5.6.0", "The From field of the message holds no address that can be read")
+NOT_YOUR_SENDER = reply(
+    550, "5.7.1", "The Sender address of the message is not yours; use your own or an alias of it, or leave Sender out"
+)
 BAD_FROM = reply(550, "5.6.0", "The message needs one From field with an address in it")
 TOO_MANY_FIELDS = reply(552, "5.3.4", "The header of the message has too many fields")
 
@@ -62,15 +66,27 @@ async def complete(
     # Who sends a message on stands in Resent-From; its From is somebody else's by right (RFC 5322 §3.6.6).
     responsible = authors[b"resent-from"] or authors[b"from"]
     foreign = not strangers.isdisjoint(responsible)
-    if foreign and not house.add_sender:
-        return NOT_YOUR_FROM
+    senders = tuple(field for name in _sender_names(named) for field in named.get(name, ()))
+    pretended = not strangers.isdisjoint(_addresses(octets, senders))
+    if not house.add_sender:
+        if foreign:
+            return NOT_YOUR_FROM if any(responsible) else UNREADABLE_FROM
+        if pretended:
+            return NOT_YOUR_SENDER
     front = _missing(named, login, received, house.hostname)
     if foreign:
         front += b"Sender: <%s>\r\n" % str(login.address).encode("utf-8")
     cut = [field for name in _HIDDEN for field in named.get(name, ())]
-    if foreign or not strangers.isdisjoint(authors[b"sender"]):
+    if foreign:
         cut += named.get(b"sender", ())
-    return Edit(front, tuple(sorted((field.start, field.stop) for field in cut)))
+    if pretended:
+        cut += senders
+    return Edit(front, tuple(sorted({(field.start, field.stop) for field in cut})))
+
+
+def _sender_names(named: dict[bytes, list[Field]]) -> tuple[bytes, ...]:
+    """The fields that name who sends: of a message sent on, not the one of its first sending (RFC 5322 §3.6.6)."""
+    return (b"resent-sender",) if b"resent-from" in named else (b"sender", b"resent-sender")
 
 
 def _by_name(fields: Iterable[Field]) -> dict[bytes, list[Field]]:

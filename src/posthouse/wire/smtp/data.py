@@ -15,9 +15,7 @@ from posthouse.mail.status import Reply, reply
 END = b"\r\n.\r\n"
 
 TOO_LARGE = reply(552, "5.3.4", "The message is larger than this server takes")
-BARE_LINE_END = reply(
-    550, "5.6.0", "The message has a CR or LF that is not part of a CRLF line end; send it again with CRLF line ends"
-)
+BARE_LINE_END = reply(550, "5.6.0", "The message has a CR or LF alone; lines must end with CR LF (curl: add --crlf)")
 NUL_OCTET = reply(550, "5.6.0", "The message holds a NUL character")
 LINE_TOO_LONG = reply(550, "5.6.0", "A line of the message is too long")
 
