@@ -1,13 +1,20 @@
 """The command line: what it prints, what it refuses and how, and that it is quick."""
 
+import getpass
 import io
 import json
+import os
+import signal
+import stat
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 
 import pytest
 
+from posthouse import admin
 from posthouse.cli import main
 
 MESSAGE = b"From: Anna <anna@home.test>\r\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\n\r\nHello\r\n"
@@ -33,7 +40,6 @@ def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.
 
 
 def test_domains_users_and_aliases_live_and_die(run) -> None:  # type: ignore[no-untyped-def]
-    assert run("domain", "list").out == "There are none.\n"
     assert run("domain", "add", "Home.Test").out == "Added the domain home.test.\n"
     assert run("user", "add", "anna@home.test", "--password-stdin", text="secret\n").status == 0
     assert run("user", "add", "ben@home.test", "--password-stdin", text="secret").status == 0
@@ -52,12 +58,20 @@ def test_domains_users_and_aliases_live_and_die(run) -> None:  # type: ignore[no
     ]
     assert "all@home.test  anna@home.test, ben@home.test" in run("alias", "list").out
     assert run("user", "password", "anna@home.test", "--password-stdin", text="other\n").status == 0
+    assert (
+        run("alias", "set", "All@home.test", "ben@home.test").out
+        == "Mail for All@home.test now goes to ben@home.test.\n"
+    )
+    assert json.loads(run("alias", "list", "--json").out)[0]["targets"] == ["ben@home.test"]
+    assert run("alias", "set", "all@home.test", "nobody@home.test").status == 1
+    assert json.loads(run("alias", "list", "--json").out)[0]["targets"] == ["ben@home.test"]
     assert run("alias", "remove", "all@home.test").status == 0
     assert run("domain", "catch-all", "home.test", "--off").status == 0
     for name in ("anna", "ben"):
         assert run("user", "remove", f"{name}@home.test", "--yes").status == 0
     assert run("domain", "remove", "home.test").status == 0
     assert run("domain", "list", "--json").out == "[]\n"
+    assert run("domain", "list").out == "There are none.\n"
 
 
 @pytest.mark.parametrize(
@@ -70,6 +84,7 @@ def test_domains_users_and_aliases_live_and_die(run) -> None:  # type: ignore[no
         (["domain", "add", "a-.test"], "no label begins or ends with a hyphen"),
         (["domain", "add", "home.test"], "the domain home.test exists"),
         (["domain", "remove", "hme.test"], "hme.test is not a domain of this server; did you mean home.test?"),
+        (["domain", "remove", "nosuch.org"], "is not a domain of this server; `posthouse domain list` shows them"),
         (["domain", "catch-all", "home.test"], "say an address, or --off"),
         (["user", "add", "anna"], "'anna' is not an address: the @ and the domain are missing"),
         (["user", "add", "@home.test"], "the part before the @ is missing"),
@@ -79,18 +94,25 @@ def test_domains_users_and_aliases_live_and_die(run) -> None:  # type: ignore[no
         (["user", "add", "anna@hoem.test", "--password-stdin"], "did you mean home.test?"),
         (["user", "add", "anna@other.org", "--password-stdin"], "add it first: posthouse domain add other.org"),
         (["user", "add", "new@home.test"], "no terminal to ask for the password on; use --password-stdin"),
-        (["user", "add", "new@home.test", "--password-stdin"], "A password has 1 to"),
+        (["user", "add", "new@home.test", "--password-stdin"], "the password is empty; nothing was changed"),
+        (["user", "add", "Anna@home.test"], "the user Anna@home.test exists"),
         (["user", "password", "nobody@home.test", "--password-stdin"], "there is no user nobody@home.test"),
         (["user", "remove", "nobody@home.test"], "there is no user nobody@home.test"),
         (["user", "remove", "anna@home.test"], "say --yes if you are sure"),
         (["alias", "add", "x@home.test"], "at least one address that the alias leads to"),
         (["alias", "add", "x@home.test", "nobody@home.test"], "nobody@home.test leads nowhere"),
+        (["alias", "set", "x@home.test"], "at least one address that the alias leads to"),
+        (["alias", "set", "x@home.test", "anna@home.test"], "there is no alias x@home.test"),
         (["alias", "remove", "x@home.test"], "there is no alias x@home.test"),
         (["check", "/nowhere/posthouse.toml"], "/nowhere/posthouse.toml: No such file"),
         (["message", "/nowhere/a.eml"], "/nowhere/a.eml: No such file"),
         (["serve", "--config", "/nowhere/posthouse.toml"], "/nowhere/posthouse.toml: No such file"),
         (["try", "send", "Hello", "--from", "eve", "--dir", "/nowhere"], "--from is anna or ben, not 'eve'"),
         (["try", "send", "Hello", "--to", "a b", "--dir", "/nowhere"], "--to is anna, ben or an address"),
+        (["try", "send"], 'say what to send: posthouse try send "Hello Ben"'),
+        (["try", "send", "hi\udcff", "--dir", "/nowhere"], "the text is not UTF-8"),
+        (["try", "send", "Hello", "Ben", "--dir", "/nowhere"], "the playground is not running"),
+        (["try", "--dir", "/dev/null"], "/dev/null is a file, and the playground needs a folder"),
         (["try", "send", "Hello", "--dir", "/nowhere"], "the playground is not running; start it in another terminal"),
     ],
 )
@@ -150,3 +172,104 @@ def test_help_loads_nothing_heavy() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
     for name in ("serve", "try", "check", "domain", "user", "alias", "message"):
         assert f" {name} " in done.stdout
+
+
+def test_only_the_first_step_makes_a_store_and_only_in_a_new_folder(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    for words in (["domain", "list"], ["user", "list"], ["alias", "list"], ["user", "add", "anna@home.test"]):
+        said = run(*words)
+        assert said.status == 1
+        assert f"there is no Posthouse store in {tmp_path}; the first step is: posthouse domain add" in said.err
+    (tmp_path / "thesis.txt").write_text("years of work")
+    for words in (["domain", "add", "home.test"], ["domain", "list"]):
+        said = run(*words)
+        assert said.status == 1
+        assert f"data: {tmp_path} is not empty, and no data directory of Posthouse" in said.err
+    assert os.listdir(tmp_path) == ["thesis.txt"]
+
+
+def test_a_password_is_one_line(run) -> None:  # type: ignore[no-untyped-def]
+    run("domain", "add", "home.test")
+    said = run("user", "add", "anna@home.test", "--password-stdin", text="one\ntwo\n")
+    assert "more than one line" in said.err
+    assert run("user", "add", "anna@home.test", "--password-stdin", text="one\r\n").status == 0
+
+
+def test_a_terminal_that_answers_with_ctrl_d(monkeypatch: pytest.MonkeyPatch) -> None:
+    def end(prompt: str) -> str:
+        raise EOFError
+
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr(getpass, "getpass", end)
+    monkeypatch.setattr("builtins.input", end)
+    anna = admin.address_of("anna@home.test")
+    with pytest.raises(admin.Refused, match="no password was typed; nothing was changed"):
+        admin.new_password(anna, from_stdin=False)
+    monkeypatch.setattr(getpass, "getpass", lambda prompt: "")
+    with pytest.raises(admin.Refused, match="the password is empty"):
+        admin.new_password(anna, from_stdin=False)
+
+
+def test_check_says_that_there_is_no_file(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.delenv("POSTHOUSE_CONFIG", raising=False)
+    monkeypatch.setattr("posthouse.config.default_file", lambda: tmp_path / "none.toml")
+    monkeypatch.setenv("POSTHOUSE__DATA", str(tmp_path / "data"))
+    said = run("check")
+    assert said.status == 0
+    assert f"There is no file at {tmp_path}/none.toml; the defaults would be used." in said.out
+    assert "The defaults: no problems found." in said.out
+    monkeypatch.setenv("POSTHOUSE_CONFIG", str(tmp_path / "none.toml"))
+    said = run("check")
+    assert said.status == 1
+    assert "none.toml: No such file" in said.err
+
+
+@pytest.mark.parametrize("words", [["message", "FILE"], ["message", "FILE", "--part", "1"]])
+def test_output_that_nobody_reads_ends_quietly(words: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "a.eml"
+    file.write_bytes(MESSAGE + b"x\r\n" * 100_000)
+    reads, writes = os.pipe()
+    os.close(reads)
+    command = [sys.executable, "-m", "posthouse", *(str(file) if word == "FILE" else word for word in words)]
+    done = subprocess.run(command, stdout=writes, stderr=subprocess.PIPE, check=False)
+    os.close(writes)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_ctrl_c_ends_quietly() -> None:
+    command = [sys.executable, "-m", "posthouse", "message", "-"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as waiting:
+        time.sleep(1)
+        waiting.send_signal(signal.SIGINT)
+        assert waiting.stderr is not None
+        assert waiting.stderr.read() == b""
+    assert waiting.returncode == 130
+
+
+def readable_by_others(path: Path) -> bool:
+    return path.exists() and all(folder.stat().st_mode & 0o005 == 0o005 for folder in path.resolve().parents)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_what_root_makes_belongs_to_the_user_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = [sys.executable, "-m", "posthouse"]
+    if not readable_by_others(Path(os.__file__)):  # root's own Python, as pyenv makes it; Debian's does as well
+        program[0] = "/usr/bin/python3.11"
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if readable_by_others(Path(path))))
+    with tempfile.TemporaryDirectory() as name:  # pytest's own folders are closed to others
+        folder = Path(name)
+        folder.chmod(0o755)
+        settings = folder / "posthouse.toml"
+        settings.write_text('data = "var/data"\nuser = "nobody"\n')
+        for words in (["domain", "add", "home.test"], ["domain", "list"]):
+            done = subprocess.run([*program, *words, "--config", settings], capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+        found = [folder / "var" / "data", *(folder / "var" / "data").rglob("*")]
+        assert {path.owner() for path in found} == {"nobody"}
+        assert stat.S_IMODE(found[0].stat().st_mode) == 0o700
+        os.chown(folder / "var" / "data" / "posthouse.db", 0, 0)
+        done = subprocess.run(
+            [*program, "domain", "list", "--config", settings],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 1
+        assert f"does not belong to nobody; give it to them: chown -R nobody: {folder}/var/data" in done.stderr

@@ -2,7 +2,10 @@
 
 import contextlib
 import dataclasses
+import os
 import re
+import shutil
+import tempfile
 import tomllib
 from pathlib import Path
 
@@ -11,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from posthouse import check
+from posthouse import check, start
 from posthouse.config import (
     ConfigError,
     ImapSection,
@@ -243,8 +246,56 @@ def test_check_names_what_would_not_work(tmp_path: Path) -> None:
 def test_check_compares_names_with_certificates(tmp_path: Path) -> None:
     files = authority.self_signed(tmp_path, "mail.example.org")
     pair = {"certificate": str(files.certificate), "key": str(files.key)}
-    table = {"data": str(tmp_path), "tls": {"certificates": [pair]}, "user": "root"}
+    table = {"data": str(tmp_path / "data"), "tls": {"certificates": [pair]}, "user": "root"}
     assert check.problems(settle(table)) == []
     assert check.advice(settle({**table, "hostname": "mail.example.org"})) == []
     [sentence] = check.advice(settle({**table, "hostname": "smtp.example.org"}))
     assert "no certificate is for smtp.example.org; they are for mail.example.org" in sentence
+
+
+def test_check_tries_the_data_directory(tmp_path: Path) -> None:
+    def said(data: str) -> str:
+        return "\n".join(check.problems(settle({"data": data})))
+
+    assert "data: nothing can be written to /proc: " in said("/proc/x")
+    (tmp_path / "thesis.txt").write_text("years of work")
+    assert f"data: {tmp_path} is not empty, and no data directory of Posthouse" in said(str(tmp_path))
+    assert "is not a directory" in said(str(tmp_path / "thesis.txt"))
+    assert said(str(tmp_path / "new" / "data")) == ""
+    assert os.listdir(tmp_path) == ["thesis.txt"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can look as another user")
+def test_check_looks_as_the_user_of_the_settings() -> None:
+    with tempfile.TemporaryDirectory() as name:  # pytest's own folders are closed to others
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "tls").mkdir()
+        files = authority.self_signed(folder / "tls", "mail.example.org")
+        pair = {"certificate": str(files.certificate), "key": str(files.key)}
+        settings = settle({"data": str(folder / "data"), "tls": {"certificates": [pair]}, "user": "nobody"})
+        [sentence] = check.problems(settings)
+        assert sentence.startswith(f"tls.certificates[0]: {files.key}: the user nobody may not read it; let their")
+        assert f"chgrp nogroup {files.key} && chmod g+r {files.key}" in sentence
+        shutil.chown(files.key, group="nogroup")
+        files.key.chmod(0o640)
+        assert check.problems(settings) == []
+        (folder / "data").mkdir()
+        (folder / "data" / "posthouse.db").touch()
+        [sentence] = check.problems(settings)
+        assert f"data: {folder}/data does not belong to nobody; give it to them: chown -R nobody:" in sentence
+    assert os.geteuid() == 0
+
+
+def test_a_file_that_the_environment_names_must_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POSTHOUSE_CONFIG", str(tmp_path / "none.toml"))
+    with pytest.raises(ConfigError, match=r"none\.toml: No such file"):
+        load(None, {})
+
+
+def test_certbots_keys_are_opened_to_the_group_that_certbot_keeps() -> None:
+    error = Exception("x")
+    error.__cause__ = PermissionError(13, "Permission denied", "/etc/letsencrypt/live/a.test/privkey.pem")
+    said = start.why_unusable(error)
+    assert "may not read it; let their group do so: chgrp -R " in said
+    assert "/etc/letsencrypt/live /etc/letsencrypt/archive && chmod -R g+rX /etc/letsencrypt/live" in said

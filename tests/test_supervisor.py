@@ -345,6 +345,13 @@ def become(tmp_path: Path) -> None:
     assert add.returncode == 0, add.stderr
     assert {path.owner() for path in (tmp_path / "data").rglob("*")} == {"nobody"}
     assert one.stop() == 0
+    one.files.key.chmod(0o600)
+    refused = subprocess.run(
+        [*PROGRAM, "serve", "--config", one.settings], capture_output=True, text=True, check=False, timeout=PATIENCE
+    )
+    assert refused.returncode == 1
+    assert f"tls.certificates: {one.files.key}: the user nobody may not read it" in refused.stderr
+    assert "Traceback" not in refused.stderr
 
 
 def test_words_for_ports_that_cannot_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

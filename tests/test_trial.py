@@ -67,6 +67,10 @@ def test_it_starts_sends_stops_and_forgets(tmp_path: Path) -> None:
     sent = first.send("Hello Anna\nhow are you?", "--from", "ben", "--to", "anna")
     assert sent.returncode == 0, sent.stderr
     assert "ben@work.test -> anna@home.test: 250 2.0.0" in sent.stdout
+    words = first.send("Hello", "Ben")
+    assert words.returncode == 0, words.stderr
+    beyond = first.send("Hello", "--to", "böb@work.test")
+    assert "the server said: 550 5.1.1" in beyond.stderr
     refused = first.send("Hello", "--to", "nobody@work.test")
     assert refused.returncode == 1
     assert "the server said: 550 5.1.1" in refused.stderr
@@ -137,6 +141,7 @@ def test_the_screen_names_the_program_and_the_folder_as_they_must_be_typed(monke
 def test_the_screen_quotes_what_a_shell_would_split(tmp_path: Path) -> None:
     shown = screen(Path("/a b"), PORTS, Path("/a b/tls/ca.pem"))
     assert "--cacert '/a b/tls/ca.pem' " in shown
+    assert "folder=imaps://ben%40work.test@localhost:1993/' -f imaps://ben%40work.test@localhost:1993/\n" in shown
     for port in PORTS.values():
         assert str(port) in shown
 

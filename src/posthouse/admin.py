@@ -9,14 +9,18 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from posthouse import start
 from posthouse.mail.address import LOCAL_LENGTH, Address, Domain, parse_address, parse_domain, parse_local
 from posthouse.serve.login import make_credential
 from posthouse.store import accounts
 from posthouse.store.accounts import Credential
 from posthouse.store.gc import purge_all
 from posthouse.store.script import StoreError
+from posthouse.store.sqlite import DATABASE
 from posthouse.store.store import SyncStore, open_sync
 
+SEE_LIST = "`posthouse domain list` shows them"
+ADD_IT = "add it first: posthouse domain add {}"
 PASSWORD_LINE = 4096  # octets read from standard input; a password has at most a quarter of it
 
 
@@ -25,22 +29,34 @@ class Refused(Exception):
 
 
 @contextlib.contextmanager
-def opened(directory: Path) -> Iterator[SyncStore]:
-    """The store for one command, as its owner: files that root left in it would lock the server out. Raises
-    Refused."""
+def opened(directory: Path, user: str, *, create: bool) -> Iterator[SyncStore]:
+    """The store for one command, as the user the server runs as: files that root left in it would lock the server out.
+    Only with `create` a new one is made. Raises Refused."""
     try:
-        if os.geteuid() == 0 and directory.exists():
-            owner = directory.stat()
-            if owner.st_uid:
-                os.setgroups([])
-                os.setgid(owner.st_gid)
-                os.setuid(owner.st_uid)
-        with open_sync(directory) as store:
+        _enter(directory, user, create=create)
+        with open_sync(directory, create=create) as store:
             yield store
-    except StoreError as error:
+    except (StoreError, start.CannotStart) as error:
         raise Refused(str(error)) from error
     except PermissionError as error:
         raise Refused(f"{error.filename}: {error.strerror}; run this as the user the server runs as") from error
+
+
+def _enter(directory: Path, user: str, *, create: bool) -> None:
+    """See that the directory is the one meant, and become its owner. Raises Refused, CannotStart, OSError."""
+    root = os.geteuid() == 0
+    owner = start.owner_of(user) if root else None
+    start.examine(directory, owner)
+    if create:
+        start.make_directory(directory, owner)
+    elif not (directory / DATABASE).exists():
+        raise Refused(f"there is no Posthouse store in {directory}; the first step is: posthouse domain add DOMAIN")
+    if owner is not None:
+        start.become(owner)
+    elif root and directory.stat().st_uid:  # nobody said a user, and still somebody has it
+        os.setgroups([])
+        os.setgid(directory.stat().st_gid)
+        os.setuid(directory.stat().st_uid)
 
 
 # --- words to values
@@ -89,34 +105,52 @@ def _why_no_address(text: str) -> str:
     return "it is too long"
 
 
-def require_domain(store: SyncStore, domain: Domain) -> None:
-    """Raises Refused, with the domain that was perhaps meant."""
+def require_domain(store: SyncStore, domain: Domain, otherwise: str) -> None:
+    """Raises Refused, with the domain that was perhaps meant, else with what to do otherwise."""
     known = [row.name.name for row in store.read(accounts.list_domains)]
     if domain.name in known:
         return
     close = difflib.get_close_matches(domain.name, known, 1)
-    hint = f"did you mean {close[0]}?" if close else f"add it first: posthouse domain add {domain.name}"
+    hint = f"did you mean {close[0]}?" if close else otherwise.format(domain.name)
     raise Refused(f"{domain.name} is not a domain of this server; {hint}")
 
 
 def new_password(address: Address, *, from_stdin: bool) -> Credential:
     """A password from the terminal (asked twice) or from one line of standard input. Raises Refused."""
     if from_stdin:
-        line = sys.stdin.buffer.readline(PASSWORD_LINE + 1)
-        try:
-            password = line.decode("utf-8").rstrip("\r\n")
-        except UnicodeDecodeError:
-            raise Refused("the password on standard input is not UTF-8") from None
+        password = _password_line()
     elif sys.stdin.isatty():
-        password = getpass.getpass(f"Password for {address}: ")
-        if getpass.getpass("The same again: ") != password:
-            raise Refused("the two passwords differ; nothing was changed")
+        password = _password_typed(address)
     else:
         raise Refused("there is no terminal to ask for the password on; use --password-stdin")
+    if not password:
+        raise Refused("the password is empty; nothing was changed")
     try:
         return make_credential(password)
     except ValueError as error:
         raise Refused(str(error)) from error
+
+
+def _password_line() -> str:
+    read = sys.stdin.buffer.readline if sys.stdin.isatty() else sys.stdin.buffer.read
+    try:
+        password = read(PASSWORD_LINE + 1).decode("utf-8").removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError:
+        raise Refused("the password on standard input is not UTF-8") from None
+    if "\n" in password:
+        raise Refused("standard input has more than one line, and a password is one line; nothing was changed")
+    return password
+
+
+def _password_typed(address: Address) -> str:
+    try:
+        password = getpass.getpass(f"Password for {address}: ")
+        if password and getpass.getpass("The same again: ") != password:
+            raise Refused("the two passwords differ; nothing was changed")
+    except EOFError:
+        print(file=sys.stderr)  # the prompt stands on this line
+        raise Refused("no password was typed; nothing was changed") from None
+    return password
 
 
 # --- commands; each returns nothing and prints what it did
@@ -139,7 +173,7 @@ def list_domains(store: SyncStore, *, as_json: bool) -> None:
 def remove_domain(store: SyncStore, name: str) -> None:
     """posthouse domain remove."""
     domain = domain_of(name)
-    require_domain(store, domain)
+    require_domain(store, domain, SEE_LIST)
     store.run(accounts.remove_domain, domain)
     print(f"Removed the domain {domain}.")
 
@@ -147,7 +181,7 @@ def remove_domain(store: SyncStore, name: str) -> None:
 def set_catch_all(store: SyncStore, name: str, target: str | None) -> None:
     """posthouse domain catch-all."""
     domain = domain_of(name)
-    require_domain(store, domain)
+    require_domain(store, domain, SEE_LIST)
     address = None if target is None else address_of(target)
     store.run(accounts.set_catch_all, domain, address)
     print(f"Mail for unknown names at {domain} {'is refused' if address is None else f'goes to {address}'}.")
@@ -156,9 +190,21 @@ def set_catch_all(store: SyncStore, name: str, target: str | None) -> None:
 def add_user(store: SyncStore, name: str, *, from_stdin: bool) -> None:
     """posthouse user add."""
     address = address_of(name)
-    require_domain(store, address.domain)
+    require_domain(store, address.domain, ADD_IT)
+    _require_free(store, address)
     store.run(accounts.add_account, address, new_password(address, from_stdin=from_stdin))
     print(f"Added the user {address}. Mail programs log in with this whole address.")
+
+
+def _require_free(store: SyncStore, address: Address) -> None:
+    """Before anybody types a password twice; the store looks again. Raises Refused."""
+    if store.read(accounts.find_login, address) is not None:
+        raise Refused(f"the user {address} exists; for a new password: posthouse user password {address}")
+    wanted = (accounts.fold(address.local), address.domain)
+    if any(
+        (accounts.fold(row.address.local), row.address.domain) == wanted for row in store.read(accounts.list_aliases)
+    ):
+        raise Refused(f"the alias {address} exists; remove it first: posthouse alias remove {address}")
 
 
 def list_users(store: SyncStore, *, as_json: bool) -> None:
@@ -192,15 +238,26 @@ def remove_user(store: SyncStore, name: str, *, sure: bool) -> None:
 def _confirmed(question: str) -> bool:
     if not sys.stdin.isatty():
         raise Refused("there is no terminal to ask on; say --yes if you are sure")
-    return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    try:
+        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        print(file=sys.stderr)  # the question stands on this line
+        return False
 
 
 def add_alias(store: SyncStore, name: str, targets: Sequence[str]) -> None:
     """posthouse alias add."""
     address = address_of(name)
-    require_domain(store, address.domain)
+    require_domain(store, address.domain, ADD_IT)
     store.run(accounts.add_alias, address, [address_of(target) for target in targets])
     print(f"Mail for {address} goes to {', '.join(targets)}.")
+
+
+def set_alias(store: SyncStore, name: str, targets: Sequence[str]) -> None:
+    """posthouse alias set."""
+    address = address_of(name)
+    store.run(accounts.set_alias, address, [address_of(target) for target in targets])
+    print(f"Mail for {address} now goes to {', '.join(targets)}.")
 
 
 def list_aliases(store: SyncStore, *, as_json: bool) -> None:

@@ -2,10 +2,12 @@
 
 import os
 import pwd
+import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from posthouse import start
 from posthouse.config import Settings
 from posthouse.net import authority
 from posthouse.net.tls import CertificateError, CertificateFiles, load
@@ -15,7 +17,11 @@ SOON = timedelta(days=14)  # a certificate with less left is worth a word
 
 def problems(settings: Settings) -> list[str]:
     """What would keep the server from starting, or users from using it."""
-    return [*_listeners(settings), *_user(settings), *_directory(settings), *_certificates(settings)]
+    try:
+        owner = start.owner_of(settings.user) if os.geteuid() == 0 else None
+    except start.CannotStart as error:
+        return [*_listeners(settings), str(error), *_directory(settings, None), *_certificates(settings, None)]
+    return [*_listeners(settings), *_user(settings), *_directory(settings, owner), *_certificates(settings, owner)]
 
 
 def advice(settings: Settings) -> list[str]:
@@ -43,16 +49,30 @@ def _user(settings: Settings) -> Iterator[str]:
         yield f"user: this machine has no user {settings.user}"
 
 
-def _directory(settings: Settings) -> Iterator[str]:
+def _directory(settings: Settings, owner: pwd.struct_passwd | None) -> Iterator[str]:
+    """The server makes a new directory as who starts it, and writes into one that is in use as the owner."""
     directory = settings.directory
-    if directory.exists() and not directory.is_dir():
-        yield f"data: {directory} is not a directory"
-    nearest = next(folder for folder in (directory, *directory.parents) if folder.exists())
-    if not os.access(nearest, os.W_OK | os.X_OK) and not settings.user:
-        yield f"data: {nearest} cannot be written to by this user"
+    nearest = directory
+    try:
+        start.examine(directory, owner)
+        nearest = next(folder for folder in (directory, *directory.parents) if folder.exists())
+        with start.acting_as(owner if start.in_use(directory) else None):
+            tempfile.TemporaryDirectory(prefix=".posthouse-check-", dir=nearest).cleanup()
+    except start.CannotStart as error:
+        yield str(error)
+    except OSError as error:
+        if owner is not None or not settings.user:
+            yield f"data: nothing can be written to {nearest}: {error.strerror}"
+        else:
+            yield f"data: {nearest} is closed to you ({error.strerror}); check it as root or as {settings.user}"
 
 
-def _certificates(settings: Settings) -> Iterator[str]:
+def _certificates(settings: Settings, owner: pwd.struct_passwd | None) -> Iterator[str]:
+    with start.acting_as(owner):
+        yield from list(_bad_certificates(settings))
+
+
+def _bad_certificates(settings: Settings) -> Iterator[str]:
     for index, one in enumerate(settings.tls.certificates):
         place = f"tls.certificates[{index}]"
         files = CertificateFiles(Path(one.certificate), Path(one.key))
@@ -60,7 +80,7 @@ def _certificates(settings: Settings) -> Iterator[str]:
             load(files)
             end = authority.expires(files.certificate)
         except CertificateError as error:
-            yield f"{place}: {error}"
+            yield f"{place}: {start.why_unusable(error)}"
             continue
         if end < datetime.now(UTC):
             yield f"{place}: {files.certificate} has expired on {end:%Y-%m-%d}"

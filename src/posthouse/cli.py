@@ -3,7 +3,10 @@
 Nothing heavy is imported before a command needs it, so that `--help` is there at once.
 """
 
+import io
 import json
+import os
+import select
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -46,11 +49,34 @@ class Place:
 
 
 HERE = Place()
+INTERRUPTED, UNREAD = 130, 141  # as a shell says it: 128, and the number of SIGINT or SIGPIPE
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Run one command and exit: 0 done, 1 refused (the reason is on standard error), 2 the words make no command."""
-    sys.exit(_status(words))
+    """Run one command and exit: 0 done, 1 refused (the reason is on standard error), 2 the words make no command, 130
+    interrupted, 141 nobody reads the output any more, as after `| head`."""
+    try:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be UTF-8
+        status = _status(words)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        status = INTERRUPTED
+    except BrokenPipeError:
+        if not _unread():
+            raise
+        for descriptor in (1, 2):  # Python would write what is left when it ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+        status = UNREAD
+    sys.exit(status)
+
+
+def _unread() -> bool:
+    """Whether standard output or standard error is a pipe that nobody reads from."""
+    poll = select.poll()
+    for descriptor in (1, 2):
+        poll.register(descriptor, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _status(words: Sequence[str] | None) -> int:
@@ -64,8 +90,6 @@ def _status(words: Sequence[str] | None) -> int:
         return 2
     except ConfigError as error:
         return _fail(*error.problems)
-    except KeyboardInterrupt:
-        return 130
     return result if isinstance(result, int) else 0
 
 
@@ -101,12 +125,16 @@ def check(file: Path | None = None, /, *, config: Config = None) -> int:
 
     file = file or config
     settings = load(file)
+    checked = str(file or default_file())
+    if not Path(checked).exists():
+        print(f"There is no file at {checked}; the defaults would be used.")
+        checked = "The defaults"
     problems = checks.problems(settings)
     for sentence in checks.advice(settings):
         print(f"note: {sentence}")
     if problems:
         return _fail(*problems)
-    print(f"{file or default_file()}: no problems found.")
+    print(f"{checked}: no problems found.")
     return 0
 
 
@@ -160,9 +188,7 @@ def trial(*, dir: Path | None = None, reset: bool = False, any_port: bool = Fals
 
 @trial_app.command
 def send(
-    text: str,
-    /,
-    *,
+    *text: str,
     sender: Annotated[str, Parameter(name="--from")] = "anna",
     to: str = "ben",
     dir: Path | None = None,
@@ -172,7 +198,7 @@ def send(
     Parameters
     ----------
     text
-        What to say.
+        What to say; several words need no quotes.
     sender
         anna or ben.
     to
@@ -182,19 +208,22 @@ def send(
     """
     from posthouse import trial as trials
 
-    return trials.send(text, sender, to, dir)
+    if not text:
+        return _fail('say what to send: posthouse try send "Hello Ben"')
+    return trials.send(" ".join(text), sender, to, dir)
 
 
 # --- domains, users, aliases
 
 
-def _do(place: Place, command: "Callable[[SyncStore], None]") -> int:
+def _do(place: Place, command: "Callable[[SyncStore], None]", *, create: bool = False) -> int:
     from posthouse import admin
     from posthouse.config import load
 
-    directory = place.data or load(place.config).directory
+    settings = None if place.data and not place.config else load(place.config)
+    directory = place.data or (settings.directory if settings else Path())
     try:
-        with admin.opened(directory) as store:
+        with admin.opened(directory, settings.user if settings else "", create=create) as store:
             command(store)
     except admin.Refused as error:
         return _fail(str(error))
@@ -206,7 +235,7 @@ def domain_add(domain: str, /, *, place: Place = HERE) -> int:
     """Take mail for a domain."""
     from posthouse import admin
 
-    return _do(place, lambda store: admin.add_domain(store, domain))
+    return _do(place, lambda store: admin.add_domain(store, domain), create=True)
 
 
 @domain_app.command(name="list")
@@ -289,6 +318,16 @@ def alias_add(address: str, /, *targets: str, place: Place = HERE) -> int:
     if not targets:
         return _fail("say at least one address that the alias leads to")
     return _do(place, lambda store: admin.add_alias(store, address, targets))
+
+
+@alias_app.command(name="set")
+def alias_set(address: str, /, *targets: str, place: Place = HERE) -> int:
+    """Lead an alias to other addresses than before."""
+    from posthouse import admin
+
+    if not targets:
+        return _fail("say at least one address that the alias leads to")
+    return _do(place, lambda store: admin.set_alias(store, address, targets))
 
 
 @alias_app.command(name="list")

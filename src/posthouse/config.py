@@ -291,8 +291,9 @@ def default_data() -> Path:
 
 
 def load(file: Path | None, environment: Mapping[str, str] = os.environ) -> Settings:
-    """The settings of a file (None: the default file, which need not be there). Raises ConfigError."""
-    wanted = file is not None
+    """The settings of a file (None: the default file, which need not be there unless $POSTHOUSE_CONFIG names it).
+    Raises ConfigError."""
+    wanted = file is not None or bool(os.environ.get(FILE_VARIABLE))
     file = (file or default_file()).absolute()
     table: dict[str, Any] = {}
     if wanted or file.exists():

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import grp
 import logging
 import os
 import pwd
@@ -14,11 +15,14 @@ import msgspec
 
 from posthouse.config import Certificate, ConfigError, Settings, Tls
 from posthouse.ports import Bound, CannotListen, bind_all
+from posthouse.store.sqlite import DATABASE
 from posthouse.supervisor import Hooks, Supervisor
 
 LOCK_FILE = "posthouse.pid"
 BIND_PATIENCE = 3.0  # seconds for the workers of a supervisor that was killed to let its ports go
 BIND_PAUSE = 0.1  # seconds between two tries
+NOBODYS = {"run", "tls", "posthouse.toml", "lost+found"}  # what may be in a folder that is to become a data directory
+CERTBOT = Path("/etc/letsencrypt")
 SELF_SIGNED = "tls"  # the folder in the data directory for the certificate we make ourselves
 
 log = logging.getLogger(__name__)
@@ -34,8 +38,8 @@ class CannotStart(Exception):
 
 def run(settings: Settings, hooks: Hooks) -> int:
     """Serve until a signal ends it; the exit status. Raises CannotStart before anything listens."""
-    owner = _owner(settings.user)
-    _make_directory(settings.directory, owner)
+    owner = owner_of(settings.user)
+    make_directory(settings.directory, owner)
     with locked(settings.directory) as unclean:
         bound = _bind(settings, unclean)
         try:
@@ -57,16 +61,42 @@ def run(settings: Settings, hooks: Hooks) -> int:
 # --- the data directory
 
 
-def _make_directory(directory: Path, owner: pwd.struct_passwd | None) -> None:
-    for folder in (directory, directory / "run"):
-        if folder.exists():
-            continue
-        try:
-            folder.mkdir(mode=0o700, parents=True)
-            if owner is not None:
+def make_directory(directory: Path, owner: pwd.struct_passwd | None) -> None:
+    """Make the data directory, the owner's, where it is not there yet. Raises CannotStart, also where the folder is
+    somebody else's."""
+    try:
+        examine(directory, owner)
+        new = not in_use(directory)
+        for folder in (directory, directory / "run"):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if new and owner is not None and os.geteuid() == 0:
                 os.chown(folder, owner.pw_uid, owner.pw_gid)
-        except OSError as error:
-            raise CannotStart(f"the data directory {directory} cannot be made: {error.strerror}") from error
+    except OSError as error:
+        raise CannotStart(f"the data directory {directory} cannot be made: {error.strerror}") from error
+
+
+def in_use(directory: Path) -> bool:
+    """Whether a Posthouse has been in this folder. Raises OSError."""
+    return any((directory / name).exists() for name in (DATABASE, LOCK_FILE))
+
+
+def examine(directory: Path, owner: pwd.struct_passwd | None) -> None:
+    """The folder can be the data directory: it is not there, empty, or Posthouse's and the owner's. Raises CannotStart,
+    OSError."""
+    if not directory.exists():
+        return
+    if not directory.is_dir():
+        raise CannotStart(f"data: {directory} is not a directory")
+    if not in_use(directory):
+        if set(os.listdir(directory)) - NOBODYS:
+            raise CannotStart(f"data: {directory} is not empty, and no data directory of Posthouse; choose another")
+        return
+    for path in (directory, directory / "run", directory / DATABASE):
+        if owner is not None and path.exists() and path.stat().st_uid != owner.pw_uid:
+            raise CannotStart(
+                f"data: {path} does not belong to {owner.pw_name}; give it to them: chown -R {owner.pw_name}:"
+                f" {directory}"
+            )
 
 
 @contextlib.contextmanager
@@ -118,8 +148,8 @@ def _bind(settings: Settings, unclean: bool) -> list[Bound]:
         time.sleep(BIND_PAUSE)
 
 
-def _owner(user: str) -> pwd.struct_passwd | None:
-    """Whom to become; None: stay who we are."""
+def owner_of(user: str) -> pwd.struct_passwd | None:
+    """Whom to become; None: stay who we are. Raises CannotStart."""
     if not user:
         return None
     try:
@@ -142,6 +172,11 @@ def _become(owner: pwd.struct_passwd | None, bound: list[Bound], directory: Path
         if one.where.path:
             os.chown(directory / one.where.path, owner.pw_uid, owner.pw_gid)
     os.chown(directory / LOCK_FILE, owner.pw_uid, owner.pw_gid)
+    become(owner)
+
+
+def become(owner: pwd.struct_passwd) -> None:
+    """Be the owner from now on, for good. Raises CannotStart where the program is closed to the owner."""
     os.initgroups(owner.pw_name, owner.pw_gid)
     os.setgid(owner.pw_gid)
     os.setuid(owner.pw_uid)
@@ -152,6 +187,24 @@ def _become(owner: pwd.struct_passwd | None, bound: list[Bound], directory: Path
                 f"user: {owner.pw_name} cannot read {needed}, so no worker could start; install Posthouse and Python"
                 " where that user can read them, not in another user's home"
             )
+
+
+@contextlib.contextmanager
+def acting_as(owner: pwd.struct_passwd | None) -> Iterator[None]:
+    """Reach only what the owner may reach, as long as this lasts; without a change where we are not root."""
+    if owner is None or os.geteuid() != 0:
+        yield
+        return
+    group, groups = os.getegid(), os.getgroups()
+    os.initgroups(owner.pw_name, owner.pw_gid)
+    os.setegid(owner.pw_gid)
+    os.seteuid(owner.pw_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(group)
+        os.setgroups(groups)
 
 
 def _remove_unix_sockets(bound: list[Bound], directory: Path) -> None:
@@ -177,9 +230,24 @@ def with_certificates(settings: Settings) -> Settings:
             return settings
         files = authority.self_signed(settings.directory / SELF_SIGNED, settings.hostname)
     except CertificateError as error:
-        raise ConfigError([f"tls.certificates: {error}"]) from error
+        raise ConfigError([f"tls.certificates: {why_unusable(error)}"]) from error
     except OSError as error:
         raise ConfigError([f"tls: a self-signed certificate cannot be made: {error}"]) from error
     log.warning("no certificate is set: mail programs will ask whether to trust %s", files.certificate)
     made = Tls((Certificate(str(files.certificate), str(files.key)),))
     return msgspec.structs.replace(settings, tls=made)
+
+
+def why_unusable(error: Exception) -> str:
+    """What is wrong with a certificate, and for a file that this user may not read, what helps."""
+    cause = error.__cause__
+    if not isinstance(cause, PermissionError):
+        return str(error)
+    user, file = pwd.getpwuid(os.geteuid()), Path(cause.filename)
+    group = grp.getgrgid(user.pw_gid).gr_name
+    if file.is_relative_to(CERTBOT):  # closed folders, and links from one to the other; certbot keeps the group
+        folders = f"{CERTBOT / 'live'} {CERTBOT / 'archive'}"
+        helps = f"chgrp -R {group} {folders} && chmod -R g+rX {folders}"
+    else:
+        helps = f"chgrp {group} {file} && chmod g+r {file} (the folders above it must be open to them, too)"
+    return f"{file}: the user {user.pw_name} may not read it; let their group do so: {helps}"

@@ -13,7 +13,7 @@ import ssl
 import sys
 from collections.abc import Mapping
 from email.message import EmailMessage
-from email.policy import SMTP
+from email.policy import SMTP, SMTPUTF8
 from email.utils import formatdate, make_msgid
 from functools import partial
 from pathlib import Path
@@ -69,7 +69,7 @@ def run(folder: Path | None, *, reset: bool, any_port: bool) -> int:
             print(f"Or let the playground choose: {program()} try --any-port", file=sys.stderr)
         return 1
     except (_Refused, ConfigError, CertificateError, StoreError, OSError) as error:
-        print(f"posthouse try: {error}", file=sys.stderr)
+        print(f"posthouse try: {_said(error)}", file=sys.stderr)
         return 1
     if status == 0:
         print("\n Stopped. Your mails are kept; `posthouse try` goes on where you were.", flush=True)
@@ -98,6 +98,8 @@ def _show(text: str) -> None:
 
 def _prepare(folder: Path, *, reset: bool) -> None:
     """The folder is a playground's, or new. Raises _Refused, CannotStart."""
+    if folder.exists() and not folder.is_dir():
+        raise _Refused(f"{folder} is a file, and the playground needs a folder: choose another --dir")
     if not folder.exists() or not any(folder.iterdir()):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _write_notes(folder, PORTS)
@@ -169,6 +171,7 @@ def screen(folder: Path, ports: Mapping[str, int], ca: Path) -> str:
     """What to type next."""
     trust = shlex.quote(str(ca))
     here = "" if folder == default_folder() else f" --dir {shlex.quote(str(folder))}"
+    mail = f"imaps://ben%40work.test@localhost:{ports['imaps']}/"  # also mutt's folder: it would ask to make ~/Mail
     return f"""
  Posthouse playground. Nothing leaves this computer.
 
@@ -183,7 +186,7 @@ def screen(folder: Path, ports: Mapping[str, int], ca: Path) -> str:
    Type next, in another terminal:
      {program()} try send "Hello Ben"{here}
      curl --cacert {trust} --user ben@work.test:ben 'imaps://localhost:{ports["imaps"]}/INBOX;MAILINDEX=*'
-     mutt -e 'set ssl_ca_certificates_file="{ca}"' -f imaps://ben%40work.test@localhost:{ports["imaps"]}/
+     mutt -e 'set ssl_ca_certificates_file="{ca}" folder={mail}' -f {mail}
 
    Everything is kept in {folder}
    Ctrl-C stops. `{program()} try --reset{here}` forgets everything.
@@ -194,6 +197,8 @@ def send(text: str, sender: str, to: str, folder: Path | None) -> int:
     """Send a mail through the submission port of the running playground. The exit status."""
     folder = (folder or default_folder()).absolute()
     try:
+        if not _is_text(text):
+            raise _Refused("the text is not UTF-8")
         if sender not in PEOPLE:
             raise _Refused(f"--from is anna or ben, not {sender!r}")
         recipient = PEOPLE[to] if to in PEOPLE else parse_address(to)
@@ -210,6 +215,11 @@ def send(text: str, sender: str, to: str, folder: Path | None) -> int:
         return 1
     print(f" {PEOPLE[sender]} -> {recipient}: {answer}")
     return 0
+
+
+def _is_text(words: str) -> bool:
+    """Whether a word of the command line was UTF-8."""
+    return words.encode("utf-8", "replace").decode("utf-8") == words
 
 
 def _compose(text: str, sender: Address, recipient: Address) -> EmailMessage:
@@ -229,10 +239,13 @@ def _submit(message: EmailMessage, name: str, folder: Path) -> str:
     with smtplib.SMTP(HOST, ports["submission"], timeout=SEND_SECONDS) as client:
         client.starttls(context=context)
         client.login(str(PEOPLE[name]), name)
-        client.mail(str(PEOPLE[name]))
+        plain = str(message["To"]).isascii()
+        if not plain and not client.has_extn("smtputf8"):
+            raise _Refused("the server takes no addresses with other letters than ASCII")
+        client.mail(str(PEOPLE[name]), [] if plain else ["SMTPUTF8"])
         code, reply = client.rcpt(str(message["To"]))
         if code == 250:
-            code, reply = client.data(message.as_bytes(policy=SMTP))
+            code, reply = client.data(message.as_bytes(policy=SMTP if plain else SMTPUTF8))
     said = f"{code} {reply.decode('utf-8', 'replace')}"
     if code != 250:
         raise _Refused(f"the server said: {said}")
@@ -244,4 +257,6 @@ def _said(error: Exception) -> str:
         reply = error.smtp_error
         words = reply.decode("utf-8", "replace") if isinstance(reply, bytes) else reply
         return f"the server said: {error.smtp_code} {words}"
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
     return str(error)

@@ -15,23 +15,13 @@ from typing import NamedTuple
 
 from posthouse.mail.address import Address, Domain, parse_address
 from posthouse.mail.ids import AccountId
-from posthouse.store.mailboxes import Box, create, discard, list_mailboxes, next_modseq, subscribe
+from posthouse.store.mailboxes import NEW_MAILBOXES, Box, create, discard, list_mailboxes, next_modseq, subscribe
 from posthouse.store.script import Exists, NotFound, Refused, Row, Script, sql
 
 TARGETS = 1_000  # of one alias, and of one expansion: as many as RCPTs of a transaction (limits.md)
 VISITS = 2_000  # names looked at in one expansion, so that aliases of aliases cannot multiply
 TAG = "+"
 DUTIES = ("postmaster", "abuse")  # RFC 5321 §4.5.1, RFC 2142 §2
-
-# The mailboxes of a new user, and their roles (RFC 8621 §2, RFC 6154 §2).
-NEW_MAILBOXES = (
-    ("INBOX", "inbox"),
-    ("Drafts", "drafts"),
-    ("Sent", "sent"),
-    ("Junk", "junk"),
-    ("Trash", "trash"),
-    ("Archive", "archive"),
-)
 
 
 class ScramSecret(NamedTuple):
@@ -256,6 +246,7 @@ def _leading_to(address: Address) -> Script[str]:
 def set_password(address: Address, credential: Credential) -> Script[None]:
     """Raises NotFound."""
     account, _ = yield from _require(address)
+    yield from next_modseq(account)  # open sessions look, and find that their login has gone
     yield from _put_credential(account, credential)
 
 
@@ -287,6 +278,14 @@ def add_alias(address: Address, targets: Sequence[Address]) -> Script[None]:
             "INSERT INTO alias (domain, fold, target, local) VALUES ($1, $2, $3, $4)",
             address.domain.name, fold(address.local), spelling, unicodedata.normalize("NFC", address.local),
         )  # fmt: skip
+
+
+def set_alias(address: Address, targets: Sequence[Address]) -> Script[None]:
+    """Other targets for an alias. Raises NotFound, Refused as add_alias does."""
+    if not (yield from _targets(address)):
+        raise NotFound(f"there is no alias {address}")
+    yield sql("DELETE FROM alias WHERE domain = $1 AND fold = $2", address.domain.name, fold(address.local))
+    yield from add_alias(address, targets)
 
 
 def _accept_target(address: Address, target: Address) -> Script[None]:
