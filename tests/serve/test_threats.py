@@ -61,17 +61,24 @@ async def test_s8_oddities_of_plain(house: House, door: Door, message: bytes, an
         assert await client.fails(f"AUTHENTICATE PLAIN {text}") == imap
 
 
+TIMING_ROUNDS = 6  # of which one undisturbed round of each name is enough
+
+
 async def test_s8_a_login_takes_as_long_for_nobody_as_for_somebody(house: House, store: Store) -> None:
-    """Within 50 ms (and not before `refusal_seconds`)."""
+    """Within 50 ms (and not before `refusal_seconds`). The least of several tries: a busy machine only adds."""
     door = Door(store, Peers(PeerLimits(refusal_seconds=0.5, exempt_loopback=True)))
-    took = []
-    for name in ("anna@home.test", "nobody@home.test", "anna@elsewhere.test", "no address"):
-        async with connect(house, door, user=None) as client:
-            began = time.monotonic()
-            await client.fails(f'LOGIN "{name}" wrong')
-            took.append(time.monotonic() - began)
-    assert min(took) >= 0.5
-    assert max(took) - min(took) < 0.05
+    names = ("anna@home.test", "nobody@home.test", "anna@elsewhere.test", "no address")
+    took = dict.fromkeys(names, 60.0)
+    for _ in range(TIMING_ROUNDS):
+        for name in names:
+            async with connect(house, door, user=None) as client:
+                began = time.monotonic()
+                await client.fails(f'LOGIN "{name}" wrong')
+                took[name] = min(took[name], time.monotonic() - began)
+        if max(took.values()) - min(took.values()) < 0.05:
+            break
+    assert min(took.values()) >= 0.5
+    assert max(took.values()) - min(took.values()) < 0.05
     door.close()
 
 
