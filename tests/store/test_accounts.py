@@ -104,6 +104,10 @@ def test_alias_refusals(rig: Rig) -> None:
         ("a@home.test", ["anna@home.test"]),
         ("b@home.test", ["a@home.test"]),
     ]
+    rig.run(accounts.set_alias, a, (address("ben@home.test"),))
+    with pytest.raises(Refused, match="leads nowhere"):
+        rig.run(accounts.set_alias, a, (b,))  # b leads to a alone
+    assert to(rig, "b@home.test") == ["ben"]
     rig.run(accounts.remove_alias, b)
     rig.run(accounts.remove_alias, a)
     assert rig.read(accounts.list_aliases) == []
