@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from posthouse.mail import content
 from posthouse.mail.content import charset_of, decoded, octets_of, text
 from posthouse.mail.mime import parse
 
@@ -88,3 +89,30 @@ def test_garbage_is_read(encoding: bytes, body: bytes, kind: bytes) -> None:
     part = parse(octets)
     assert isinstance(octets_of(octets, part), bytes)
     text(octets, part).value.encode()
+
+
+BODY_ALPHABET = st.sampled_from(
+    [b"QUJD", b"R", b"=", b"==", b"\r\n", b"\n", b"\n\r\n----", b"\n\n___", b"--", b" ", b"=41", b"=\r\n", b"!", b"\0",
+     b"begin 644 x\n", b"#86)C\n", b"end\n"]
+)  # fmt: skip
+
+
+@given(
+    st.lists(BODY_ALPHABET, max_size=60).map(b"".join),
+    st.integers(1, 40),
+    st.sampled_from(["base64", "quoted-printable", "x-uuencode", "7bit"]),
+)
+def test_pieces_decode_as_the_whole(body: bytes, size: int, encoding: str) -> None:
+    message = b"Content-Transfer-Encoding: %b\r\n\r\n%b" % (encoding.encode(), body)
+    part = parse(message)
+    raw = message[part.body.start : part.body.stop]
+    pieces = content.decoded_pieces((raw[at : at + size] for at in range(0, len(raw), size)), part)
+    assert pieces is not None
+    assert b"".join(pieces) == content.decoded(message, part)
+
+
+def test_a_line_without_end_is_decoded_in_pieces() -> None:
+    part = parse(b"Content-Transfer-Encoding: quoted-printable\r\n\r\n")
+    pieces = list(content.decoded_pieces((b"=41bcd" * 20_000 for _ in range(50)), part) or ())
+    assert b"".join(pieces) == b"Abcd" * 1_000_000
+    assert max(map(len, pieces)) <= content.LONG_LINE + 120_000

@@ -6,22 +6,29 @@ Never raises for what a message contains. It does not change text: HTML stays HT
 
 import binascii
 import re
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from posthouse.mail import charset as charsets
 from posthouse.mail import parameters as parameterized
-from posthouse.mail.header import Octets, decode_base64, searchable
+from posthouse.mail.header import BASE64_RUNS, Octets, decode_base64, searchable
 from posthouse.mail.mime import Part
 
+LONG_LINE = 1 << 20  # octets of a line after which a piece ends within it: bounds what decoded_pieces holds
+_UNCERTAIN = 4_096  # octets at the end of such a piece in which a good place to end it is looked for
 HTML_HEAD = 1_024  # octets of HTML in which a charset declaration is looked for, as browsers do
 
 # RFC 2045 §6.1   mechanism = "7bit" / "8bit" / "binary" / "quoted-printable" / "base64"; the rest is what people write
 _IDENTITIES = frozenset({"7bit", "8bit", "binary", "7-bit", "8-bit", "7bits", "8bits", "none"})
 _UUENCODES = frozenset({"x-uuencode", "uuencode", "x-uue", "uue"})
 _HTML_CHARSET = re.compile(rb"""<meta[^>]{1,200}?charset[ \t]*=[ \t]*["']?([A-Za-z0-9._:-]{1,40})""", re.IGNORECASE)
+_NOT_LETTERS = re.compile(rb"[^A-Za-z0-9+/]+")
 # What mailing lists put below a text in base64 without looking: a blank line, then a ruler. Read as base64, as RFC 2045
 # §6.8 would have it, it would show as garbage.
 _FOOTER = re.compile(rb"\n\r?\n[-_*#~]{4}")
+_FOOTER_SIZE = 7  # octets at most
+# RFC 2045 §6.7   where quoted-printable may be cut: no "=XX", soft line break or padding goes across
+_PLAIN_PLACE = re.compile(rb"[^= \t\r]{3}")
 
 
 class Text(NamedTuple):
@@ -46,6 +53,69 @@ def decoded(octets: Octets, part: Part) -> bytes | None:
     if encoding in _UUENCODES:
         return _uuencoded(body)
     return None
+
+
+def decoded_pieces(pieces: Iterable[bytes], part: Part) -> Iterator[bytes] | None:
+    """As `decoded` for a body that comes in pieces, of which never more than two and a LONG_LINE are held. Only of
+    lines longer than that, which no mail program makes, may it give something else than `decoded`."""
+    encoding = part.encoding
+    if encoding in _IDENTITIES or part.multipart:
+        return iter(pieces)
+    if encoding == "base64":
+        return _base64_pieces(pieces)
+    if encoding == "quoted-printable":
+        return map(_quoted_printable, _whole_lines(pieces))
+    if encoding in _UUENCODES:
+        return _uu_pieces(_whole_lines(pieces))
+    return None
+
+
+def _base64_pieces(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    letters = b""
+    runs = 0
+    for piece in _without_footer(pieces):
+        *ended, last = piece.split(b"=", BASE64_RUNS - runs)
+        runs += len(ended)
+        for run in ended:
+            yield decode_base64(letters + run)
+            letters = b""
+        letters += _NOT_LETTERS.sub(b"", last)
+        whole = len(letters) // 4 * 4
+        yield binascii.a2b_base64(letters[:whole])
+        letters = letters[whole:]
+    yield decode_base64(letters)
+
+
+def _without_footer(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    rest = b""
+    for piece in pieces:
+        rest += piece
+        footer = _FOOTER.search(rest)
+        if footer is not None:
+            yield rest[: footer.start()]
+            return
+        ready = max(len(rest) - _FOOTER_SIZE, 0)
+        yield rest[:ready]
+        rest = rest[ready:]
+    yield rest
+
+
+def _whole_lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The same octets in pieces that end with a line, or within one longer than LONG_LINE."""
+    rest = b""
+    for piece in pieces:
+        stop = piece.rfind(b"\n") + 1
+        if stop:
+            yield rest + piece[:stop]
+            rest = piece[stop:]
+            continue
+        rest += piece
+        if len(rest) > LONG_LINE:
+            place = _PLAIN_PLACE.search(rest, len(rest) - _UNCERTAIN)
+            stop = len(rest) if place is None else place.end()
+            yield rest[:stop]
+            rest = rest[stop:]
+    yield rest
 
 
 def octets_of(octets: Octets, part: Part) -> bytes:
@@ -93,16 +163,21 @@ def _without_padding(line: bytes) -> bytes:
 
 def _uuencoded(body: bytes) -> bytes:
     """Lines between `begin` and `end`; a line that cannot be read is passed over."""
-    out: list[bytes] = []
+    return b"".join(_uu_pieces((body,)))
+
+
+def _uu_pieces(pieces: Iterable[bytes]) -> Iterator[bytes]:
     inside = False
-    for line in body.splitlines():
-        if not inside:
-            inside = line.startswith(b"begin ")
-        elif line == b"end":
-            inside = False
-        elif line.strip():
-            out.append(_uu_line(line))
-    return b"".join(out)
+    for piece in pieces:
+        out: list[bytes] = []
+        for line in piece.splitlines():
+            if not inside:
+                inside = line.startswith(b"begin ")
+            elif line == b"end":
+                inside = False
+            elif line.strip():
+                out.append(_uu_line(line))
+        yield b"".join(out)
 
 
 def _uu_line(line: bytes) -> bytes:

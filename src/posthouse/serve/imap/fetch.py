@@ -9,18 +9,19 @@ They go out piece by piece, at the client's pace: a message of 50 MiB is never h
 import asyncio
 import hashlib
 import logging
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import NamedTuple
-from weakref import WeakKeyDictionary
 
 from posthouse.mail import content, structure
 from posthouse.mail.header import select_fields
 from posthouse.mail.keyword import SEEN_BIT
 from posthouse.mail.mime import Part, Span, parse
 from posthouse.mail.structure import Section, SectionText, find_part
+from posthouse.serve.imap import parts
 from posthouse.serve.imap.change import Order, alter_flags
+from posthouse.serve.imap.parts import PIECE
 from posthouse.serve.imap.state import Session, no_such_number
 from posthouse.serve.imap.view import Ranges, chunks, count
 from posthouse.store import emails
@@ -35,9 +36,11 @@ from posthouse.wire.imap.fetch import (
     BinarySize,
     BodySection,
     ContentItem,
+    Decoded,
     Fetch,
     FetchItem,
     FetchPlan,
+    Partial,
     Piece,
     plan,
     print_message,
@@ -53,8 +56,6 @@ ROWS = 1_000  # rows of one question to the store: some 2 ms of printing, then o
 WITH_CONTENTS = 100  # the same where headers or messages come along
 TOGETHER = 1024 * 1024  # octets of small messages read at once
 LARGE = 256 * 1024  # octets; a larger message is read alone, parsed in a thread, and its tree remembered
-PIECE = 512 * 1024  # octets of a message on their way to the client: twice a frame of the store (blobs.py)
-TREES = 64  # trees of large messages a worker remembers
 
 _COLUMNS: dict[Shown, Column] = {
     Shown.FLAGS: Column.FLAGS,
@@ -65,9 +66,8 @@ _COLUMNS: dict[Shown, Column] = {
     Shown.STRUCTURE: Column.STRUCTURE,
 }
 _HEADERS = (SectionText.HEADER, SectionText.HEADER_FIELDS, SectionText.HEADER_FIELDS_NOT)
-_trees: "WeakKeyDictionary[Blobs, OrderedDict[BlobKey, Part]]" = WeakKeyDictionary()
 
-Content = bytes | Span | int | None
+Content = bytes | Span | Decoded | int | None
 
 
 class Answered(NamedTuple):
@@ -166,7 +166,7 @@ async def _with_contents(session: Session, prepared: FetchPlan, ranges: Ranges) 
         numbers = _numbers(session, piece, rows)
         width = len(prepared.columns)
         async for row, message in _read(session.store.blobs, rows, width, whole=whole):
-            answers = [await _answer(session.store.blobs, message, item) for item in prepared.contents]
+            answers = await _answers(session.store, message, prepared.contents)
             unknown = unknown or _encoding_unknown(prepared.contents, answers)
             await _write(session, message, print_message(prepared, next(numbers), row[:width], answers))
         shown += len(rows)
@@ -176,7 +176,7 @@ async def _with_contents(session: Session, prepared: FetchPlan, ranges: Ranges) 
 async def _write(session: Session, message: Message, pieces: Sequence[Piece]) -> None:
     link = session.link
     for piece in pieces:
-        if isinstance(piece, Span):
+        if isinstance(piece, Span | Decoded):
             await _stream(session, message.blob, piece)
         elif len(piece) > PIECE:
             for start in range(0, len(piece), PIECE):
@@ -187,11 +187,13 @@ async def _write(session: Session, message: Message, pieces: Sequence[Piece]) ->
     await link.flush()
 
 
-async def _stream(session: Session, blob: BlobKey, span: Span) -> None:
+async def _stream(session: Session, blob: BlobKey, asked: Span | Decoded) -> None:
     """Send a part of a message whose literal is begun. A fault ends the connection, because nothing else can be said
     inside a literal."""
     try:
-        async for octets in _pieces(session.store, blob, span):
+        store = session.store
+        pieces = _pieces(store, blob, asked) if isinstance(asked, Span) else _decoded_pieces(store, blob, asked)
+        async for octets in pieces:
             session.link.write(octets)
             await session.link.flush()
     except StoreError as error:
@@ -211,6 +213,14 @@ async def _pieces(store: Store, blob: BlobKey, span: Span) -> AsyncIterator[byte
             await asyncio.to_thread(digest.update, octets)
         if digest is not None and stop == span.stop and digest.digest() != row[0]:
             raise Unavailable("the octets of a message are damaged: their digest is wrong")
+        yield octets
+
+
+async def _decoded_pieces(store: Store, blob: BlobKey, asked: Decoded) -> AsyncIterator[bytes]:
+    """The same of a decoded body. Raises NotFound, Unavailable."""
+    [row] = await store.read(rows_of, (blob,))
+    pieces = parts.decoded(store.blobs, row, asked.part, asked.span)
+    while (octets := await asyncio.to_thread(next, pieces, None)) is not None:
         yield octets
 
 
@@ -258,20 +268,40 @@ def _encoding_unknown(items: Sequence[FetchItem], answers: Sequence[Content]) ->
     )
 
 
-async def _answer(blobs: Blobs, message: Message, item: ContentItem) -> Content:
-    """The content of one item, its partial cut."""
+async def _answers(store: Store, message: Message, items: Sequence[ContentItem]) -> list[Content]:
+    """The contents of the items. They hold PIECE octets and a header block an item; the rest is read when sent."""
+    answers: list[Content] = []
+    room = PIECE
+    for item in items:
+        answer = await _answer(store, message, item, room)
+        room -= len(answer) if isinstance(answer, bytes) else 0
+        answers.append(answer)
+    return answers
+
+
+async def _answer(store: Store, message: Message, item: ContentItem, room: int) -> Content:
+    """The content of one item, its partial cut; octets when they are no more than `room`."""
     match item:
         case BodySection():
-            return await _section(blobs, message, item)
+            return await _section(store, message, item, room)
         case Binary(part, partial):
-            octets = await _decoded(blobs, message, part)
-            return octets if octets is None or partial is None else partial.cut(octets)
+            body = await _decoded(store, message, part, room)
+            if body is None or partial is None:
+                return body
+            return partial.cut(body) if isinstance(body, bytes) else replace(body, span=_cut(body.span, partial))
         case BinarySize(part):
-            octets = await _decoded(blobs, message, part)
-            return None if octets is None else len(octets)
+            body = await _decoded(store, message, part, room)
+            return len(body) if isinstance(body, bytes) else body and body.span.size
 
 
-async def _section(blobs: Blobs, message: Message, item: BodySection) -> bytes | Span | None:
+def _cut(span: Span, partial: Partial) -> Span:
+    """RFC 9051 §6.4.5: what begins behind the end is empty."""
+    start = min(span.stop, span.start + partial.offset)
+    return Span(start, min(span.stop, start + partial.length))
+
+
+async def _section(store: Store, message: Message, item: BodySection, room: int) -> bytes | Span | None:
+    blobs = store.blobs
     section, partial = item.section, item.partial
     if message.header is not None and _of_own_header(item):
         octets = _of_header(message.header, section)
@@ -279,7 +309,7 @@ async def _section(blobs: Blobs, message: Message, item: BodySection) -> bytes |
     if not section.part:
         start, stop = (message.header_size if section.text is SectionText.TEXT else 0), message.size
     else:
-        span = structure.span(await _tree(blobs, message), message.size, section)
+        span = structure.span(await _tree(store, message), message.size, section)
         if span is None:
             return None
         start, stop = span.start, span.stop
@@ -287,9 +317,8 @@ async def _section(blobs: Blobs, message: Message, item: BodySection) -> bytes |
         octets = _of_header(await _octets(blobs, message, start, stop), section)
         return octets if partial is None else partial.cut(octets)
     if partial is not None:
-        start = min(stop, start + partial.offset)
-        stop = min(stop, start + partial.length)
-    if stop - start > PIECE and message.octets is None:
+        start, stop = _cut(Span(start, stop), partial)
+    if stop - start > room:
         return Span(start, stop)
     return await _octets(blobs, message, start, stop)
 
@@ -312,27 +341,22 @@ async def _octets(blobs: Blobs, message: Message, start: int, stop: int) -> byte
     return await blobs.get(message.blob, start, stop)
 
 
-async def _decoded(blobs: Blobs, message: Message, part: tuple[int, ...]) -> bytes | None:
-    """BINARY[part] (RFC 9051 §6.4.5). b"" where there is no such part."""
-    if not part:
-        return await _octets(blobs, message, 0, message.size)
-    found = find_part(await _tree(blobs, message), part)
+async def _decoded(store: Store, message: Message, part: tuple[int, ...], room: int) -> bytes | Decoded | None:
+    """BINARY[part] (RFC 9051 §6.4.5); octets of small messages as long as they have room. b"" where there is no such
+    part."""
+    tree = await _tree(store, message)
+    # BINARY[] is the message as it stands.
+    found = replace(tree, body=Span(0, message.size), fields={}) if not part else find_part(tree, part)
     if found is None:
         return b""
-    octets = await _octets(blobs, message, 0, message.size)
-    if len(octets) > LARGE:
-        return await asyncio.to_thread(content.decoded, octets, found)
-    return content.decoded(octets, found)
+    if message.octets is not None:
+        octets = content.decoded(message.octets, found)
+        if octets is None or len(octets) <= room:
+            return octets
+    found = replace(found, children=(), message=None)  # not the whole tree as long as the client reads
+    measured = await parts.measure(store, message.blob, found)
+    return measured and Decoded(found, Span(0, measured.size), measured.nul)
 
 
-async def _tree(blobs: Blobs, message: Message) -> Part:
-    if message.octets is not None and message.size <= LARGE:
-        return parse(message.octets)
-    trees = _trees.setdefault(blobs, OrderedDict())
-    tree = trees.get(message.blob)
-    if tree is None:
-        tree = await asyncio.to_thread(parse, await _octets(blobs, message, 0, message.size))
-        trees[message.blob] = tree
-        if len(trees) > TREES:
-            trees.popitem(last=False)
-    return tree
+async def _tree(store: Store, message: Message) -> Part:
+    return await parts.tree_of(store, message.blob) if message.octets is None else parse(message.octets)

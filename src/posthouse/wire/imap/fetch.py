@@ -24,7 +24,7 @@ from typing import cast
 from posthouse.mail.dates import format_internaldate
 from posthouse.mail.ids import Millis
 from posthouse.mail.keyword import FLAG_BITS
-from posthouse.mail.mime import Span
+from posthouse.mail.mime import Part, Span
 from posthouse.mail.structure import Section, SectionText
 from posthouse.wire.imap.body import without_extension
 from posthouse.wire.imap.condition import Fault, over_limit
@@ -332,8 +332,19 @@ _COLUMNS_OF: dict[Attribute, tuple[Column, ...]] = {
 _NUMBERS = frozenset({Attribute.UID, Attribute.SIZE})
 
 Row = Sequence[object]
-Content = bytes | Span | int | None
-Piece = bytes | Span
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """Octets of a part's decoded body that the session sends piece by piece; `nul`: whether the body holds NUL."""
+
+    part: Part
+    span: Span
+    nul: bool
+
+
+Content = bytes | Span | Decoded | int | None
+Piece = bytes | Span | Decoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -394,7 +405,7 @@ def _values(attribute: Attribute, columns: Mapping[Column, Sequence[object]]) ->
 
 def print_message(plan: FetchPlan, number: int, row: Row, contents: Sequence[Content]) -> list[Piece]:
     """The FETCH response of one message, in pieces. `contents` answers `plan.contents` one by one, partials cut
-    already: octets, the Span of them in the message or None (NIL) for sections and decoded parts, an int for
+    already: octets, the Span of them in the message, Decoded or None (NIL) for sections and decoded parts, an int for
     BINARY.SIZE."""
     columns = {column: (value,) for column, value in zip(plan.columns, row, strict=True)}
     values = [next(iter(_values(attribute, columns))) for attribute in plan.attributes]
@@ -415,6 +426,8 @@ def _print_content(item: ContentItem, content: Content) -> tuple[Piece, ...]:
         return (item.label + b" %d" % content,)
     if isinstance(content, Span):
         return (item.label + b" {%d}\r\n" % (content.size), content)
+    if isinstance(content, Decoded):
+        return (item.label + b" %b{%d}\r\n" % (b"~" if content.nul else b"", content.span.size), content)
     # Only BINARY may carry NUL (RFC 3516 §4.2); a message that holds NUL is stored as received and shown as it is.
     tilde = b"~" if isinstance(item, Binary) and b"\0" in content else b""
     return (item.label + b" %b{%d}\r\n" % (tilde, len(content)), content)
