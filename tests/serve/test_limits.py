@@ -1,11 +1,13 @@
 """serve/limits.py: what one peer may ask of us (limits.md §1)."""
 
 from contextlib import ExitStack
+from dataclasses import fields
 
 import pytest
 
 from posthouse.serve.limits import (
     GOOD_SECONDS,
+    OF_USERS,
     TABLE,
     PeerLimits,
     Peers,
@@ -18,6 +20,8 @@ from posthouse.serve.limits import (
     share,
 )
 from posthouse.serve.stress import Stress, StressLimits
+
+ANNA = "anna@home.test"
 
 
 class Clock:
@@ -50,11 +54,24 @@ def test_loopback(ip: str, is_loopback: bool) -> None:
 
 
 def test_a_worker_has_its_share_of_counts_but_not_of_times() -> None:
+    limits = share(PeerLimits(exempt_loopback=True), 3)
+    assert limits.smtp_connections == 17
     limits = share(PeerLimits(exempt_loopback=True), 4)
     assert limits.smtp_connections == 13
     assert limits.unknown_recipients_seconds == 600
     assert limits.exempt_loopback
     assert share(PeerLimits(login_failures_minute=1), 8).login_failures_minute == 1
+
+
+def test_a_share_is_never_below_a_quarter_and_users_have_all_of_theirs() -> None:
+    limits, whole = share(PeerLimits(), 16), PeerLimits()
+    assert limits.smtp_connections == 13
+    assert limits.new_connections == 75
+    assert limits.login_failures_day == 13
+    for name in OF_USERS:
+        assert getattr(limits, name) == getattr(whole, name)
+    named = {f.name for f in fields(PeerLimits) if "user" in f.name or "account" in f.name}
+    assert named | {"messages_hour", "recipients_day", "first_recipients_day"} == OF_USERS
 
 
 def test_a_window_forgets_what_is_old(clock: Clock) -> None:
@@ -168,12 +185,12 @@ def test_a_user_sends_so_many_messages_an_hour_and_recipients_a_day(clock: Clock
 def test_failed_logins_lock_an_address_out_and_time_lets_it_in(clock: Clock) -> None:
     peers = Peers(PeerLimits(login_failures_minute=3), clock)
     for _ in range(3):
-        assert not peers.locked_out("192.0.2.1")
+        assert not peers.locked_out("192.0.2.1", ANNA)
         peers.login_failed("anna@home.test", "192.0.2.1")
-    assert peers.locked_out("192.0.2.1")
-    assert not peers.locked_out("192.0.2.2")
+    assert peers.locked_out("192.0.2.1", ANNA)
+    assert not peers.locked_out("192.0.2.2", ANNA)
     clock.now += 61
-    assert not peers.locked_out("192.0.2.1")
+    assert not peers.locked_out("192.0.2.1", ANNA)
 
 
 def test_failed_logins_of_a_day(clock: Clock) -> None:
@@ -181,9 +198,9 @@ def test_failed_logins_of_a_day(clock: Clock) -> None:
     for _ in range(5):
         peers.login_failed("anna@home.test", "192.0.2.1")
         clock.now += 61
-    assert peers.locked_out("192.0.2.1")
+    assert peers.locked_out("192.0.2.1", ANNA)
     clock.now += 86_400
-    assert not peers.locked_out("192.0.2.1")
+    assert not peers.locked_out("192.0.2.1", ANNA)
 
 
 @pytest.mark.parametrize(
@@ -195,32 +212,43 @@ def test_failed_logins_of_a_network_count_together(
 ) -> None:
     peers = Peers(PeerLimits(login_failures_minute=2), clock)
     for number in range(2 * factor):
-        assert not peers.locked_out(inside)
+        assert not peers.locked_out(inside, ANNA)
         peers.login_failed("anna@home.test", pattern.format(number + 1))
-    assert peers.locked_out(inside)
-    assert not peers.locked_out(outside)
+    assert peers.locked_out(inside, ANNA)
+    assert not peers.locked_out(outside, ANNA)
 
 
-def test_an_address_that_logged_in_well_is_never_locked_out(clock: Clock) -> None:
+def test_a_user_who_logged_in_well_is_never_locked_out_there(clock: Clock) -> None:
     peers = Peers(PeerLimits(login_failures_minute=2, login_failures_day=4), clock)
-    peers.logged_in("192.0.2.1")
+    peers.logged_in("192.0.2.1", ANNA)
     for _ in range(10):
         peers.login_failed("anna@home.test", "192.0.2.1")
-    assert not peers.locked_out("192.0.2.1")
-    assert peers.locked_out("192.0.2.2")  # the network has failed ten times: more than three times two
+    assert not peers.locked_out("192.0.2.1", ANNA)
+    assert peers.locked_out("192.0.2.1", "ben@work.test")
+    assert peers.locked_out("192.0.2.1", "")
+    assert peers.locked_out("192.0.2.2", ANNA)  # the network has failed ten times: more than three times two
     clock.now += GOOD_SECONDS + 1
     for _ in range(2):
         peers.login_failed("anna@home.test", "192.0.2.1")
-    assert peers.locked_out("192.0.2.1")
+    assert peers.locked_out("192.0.2.1", ANNA)
 
 
-def test_success_clears_only_the_address_itself(clock: Clock) -> None:
+def test_a_good_login_forgets_no_failures(clock: Clock) -> None:
+    """An account of one's own between two guesses must not make the guesses free."""
     peers = Peers(PeerLimits(login_failures_minute=2), clock)
-    for number in range(6):
-        peers.login_failed("anna@home.test", f"192.0.2.{number}")
-    peers.logged_in("192.0.2.1")
-    assert not peers.locked_out("192.0.2.1")
-    assert peers.locked_out("192.0.2.99")
+    for _ in range(2):
+        peers.login_failed("ben@work.test", "192.0.2.1")
+        peers.logged_in("192.0.2.1", ANNA)
+    assert not peers.locked_out("192.0.2.1", ANNA)
+    assert peers.locked_out("192.0.2.1", "ben@work.test")
+
+
+def test_good_logins_are_bounded(clock: Clock) -> None:
+    peers = Peers(PeerLimits(), clock)
+    for number in range(TABLE + 10):
+        peers.logged_in("192.0.2.1", f"u{number}@home.test")
+    assert len(peers._at_home) == TABLE
+    assert len(peers._good) == 1
 
 
 def test_an_account_guessed_at_from_everywhere_answers_slowly(clock: Clock) -> None:
@@ -244,7 +272,7 @@ def test_a_worker_takes_so_many_connections_in_all(clock: Clock) -> None:
 
 def test_the_last_fifth_is_for_those_with_a_good_history(clock: Clock) -> None:
     peers = Peers(PeerLimits(offences=2), clock, connections=10)
-    peers.logged_in("192.0.2.1")
+    peers.logged_in("192.0.2.1", ANNA)
     peers.delivered("198.51.100.1")
     with ExitStack() as stack:
         for number in range(8):
@@ -266,7 +294,7 @@ def test_stress_refuses_strangers_whatever_room_there_is(clock: Clock) -> None:
     with peers.connection("192.0.2.9", Service.SMTP, admitted=True) as refusal:
         assert refusal is None  # asked before the handshake
     clock.now += 1
-    peers.logged_in("192.0.2.9")
+    peers.logged_in("192.0.2.9", ANNA)
     with peers.connection("192.0.2.9", Service.SMTP) as refusal:
         assert refusal is None
 
@@ -293,7 +321,7 @@ def test_a_bad_reputation_lasts_an_hour_and_ends_with_a_login(clock: Clock) -> N
     assert not peers.offender("192.0.2.1")
     for _ in range(2):
         peers.offended("192.0.2.1")
-    peers.logged_in("192.0.2.1")
+    peers.logged_in("192.0.2.1", ANNA)
     assert not peers.offender("192.0.2.1")
 
 

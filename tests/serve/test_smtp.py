@@ -1,6 +1,7 @@
 """serve/smtp.py: sessions on a real socket (RFC 5321 §3, §4; RFC 6409; RFC 2033)."""
 
 import asyncio
+import logging
 import re
 import ssl
 from base64 import b64encode
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from caller import MESSAGE, call, log_in, plain
-from household import ANNA, BEN, HOSTNAME, credential, inbox
+from household import ANNA, BEN, HELLO, HOSTNAME, INFO, credential, inbox
 from posthouse.mail.address import Address, Domain
 from posthouse.serve.login import Door
 from posthouse.store import accounts
@@ -308,6 +309,41 @@ async def test_text_behind_starttls_ends_the_connection(house: House, door: Door
         await caller.say("EHLO client.test")
         assert await caller.say("STARTTLS", "NOOP") == "421 4.7.0 Nothing may follow STARTTLS before TLS begins"
         assert await caller.closed()
+
+
+@pytest.mark.parametrize("change", ["password", "remove"])
+async def test_a_login_that_was_changed_or_removed_sends_no_more(
+    house: House, door: Door, store: Store, change: str
+) -> None:
+    async with call(house, door, SUBMISSION) as caller:
+        await log_in(caller)
+        await caller.say("MAIL FROM:<anna@home.test>")
+        await caller.say("RSET")
+        if change == "password":
+            await store.run(accounts.set_password, ANNA, credential("another"))
+        else:
+            for alias in (INFO, HELLO):
+                await store.run(accounts.remove_alias, alias)
+            await store.run(accounts.remove_account, ANNA)
+        answer = await caller.say("MAIL FROM:<anna@home.test>")
+        assert answer == "421 4.7.0 This login has been changed or removed; log in again"
+        assert await caller.closed()
+
+
+async def test_a_login_and_its_refusal_are_in_the_log(
+    house: House, door: Door, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "posthouse.login")
+    async with call(house, door, SUBMISSION) as caller:
+        await caller.say("EHLO client.test")
+        await caller.say(f"AUTH PLAIN {plain(password='wrong')}")
+        await caller.say(f"AUTH PLAIN {plain()}")
+    refused, good = caplog.records
+    assert (refused.getMessage(), good.getMessage()) == ("login refused", "logged in")
+    for record in (refused, good):
+        fields = vars(record)
+        assert (fields["peer"], fields["user"], fields["protocol"]) == ("127.0.0.1", "anna@home.test", "smtp")
+    assert vars(refused)["reason"] == "wrong user name or password"
 
 
 async def test_a_user_sends_only_as_themselves(house: House, door: Door) -> None:

@@ -3,7 +3,8 @@
 `Peers` is the one place that hands out what holds now: under stress (stress.py) strangers may do less than usual.
 
 All counting is in the memory of one worker. The kernel spreads connections over workers, so each worker gets its
-share of the limits (`share`); what that loses in exactness it gains by needing no counter that two processes touch.
+share of the limits of addresses, and the whole of those of users (`share`); what that loses in exactness it gains by
+needing no counter that two processes touch.
 Every table is bounded by TABLE entries: the oldest is forgotten first.
 """
 
@@ -22,7 +23,12 @@ from posthouse.wire.imap.grammar import GrammarLimits
 from posthouse.wire.smtp.server import SmtpLimits
 
 TABLE = 65_536  # peers remembered in each table; an attacker with more addresses only forgets their own history
-GOOD_SECONDS = 30 * 86_400.0  # how long an address that logged in well is not locked out
+GOOD_SECONDS = 30 * 86_400.0  # how long a good login is remembered, of an address and of a user from there
+LEAST_SHARE = 4  # a worker never has less than this part of a limit of addresses, however many workers there are
+# Limits that count a user and not an address: a mail program has one connection or two, which are on one worker or two.
+OF_USERS = frozenset(
+    {"imap_connections_of_user", "account_failures_hour", "messages_hour", "recipients_day", "first_recipients_day"}
+)
 # Failed logins are counted for an address and its networks: prefix lengths (IPv4, IPv6) and how often the limit.
 FAILURE_NETWORKS = (((32, 64), 1), ((24, 48), 3), ((16, 32), 9))
 
@@ -152,8 +158,11 @@ class WorkerLimits:
 
 
 def share(limits: PeerLimits, workers: int) -> PeerLimits:
-    """One worker's part of limits meant for the whole server: rounded up, never below one."""
-    parts = {f.name: -(-getattr(limits, f.name) // workers) for f in fields(limits) if _counted(f.name)}
+    """One worker's part of limits meant for the whole server: rounded up, never below a quarter, so that clients whose
+    few connections come to one worker are served. Limits of users are not divided: somebody with connections to all
+    workers gets more than meant, which is better than a user who gets a sixteenth."""
+    divisor = min(workers, LEAST_SHARE)
+    parts = {f.name: -(-getattr(limits, f.name) // divisor) for f in fields(limits) if _divided(f.name)}
     return replace(limits, **parts)
 
 
@@ -168,8 +177,10 @@ def under_stress(limits: SessionLimits, stress: StressLimits) -> SessionLimits:
     )
 
 
-def _counted(name: str) -> bool:
-    return not name.endswith("_seconds") and name not in ("exempt_loopback", "recipients_of_offender")
+def _divided(name: str) -> bool:
+    if name.endswith("_seconds") or name in OF_USERS:
+        return False
+    return name not in ("exempt_loopback", "recipients_of_offender")
 
 
 @lru_cache(4_096)
@@ -225,10 +236,6 @@ class Window:
             del self._times[key]
         return len(times)
 
-    def clear(self, key: str) -> None:
-        """Forget one key."""
-        self._times.pop(key, None)
-
 
 class Peers:
     """What every peer is doing on this worker right now and did lately. One per worker, shared by all sessions.
@@ -266,6 +273,7 @@ class Peers:
         ]
         self._account_failures = Window(3_600.0, self.limits.account_failures_hour)
         self._good: OrderedDict[str, float] = OrderedDict()
+        self._at_home: OrderedDict[tuple[str, str], float] = OrderedDict()
         self._delivered: OrderedDict[str, None] = OrderedDict()
 
     def exempt(self, ip: str) -> bool:
@@ -431,25 +439,26 @@ class Peers:
             window.add(network(ip, v4, v6), now)
         return bool(name) and self._account_failures.add(name, now) > self.limits.account_failures_hour
 
-    def logged_in(self, ip: str) -> None:
-        """A login from `ip` went well: its own failures are forgotten (not those of its network), and it will not be
-        locked out for GOOD_SECONDS."""
+    def logged_in(self, ip: str, user: str) -> None:
+        """A login of `user` from `ip` went well: for GOOD_SECONDS this user is not locked out there, and the address
+        has a good history. Its failures stay counted: whoever has an account could guess at all others otherwise."""
         if self.exempt(ip):
             return
-        key, now = network(ip, 32, 64), self.now()
-        for prefix, window, _ in self._failures:
-            if prefix == (32, 64):
-                window.clear(key)
-        self._good[key] = now + GOOD_SECONDS
+        key, until = network(ip, 32, 64), self.now() + GOOD_SECONDS
+        self._good[key] = until
         self._good.move_to_end(key)
         if len(self._good) > TABLE:
             self._good.popitem(last=False)
+        self._at_home[key, user] = until
+        self._at_home.move_to_end((key, user))
+        if len(self._at_home) > TABLE:
+            self._at_home.popitem(last=False)
 
-    def locked_out(self, ip: str) -> bool:
-        """Whether logins from `ip` are refused without a look at the password."""
+    def locked_out(self, ip: str, user: str) -> bool:
+        """Whether logins of `user` from `ip` are refused without a look at the password."""
         if self.exempt(ip):
             return False
         now = self.now()
-        if self._good.get(network(ip, 32, 64), now) > now:
+        if self._at_home.get((network(ip, 32, 64), user), now) > now:
             return False
         return any(window.count(network(ip, v4, v6), now) >= most for (v4, v6), window, most in self._failures)

@@ -2,17 +2,20 @@
 
 Every failure costs the same two seconds and has the same words, whether the user exists or not. Hashing runs in two
 threads with a bounded queue. A password that has been proved is remembered under a keyed hash for a few minutes, so
-that a mail program which logs in for every folder costs no second Argon2id.
+that a mail program which logs in for every folder costs no second Argon2id. The account itself is read at every login,
+and again while a session lasts (`Door.holds`): an old password opens nothing.
 
 The user name is the full address: `anna@home.test`. There is no guessing of a domain.
 """
 
 import asyncio
 import contextlib
+import logging
 import os
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
@@ -23,28 +26,44 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from posthouse.mail.address import Address, parse_address
-from posthouse.serve.limits import TABLE, Peers, Refusal, WorkerLimits
+from posthouse.serve.limits import Peers, Refusal, Service, WorkerLimits
 from posthouse.store import accounts
-from posthouse.store.accounts import Credential, Login, ScramSecret
+from posthouse.store.accounts import Credential, Login, ScramSecret, fold
 from posthouse.store.store import Store
 from posthouse.wire import sasl, scram
 
 PROVEN_SECONDS = 600.0  # how long a proven password is remembered
 PROVEN_ENTRIES = 10_000  # about 2 MiB
-LOGIN_SECONDS = 1.0  # how long a row of find_login is used again: a new password is in force after this
 SECRET_FILE = "secret"  # beside the database
 SECRET_LENGTH = 32
+LOGGED_NAME = 100  # characters of a user name in the log; a stranger may send thousands
 NONCE_LENGTH = 18  # octets of chance in a SCRAM nonce; RFC 5802 §5.1 leaves the length to us
+
+TOO_LONG = (
+    f"The password is too long: {sasl.PASSWORD_LENGTH:,} octets are the most (a letter outside ASCII has several)"
+)
 
 # OWASP's second choice: 19 MiB, two passes, one lane.
 HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 # The hash of a password nobody has, checked for users who do not exist.
 NOBODY = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 
+log = logging.getLogger("posthouse.login")
+
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 Ask = Callable[[bytes], Awaitable[bytes | None]]
 Outcome = sasl.Credentials | sasl.Proven | sasl.Failed
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One question: may this user come in? `name` is what the client said, "" until it has said one."""
+
+    name: str
+    ip: str
+    service: Service
+    began: float
 
 
 class Door:
@@ -72,42 +91,58 @@ class Door:
         self._most_checking = limits.hash_threads + limits.hash_queue  # beyond it 454 or [UNAVAILABLE]
         self._checking: dict[bytes, asyncio.Future[bool]] = {}
         self._proven: OrderedDict[bytes, float] = OrderedDict()
-        self._logins: OrderedDict[Address, tuple[float, Login]] = OrderedDict()
 
     def close(self) -> None:
         """Let the hashing threads end; logins still being checked are given up."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def verify(self, name: str, password: bytes, ip: str) -> Login | Refusal:
-        """Check a name and a password (IMAP LOGIN, SASL PLAIN and LOGIN). Raises Unavailable."""
-        began = self.peers.now()
-        if self.peers.locked_out(ip):
-            return await self._refuse(Refusal.FAILURES, name, ip, began)
-        login = await self._find(name)
+    async def verify(self, name: str, password: bytes, ip: str, service: Service) -> Login | Refusal:
+        """Check a name and a password (IMAP LOGIN). A refusal is in the log already. Raises Unavailable."""
+        attempt = Attempt(name, ip, service, self.peers.now())
+        return noted(attempt, await self._verify(attempt, password))
+
+    async def authenticate(
+        self, mechanism: str, initial: bytes | None, ask: Ask, ip: str, service: Service
+    ) -> Login | Refusal:
+        """A whole SASL exchange (RFC 4422 §3): PLAIN, LOGIN or SCRAM-SHA-256.
+
+        `initial` is the initial response without its base64, None where there was none. `ask` sends a challenge and
+        gives the client's answer, both without base64; None means that the client cancelled. A refusal is in the log
+        already. Raises Unavailable.
+        """
+        attempt = Attempt("", ip, service, self.peers.now())
+        exchange = sasl.start(mechanism, token_urlsafe(NONCE_LENGTH))
+        if exchange is None:
+            return noted(attempt, Refusal.MECHANISM)
+        return noted(attempt, await self._exchange(attempt, exchange, initial, ask))
+
+    async def holds(self, login: Login) -> bool:
+        """Whether a login is still good: the account is there, and its password was not changed. Raises Unavailable."""
+        found = await self._store.read(accounts.find_login, login.address)
+        return found is not None and (found.account, found.credential) == (login.account, login.credential)
+
+    async def _verify(self, attempt: Attempt, password: bytes) -> Login | Refusal:
+        if self.peers.locked_out(attempt.ip, user_key(attempt.name)):
+            return await self._refuse(Refusal.FAILURES, attempt)
+        login = await self._find(attempt.name)
         correct = await self._matches(login, password)
         if isinstance(correct, Refusal):
             return correct
         if login is None or not correct:
-            return await self._refuse(Refusal.WRONG, name, ip, began)
-        self.peers.logged_in(ip)
+            return await self._refuse(Refusal.WRONG, attempt)
+        self.peers.logged_in(attempt.ip, user_key(attempt.name))
         return login
 
-    async def authenticate(self, mechanism: str, initial: bytes | None, ask: Ask, ip: str) -> Login | Refusal:
-        """A whole SASL exchange (RFC 4422 §3): PLAIN, LOGIN or SCRAM-SHA-256.
-
-        `initial` is the initial response without its base64, None where there was none. `ask` sends a challenge and
-        gives the client's answer, both without base64; None means that the client cancelled. Raises Unavailable.
-        """
-        exchange = sasl.start(mechanism, token_urlsafe(NONCE_LENGTH))
-        if exchange is None:
-            return Refusal.MECHANISM
-        began = self.peers.now()
-        if self.peers.locked_out(ip):
-            return await self._refuse(Refusal.FAILURES, "", ip, began)
+    async def _exchange(
+        self, attempt: Attempt, exchange: sasl.Exchange, initial: bytes | None, ask: Ask
+    ) -> Login | Refusal:
         login: Login | None = None
         step = exchange.step(initial)
         while isinstance(step, sasl.Challenge | sasl.KeysWanted):
             if isinstance(step, sasl.KeysWanted):
+                attempt.name = step.authcid
+                if self.peers.locked_out(attempt.ip, user_key(attempt.name)):
+                    return await self._refuse(Refusal.FAILURES, attempt)
                 login = await self._find(step.authcid)
                 step = exchange.keys(self._keys(login, step.authcid))
                 continue
@@ -115,36 +150,28 @@ class Door:
             if answer is None:
                 return Refusal.CANCELLED
             step = exchange.step(answer)
-        return await self._conclude(step, login, ip, began)
+        return await self._conclude(step, login, attempt)
 
-    async def _conclude(self, step: Outcome, login: Login | None, ip: str, began: float) -> Login | Refusal:
+    async def _conclude(self, step: Outcome, login: Login | None, attempt: Attempt) -> Login | Refusal:
         """What the end of an exchange means."""
         if isinstance(step, sasl.Credentials):
-            return await self.verify(step.authcid, step.password.encode("utf-8"), ip)
+            attempt.name, attempt.began = step.authcid, self.peers.now()
+            return await self._verify(attempt, step.password.encode("utf-8"))
         if isinstance(step, sasl.Proven):
-            if login is None:  # the keys of nobody cannot be proved, but nobody must not come in either
-                return await self._refuse(Refusal.WRONG, step.authcid, ip, began)
-            self.peers.logged_in(ip)
+            # The keys of nobody cannot be proved, but nobody must not come in either; and a client may have taken
+            # minutes to prove a password that was changed meanwhile.
+            if login is None or not await self.holds(login):
+                return await self._refuse(Refusal.WRONG, attempt)
+            self.peers.logged_in(attempt.ip, user_key(attempt.name))
             return login
         if step.malformed:
             return Refusal.MALFORMED
-        return await self._refuse(Refusal.WRONG, str(login.address) if login else "", ip, began)
+        return await self._refuse(Refusal.WRONG, attempt)
 
     async def _find(self, name: str) -> Login | None:
-        """The account a user name opens, remembered for LOGIN_SECONDS; None when there is none (not remembered)."""
+        """The account a user name opens; None when there is none."""
         address = user_address(name)
-        if address is None:
-            return None
-        now = self.peers.now()
-        known = self._logins.get(address)
-        if known is not None and known[0] > now:
-            return known[1]
-        login = await self._store.read(accounts.find_login, address)
-        if login is None:
-            self._logins.pop(address, None)
-            return None
-        remember(self._logins, address, (now + LOGIN_SECONDS, login), TABLE)
-        return login
+        return None if address is None else await self._store.read(accounts.find_login, address)
 
     async def _matches(self, login: Login | None, password: bytes) -> bool | Refusal:
         """Whether the password is the login's: from memory, or by Argon2id in a thread. For nobody, a hash of the
@@ -180,12 +207,29 @@ class Door:
         secret = login.credential.scram_sha256
         return scram.ScramKeys(secret.salt, secret.iterations, secret.stored_key, secret.server_key)
 
-    async def _refuse(self, reason: Refusal, name: str, ip: str, began: float) -> Refusal:
+    async def _refuse(self, reason: Refusal, attempt: Attempt) -> Refusal:
         """Say no, not before `refusal_seconds` have passed since the question, whatever the reason."""
-        guessed = self.peers.login_failed(name.casefold(), ip)
+        guessed = self.peers.login_failed(user_key(attempt.name), attempt.ip)
         wait = self.peers.limits.slow_refusal_seconds if guessed else self.peers.limits.refusal_seconds
-        await self._sleep(max(0.0, began + wait - self.peers.now()))
+        await self._sleep(max(0.0, attempt.began + wait - self.peers.now()))
         return reason
+
+
+def note(name: str, ip: str, service: Service, refusal: Refusal | None = None) -> None:
+    """One line in the log for each login and each refusal, the same in all protocols. Never a password."""
+    text = "".join(c if c.isprintable() and c != " " else f"\\x{ord(c):02x}" for c in name[:LOGGED_NAME])
+    fields = {"peer": ip, "user": text[:LOGGED_NAME], "protocol": service.value}
+    if refusal is None:
+        log.info("logged in", extra=fields)
+    else:
+        log.info("login refused", extra=fields | {"reason": refusal.value})
+
+
+def noted(attempt: Attempt, found: Login | Refusal) -> Login | Refusal:
+    """The same, with a line in the log when it is a refusal; of a login the session tells, when it has let it in."""
+    if isinstance(found, Refusal):
+        note(attempt.name, attempt.ip, attempt.service, found)
+    return found
 
 
 def remember(table: OrderedDict[Key, Value], key: Key, value: Value, most: int) -> None:
@@ -204,6 +248,13 @@ def user_address(name: str) -> Address | None:
     return parse_address(name)
 
 
+@lru_cache(4_096)
+def user_key(name: str) -> str:
+    """The name failed and good logins are counted under: one for all spellings of an account; "" for no address."""
+    address = user_address(name)
+    return "" if address is None else str(Address(fold(address.local), address.domain))
+
+
 def password_matches(stored: str, password: bytes) -> bool:
     """Whether the password belongs to the Argon2id hash. About 20 ms and 19 MiB: call it in a thread."""
     try:
@@ -219,11 +270,15 @@ def make_credential(password: str) -> Credential:
     Passwords are prepared by SASLprep, so that PLAIN and SCRAM agree (RFC 4013). Raises ValueError, with a sentence for
     the user, where that forbids a character, or the length is not 1 to PASSWORD_LENGTH octets.
     """
+    if len(password) > sasl.PASSWORD_LENGTH:  # SASLprep takes no longer one
+        raise ValueError(TOO_LONG)
     prepared = scram.saslprep(password)
     if prepared is None:
         raise ValueError("The password holds a control character or another one that no mail program can send")
-    if not 0 < len(prepared.encode("utf-8")) <= sasl.PASSWORD_LENGTH:
-        raise ValueError(f"A password has 1 to {sasl.PASSWORD_LENGTH} octets")
+    if not prepared:
+        raise ValueError("The password is empty")
+    if len(prepared.encode("utf-8")) > sasl.PASSWORD_LENGTH:
+        raise ValueError(TOO_LONG)
     keys = scram.derive(password, token_bytes(scram.SALT_LENGTH))
     secret = ScramSecret(keys.salt, keys.iterations, keys.stored_key, keys.server_key)
     return Credential(HASHER.hash(prepared), secret)

@@ -17,7 +17,7 @@ from posthouse.mail.status import Reply, reply
 from posthouse.net.link import WOKEN, Link, Woken
 from posthouse.serve.errors import CLOSING, REFUSAL_WORDS, words
 from posthouse.serve.limits import Refusal, Service, SessionLimits
-from posthouse.serve.login import Door
+from posthouse.serve.login import Door, note
 from posthouse.store.accounts import Login
 from posthouse.store.crashpoint import crashpoint
 from posthouse.store.script import StoreError
@@ -56,6 +56,7 @@ SUBMISSION_LIMIT = reply(451, "4.7.1", "You have sent as much as you may for now
 
 TOO_MANY_ERRORS = reply(421, "4.7.0", "Too many errors; goodbye", close=True)
 TOO_MANY_LOGINS = reply(421, "4.7.0", "Too many failed logins; goodbye", close=True)
+LOGIN_CHANGED = reply(421, "4.7.0", "This login has been changed or removed; log in again", close=True)
 WORN_OUT = reply(421, "4.3.2", "This connection has been used enough; open a new one", close=True)
 TIMED_OUT = reply(421, "4.4.2", "Nothing came for too long; goodbye", close=True)
 TOO_SLOW = reply(421, "4.4.2", "The message comes too slowly; goodbye", close=True)
@@ -342,9 +343,9 @@ async def _auth(talk: Session, event: command.Auth) -> Reply:
             return None
         return answer
 
-    found = await talk.door.authenticate(event.mechanism, event.initial, ask, talk.client.ip)
+    found = await talk.door.authenticate(event.mechanism, event.initial, ask, talk.client.ip, Service.SMTP)
     if isinstance(found, Login):
-        log.info("logged in", extra={"peer": talk.client.ip, "user": str(found.address)})
+        note(str(found.address), talk.client.ip, Service.SMTP)
         talk.client = replace(talk.client, login=found)
         return LOGGED_IN
     return broken or _login_refused(talk, found)
@@ -364,7 +365,6 @@ async def _next_line(talk: Session) -> bytes | Reply | None:
 
 
 def _login_refused(talk: Session, reason: Refusal) -> Reply:
-    log.info("login refused: %s", reason.value, extra={"peer": talk.client.ip})
     if reason is Refusal.WRONG:
         talk.failed_logins += 1
         if talk.failed_logins >= talk.limits.login_failures:
@@ -384,6 +384,8 @@ async def _mail(talk: Session, event: command.Mail) -> Reply:
         return WORN_OUT
     if talk.door.peers.now() - talk.began > talk.limits.age_seconds:
         return WORN_OUT
+    if talk.client.login is not None and not await talk.door.holds(talk.client.login):
+        return LOGIN_CHANGED
     answer = await receive.mail(event.path, event.size or 0, talk.client, talk.house)
     if answer.positive:
         talk.transactions += 1

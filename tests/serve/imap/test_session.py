@@ -9,11 +9,11 @@ import pytest
 from scramp import ScramClient
 
 from fakes import WarpLoop
-from household import HOSTNAME, NOW, open_store
-from posthouse.serve.imap import fetch, session
+from household import ANNA, HELLO, HOSTNAME, INFO, NOW, credential, open_store
+from posthouse.serve.imap import fetch, session, state
 from posthouse.serve.limits import ImapSessionLimits, PeerLimits, Peers
 from posthouse.serve.login import Door
-from posthouse.store import emails, mailboxes
+from posthouse.store import accounts, emails, mailboxes
 from posthouse.store.script import Unavailable
 from posthouse.store.store import Store
 from posthouse.transport.house import House
@@ -31,6 +31,61 @@ async def test_a_user_who_is_silent_too_long_is_told_so(house, door):
     async with connect(house, door, limits=ImapSessionLimits(idle_seconds=0.2)) as client:
         assert await client.response() == b"* BYE Nothing came for too long; goodbye."
         assert await client.closed()
+
+
+@pytest.mark.parametrize("change", ["password", "remove"])
+@pytest.mark.parametrize("command", ["NOOP", "IDLE"])
+async def test_a_login_that_was_changed_or_removed_ends(house, door, store, monkeypatch, command, change):
+    monkeypatch.setattr(state, "VOUCH_SECONDS", 0.0)
+    async with connect(house, door) as client:
+        await client.do("SELECT INBOX")
+        if command == "IDLE":
+            client.write("IDLE")
+            assert (await client.response()).startswith(b"+ ")
+        if change == "password":
+            await store.run(accounts.set_password, ANNA, credential("another"))
+        else:
+            for alias in (INFO, HELLO):
+                await store.run(accounts.remove_alias, alias)
+            await store.run(accounts.remove_account, ANNA)
+        if command == "NOOP":
+            client.write("NOOP")
+        assert await client.response() == b"* BYE This login has been changed or removed; log in again."
+        assert await client.closed()
+
+
+async def test_a_login_is_looked_at_once_a_second(house, door, store, monkeypatch):
+    looks = []
+
+    async def holds(login):
+        looks.append(login)
+        return True
+
+    monkeypatch.setattr(door, "holds", holds)
+    async with connect(house, door) as client:
+        for _ in range(10):
+            await client.do("NOOP")
+        assert len(looks) <= 1
+        await asyncio.sleep(state.VOUCH_SECONDS)
+        await client.do("NOOP")
+        assert 1 <= len(looks) <= 2
+
+
+async def test_every_login_and_refusal_is_in_the_log(house, door, caplog):
+    caplog.set_level(logging.INFO, "posthouse.login")
+    door.peers = Peers(PeerLimits(imap_connections_of_user=1, refusal_seconds=0.0))
+    async with connect(house, door), connect(house, door, user=None) as client:
+        await client.fails("LOGIN anna@home.test wrong")
+        await client.fails('LOGIN anna@home.test "correct horse"')
+    lines = [(r.getMessage(), vars(r).get("reason")) for r in caplog.records]
+    assert lines == [
+        ("logged in", None),
+        ("login refused", "wrong user name or password"),
+        ("login refused", "too many connections"),
+    ]
+    for record in caplog.records:
+        fields = vars(record)
+        assert (fields["peer"], fields["user"], fields["protocol"]) == ("127.0.0.1", "anna@home.test", "imap")
 
 
 async def test_idle_ends_after_the_same_time(house, door):

@@ -4,12 +4,11 @@ Passwords are taken only under TLS, unless the house allows otherwise for tests 
 costs the same time and has the same words (serve/login.py). After some failures the connection ends.
 """
 
-import logging
-
 from posthouse.net.link import Woken
 from posthouse.serve.errors import REFUSAL_WORDS
 from posthouse.serve.imap.state import Session
-from posthouse.serve.limits import Refusal
+from posthouse.serve.limits import Refusal, Service
+from posthouse.serve.login import note
 from posthouse.store.accounts import Login as Known
 from posthouse.wire import sasl
 from posthouse.wire.imap import code
@@ -26,8 +25,6 @@ from posthouse.wire.imap.response import (
     ok,
 )
 from posthouse.wire.imap.server import AuthLine, Event, Fatal, Malformed, State
-
-log = logging.getLogger("posthouse.imap")
 
 # What every client may know, and what only users need to. Each is whole (CAPABILITY promises nothing else).
 ALWAYS = ("IMAP4rev1", "IMAP4rev2", "LITERAL+", "SASL-IR", "ID", "ENABLE")
@@ -107,7 +104,7 @@ async def log_in(session: Session, command: Login) -> StatusResponse:
         name = command.user.decode("utf-8")
     except UnicodeDecodeError:
         name = ""  # no user has such a name; the refusal takes its time as any other
-    found = await session.door.verify(name, command.password, session.link.peer[0])
+    found = await session.door.verify(name, command.password, session.link.peer[0], Service.IMAP)
     return _concluded(session, command.tag, found)
 
 
@@ -127,7 +124,8 @@ async def authenticate(session: Session, command: Authenticate) -> StatusRespons
             return None
         return answer
 
-    found = await session.door.authenticate(command.mechanism, command.initial, ask, session.link.peer[0])
+    ip = session.link.peer[0]
+    found = await session.door.authenticate(command.mechanism, command.initial, ask, ip, Service.IMAP)
     return malformed or _concluded(session, command.tag, found)
 
 
@@ -158,9 +156,9 @@ def _concluded(session: Session, tag: bytes, found: Known | Refusal) -> StatusRe
     if isinstance(found, Refusal):
         return _refused(session, tag, found)
     too_many = session.enter(found)
+    note(str(found.address), session.link.peer[0], Service.IMAP, too_many)
     if too_many is not None:
         return _refused(session, tag, too_many)
-    log.info("%s logged in from %s", found.address, session.link.peer[0])
     session.engine.state = State.AUTHENTICATED
     session.link.deadline(session.limits.idle_seconds)
     return ok(tag, "Logged in.", code.capability(capabilities(session)))

@@ -1,7 +1,7 @@
 """IDLE (RFC 9051 §6.3.13, RFC 2177): the session waits, and tells what happens to its mailbox as it happens.
 
 A commit in this process wakes it at once, one in another worker by a hint. Hints may be lost, so it looks by itself
-once a minute too (architecture.md).
+once a minute too (architecture.md). Each time it looks whether the login still holds.
 """
 
 import asyncio
@@ -21,8 +21,8 @@ LOOK = 60.0  # seconds between two looks at the database when no hint came
 
 
 async def idle(session: Session, command: Idle) -> Event | StatusResponse | None:
-    """Wait for DONE. Gives the tagged answer, or the event that cut it off; None when the peer has gone or the
-    worker drains."""
+    """Wait for DONE. Gives the tagged answer, or the event that cut it off; None when the peer has gone, the
+    worker drains or the login no longer holds."""
     link = session.link
     loop = asyncio.get_running_loop()
     session.say(ContinueRequest("Idling; end it with DONE."))
@@ -31,7 +31,7 @@ async def idle(session: Session, command: Idle) -> Event | StatusResponse | None
     timer = loop.call_at(look_at, link.wake)
     look = True
     try:
-        while True:
+        while await session.welcome():
             await _tell(session, look=look)
             await link.flush()
             event: Event | Woken | None = await link.next(session.engine)
@@ -45,6 +45,7 @@ async def idle(session: Session, command: Idle) -> Event | StatusResponse | None
             if look:
                 look_at = loop.time() + LOOK
                 timer = loop.call_at(look_at, link.wake)
+        return None  # the login was changed or removed
     finally:
         timer.cancel()
         session.idling = False

@@ -97,7 +97,7 @@ async def _converse(talk: Session) -> None:
         event: Event | Woken | None = await link.next(engine)
         if isinstance(event, Woken):
             event = None if link.closing else event
-        elif event is not None:
+        elif event is not None and await talk.welcome():
             await _respond(talk, event)
         if talk.last is not None:
             talk.say(talk.last)

@@ -27,11 +27,14 @@ from posthouse.transport.house import House
 from posthouse.wire.imap import code
 from posthouse.wire.imap.fetch import print_flags
 from posthouse.wire.imap.number_set import NumberSet
-from posthouse.wire.imap.response import Exists, Expunged, Flags, Response, StatusResponse, bad, no, ok
+from posthouse.wire.imap.response import Exists, Expunged, Flags, Response, StatusResponse, bad, bye, no, ok
 from posthouse.wire.imap.server import ImapServer, State
 
 COLUMNS = 64  # columns of uids a worker remembers; one of 100,000 messages takes 400 KB
+VOUCH_SECONDS = 1.0  # a session looks whether its login still holds at most so often: one small read
 TELL_AT_ONCE = 1_000  # EXPUNGE or FETCH lines joined before the peer's pace is asked for
+
+LOGIN_CHANGED = "This login has been changed or removed; log in again."
 
 #: Keywords that FLAGS names in every mailbox, because mail programs use them (RFC 5788, RFC 8621 §4.1.1).
 USUAL_KEYWORDS = ("$forwarded", "$junk", "$mdnsent", "$notjunk", "$phishing")
@@ -113,6 +116,7 @@ class Session:
         "link",
         "login",
         "rev2",
+        "vouched",
     )
 
     def __init__(self, link: Link, house: House, door: Door, engine: ImapServer, limits: ImapSessionLimits) -> None:
@@ -127,6 +131,7 @@ class Session:
         self.hinted = 0
         self.idling = False
         self.last: StatusResponse | None = None
+        self.vouched = 0.0  # when the login was last seen to hold
         self._selected: Selected | None = None
         self._entered = ExitStack()
 
@@ -137,7 +142,22 @@ class Session:
         refused = self._entered.enter_context(self.door.peers.user_connection(str(login.address), self.link.peer[0]))
         if refused is None:
             self.login = login
+            self.vouched = self.door.peers.now()
         return refused
+
+    async def welcome(self) -> bool:
+        """Whether the login still holds, as of VOUCH_SECONDS ago or later. If not, BYE is waiting in `last`."""
+        now = self.door.peers.now()
+        if self.login is None or now < self.vouched + VOUCH_SECONDS:
+            return True
+        try:
+            holds = await self.door.holds(self.login)
+        except StoreError:  # nothing can be read by anybody at the moment: the command will say so
+            return True
+        self.vouched = now
+        if not holds:
+            self.end(bye(LOGIN_CHANGED))
+        return holds
 
     def end(self, last: StatusResponse) -> None:
         """Say this BYE behind the present answer, then close."""
