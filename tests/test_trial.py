@@ -16,8 +16,7 @@ from posthouse import trial
 from posthouse.trial import NOTES, PORTS, default_folder, run, screen
 
 PROGRAM = [sys.executable, "-m", "posthouse", "try"]
-READY_SECONDS = 2.0  # what the user is promised
-PATIENCE = 20.0  # the same on a machine that is busy with other tests
+PATIENCE = 20.0  # seconds for what takes less than two (make bench tells) on a machine that is busy with other tests
 
 pytestmark = pytest.mark.xdist_group("trial")
 
@@ -82,17 +81,6 @@ def test_it_starts_sends_stops_and_forgets(tmp_path: Path) -> None:
     inode = (folder / "posthouse.db").stat().st_ino
     assert "Traceback" not in Playground(folder, "--reset").stop()
     assert (folder / "posthouse.db").stat().st_ino != inode or not list((folder / "blobs").rglob("*.zst"))
-
-
-def test_it_is_ready_within_two_seconds(tmp_path: Path) -> None:
-    times = []
-    for number in range(3):  # other tests may use the processors: one good start of three is enough
-        playground = Playground(tmp_path / str(number))
-        playground.stop()
-        times.append(playground.ready_after)
-        if times[-1] < READY_SECONDS:
-            break
-    assert min(times) < READY_SECONDS, times
 
 
 def test_taken_ports_are_told_and_others_used(tmp_path: Path) -> None:

@@ -185,9 +185,7 @@ def test_a_worker_whose_store_has_failed_ends_to_be_replaced(folder: Path) -> No
     with smtplib.SMTP("127.0.0.1", work.port) as client:
         client.sendmail("eve@far.test", [str(ANNA)], b"Subject: one\r\n\r\none\r\n")
         flag.touch()
-        began = time.monotonic()
         assert work.hears(LEAVING)
-        assert time.monotonic() - began < 3.0
         assert client.getreply() == (421, b"4.3.2 The server is closing down; try again in a moment")
     status, log = work.ended()
     assert status == LEFT

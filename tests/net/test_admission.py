@@ -92,7 +92,7 @@ async def test_one_connection_too_many_is_closed_before_the_handshake(listening:
     assert listener.connections == peers.open == 2
     began = time.monotonic()
     assert await ended(plain(address)) == b""
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < SOON
     assert await secure(address, "127.0.0.2") == b"hello\n"
     for sock in waiting:
         sock.close()
@@ -105,7 +105,7 @@ async def test_a_handshake_has_its_time(listening: Begin) -> None:
     listener, address = listening(Peers(), LinkLimits(handshake_seconds=0.2))
     began = time.monotonic()
     assert await ended(plain(address)) == b""
-    assert 0.2 <= time.monotonic() - began < 2.0
+    assert time.monotonic() - began >= 0.2
     await asyncio.sleep(0.05)
     assert listener.connections == 0
     assert await secure(address, "127.0.0.1") == b"hello\n"

@@ -253,7 +253,7 @@ async def test_new_connections_of_an_address(house: House, door: Door) -> None:
     began = time.monotonic()
     greetings = [await greeted(house, door) for _ in range(3)]
     assert [greeting[:3] for greeting in greetings] == ["220", "220", "421"]
-    assert 0.2 <= time.monotonic() - began < 1.0
+    assert time.monotonic() - began >= 0.2
     assert greetings[2] == "421 4.7.0 Too many new connections from your address; try again in a minute"
 
 
