@@ -32,13 +32,11 @@ class Playground:
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         self.output = ""
-        self.ready_after = 0.0
         self.reader = threading.Thread(target=self.read)
         self.reader.start()
         while "Ctrl-C" not in self.output and self.process.poll() is None:
             assert time.monotonic() - self.begun < PATIENCE, self.output
             time.sleep(0.01)
-        self.ready_after = time.monotonic() - self.begun
 
     def read(self) -> None:
         assert self.process.stdout is not None
