@@ -145,6 +145,26 @@ def test_a_killed_worker_is_back_at_once_and_its_queue_is_served(tmp_path: Path)
     assert one.stop() == 0
 
 
+def test_who_connects_while_the_server_stops_is_refused(tmp_path: Path) -> None:
+    one = Served(tmp_path)
+    held = connect(one.smtp)
+    for line in (b"EHLO client.test\r\n", b"MAIL FROM:<>\r\n"):
+        held.recv(1000)
+        held.sendall(line)
+    one.process.terminate()
+    one.wait_for_log("stopping")
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:  # until the workers have closed theirs, too
+        try:
+            connect(one.smtp).close()
+        except ConnectionRefusedError:
+            break
+    else:
+        raise AssertionError("connections are still taken")
+    held.close()
+    assert one.process.wait(PATIENCE) == 0
+
+
 def test_a_worker_that_dies_at_once_again_and_again_waits_longer_each_time(served: Served) -> None:
     for times in (1, 2, 3):
         [*_, newest] = served.worker_pids()
@@ -272,7 +292,7 @@ def test_a_taken_port_names_who_has_it_and_a_free_one(tmp_path: Path, served: Se
     settings.write_text(served.settings.read_text().replace('data = "data"', f'data = "{other}"'))
     done = subprocess.run([*PROGRAM, "serve", "--config", settings], capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert f"port {served.smtp} (smtp) is taken by another Posthouse (process " in done.stderr
+    assert f"port {served.smtp} (smtp) is taken by another Posthouse (process {served.process.pid})" in done.stderr
     assert "is free" in done.stderr
     assert "Traceback" not in done.stderr
 

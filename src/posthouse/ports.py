@@ -115,7 +115,9 @@ def _process(pid: int) -> str:
 
     with contextlib.suppress(psutil.Error):
         process = psutil.Process(pid)
+        if "posthouse.worker" in process.cmdline()[:5]:
+            process = process.parent() or process  # its supervisor is the one to stop: it would start another worker
         if any("posthouse" in word for word in process.cmdline()[:4]):
-            return f"another Posthouse (process {pid})"
+            return f"another Posthouse (process {process.pid})"
         return f"{process.name()} (process {pid})"
     return f"process {pid}"

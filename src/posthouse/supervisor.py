@@ -86,8 +86,6 @@ class Supervisor:
                 self._wait(waking)
                 self._look()
             self._selector.close()
-        for bound in self.bound:
-            bound.close()
         return self._status
 
     def _wait(self, waking: socket.socket) -> None:
@@ -130,6 +128,8 @@ class Supervisor:
             return
         self._stopping = True
         log.info("stopping; sessions have %.0f s to end", self.settings.drain_seconds)
+        for bound in [*self.bound, *(self._next[1] if self._next is not None else ())]:
+            bound.close()  # who connects now is refused, instead of waiting for an answer that will not come
         self._drain([*self.workers, *self.coming])
         self.workers, self.coming, self._next = [], [], None
 

@@ -442,3 +442,15 @@ def test_refusals_are_sentences(rig: Rig) -> None:
     assert str(refused.value).startswith("the domain home.test still has 2 users")
     with pytest.raises(Exists):
         rig.run(accounts.add_account, address("anna@home.test"), CREDENTIAL)
+
+
+def test_only_the_owner_may_read_the_database(tmp_path: Path) -> None:
+    """Also in a folder that is open to everybody, and where an older version had made it readable."""
+    tmp_path.chmod(0o755)
+    with open_sync(tmp_path):
+        pass
+    (tmp_path / "posthouse.db").chmod(0o644)
+    with open_sync(tmp_path) as store:
+        store.run(accounts.list_domains)
+        modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.glob("posthouse.db*")}
+    assert modes == {"posthouse.db": 0o600, "posthouse.db-wal": 0o600, "posthouse.db-shm": 0o600}

@@ -7,6 +7,7 @@ transaction, each in a savepoint of its own, so that one that refuses does not s
 Never open the same file with Python's own `sqlite3`: its library is older and can lose pages (decision 0007).
 """
 
+import contextlib
 import fcntl
 import os
 import re
@@ -25,6 +26,7 @@ from posthouse.store.script import Changed, Script, StoreError, Unavailable
 
 DATABASE = "posthouse.db"
 LOCK = "posthouse.lock"
+PRIVATE = 0o600
 
 BUSY_MILLISECONDS = 10_000  # only recovery after a crash and the change to WAL ever wait for it
 STATEMENTS = 256  # prepared statements kept by a connection: all scripts together have about 120 texts
@@ -82,6 +84,11 @@ class Database:
             self._lock = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise Unavailable(f"the lock file cannot be opened: {error.strerror}") from error
+        try:
+            _keep_private(directory)
+        except OSError as error:
+            os.close(self._lock)
+            raise Unavailable(f"the database cannot be opened: {error.strerror}") from error
         try:
             self.connection = apsw.Connection(str(directory / DATABASE), statementcachesize=STATEMENTS)
             self._prepare()
@@ -213,6 +220,21 @@ class Database:
         """Close; the last connection of all processes moves the log into the database."""
         self.connection.close()
         os.close(self._lock)
+
+
+def _keep_private(directory: Path) -> None:
+    """The database holds passwords' hashes and mail: only its owner may read it, whatever the folder allows.
+
+    SQLite gives its -wal and -shm the mode of the database. The file is never opened here when it exists: closing it
+    would drop the locks that SQLite holds in this process."""
+    path = directory / DATABASE
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE))
+    for suffix in ("", "-wal", "-shm"):
+        file = directory / f"{DATABASE}{suffix}"
+        with contextlib.suppress(OSError):  # not there yet, somebody else's, or on a disk that cannot be written
+            if file.stat().st_mode & 0o077:
+                file.chmod(PRIVATE)
 
 
 def _fail(calls: Sequence[Call], error: StoreError) -> Written:
