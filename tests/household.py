@@ -10,6 +10,7 @@ from posthouse.store import accounts, emails, mailboxes
 from posthouse.store.accounts import Credential
 from posthouse.store.emails import Column
 from posthouse.store.mailboxes import Box
+from posthouse.store.script import Script
 from posthouse.store.store import Store
 
 HOSTNAME = "mail.home.test"
@@ -27,14 +28,19 @@ def credential(password: str = PASSWORD) -> Credential:
     return make_credential(password)
 
 
+def everybody() -> Script[None]:
+    """All who live here, in one transaction."""
+    for address in (ANNA, BEN):
+        yield from accounts.add_domain(address.domain)
+        yield from accounts.add_account(address, credential())
+    yield from accounts.add_alias(INFO, (ANNA, BEN))
+    yield from accounts.add_alias(HELLO, (ANNA,))
+
+
 async def open_store(directory: Path) -> Store:
     """A new store with everybody in it."""
     store = await Store.open(directory)
-    for address in (ANNA, BEN):
-        await store.run(accounts.add_domain, address.domain)
-        await store.run(accounts.add_account, address, credential())
-    await store.run(accounts.add_alias, INFO, (ANNA, BEN))
-    await store.run(accounts.add_alias, HELLO, (ANNA,))
+    await store.run(everybody)
     return store
 
 

@@ -38,6 +38,8 @@ SEED = 20
 OPTIONS = ("user", "tls", "cut")
 # These numbers come from the clock; everything else is the same however the client's octets are cut.
 UIDVALIDITY = re.compile(rb"((?:UIDVALIDITY|APPENDUID|COPYUID) )\d+")
+# The delay of refusals has tests of its own. The settings end with [limits.peer].
+AT_ONCE = "refusal_seconds = 0.1\n"
 RECEIVED = b'"14-Nov-2023 22:13:20 +0000"'
 
 
@@ -132,8 +134,9 @@ async def answer(stream: Stream, beginning: bytes) -> None:
 def posthouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """The real program with two workers, and a user for every transcript."""
     running = Running(tmp_path_factory.mktemp("posthouse"))
-    running.command("domain", "add", str(ANNA.domain))
+    running.settings.write_text(running.settings.read_text() + AT_ONCE)
     with open_sync(running.data) as store:
+        store.run(accounts.add_domain, ANNA.domain)
         for person in [ANNA, *map(own_user, TRANSCRIPTS)]:
             store.run(accounts.add_account, person, credential())
     running.start()
@@ -146,6 +149,7 @@ def own_user(path: Path) -> Address:
     return Address(path.stem, ANNA.domain)
 
 
+@pytest.mark.xdist_group("transcripts-imap")  # one server for all
 @pytest.mark.parametrize("path", TRANSCRIPTS, ids=lambda path: path.stem)
 async def test_transcript_against_a_real_worker(path: Path, posthouse: Running) -> None:
     """The same over a socket, under TLS unless the transcript begins without."""

@@ -11,21 +11,24 @@ from typing import Any
 import pytest
 
 from fakes import SocketStream, Stream, memory_link
-from household import ANNA, BEN, HELLO, HOSTNAME, INFO, NOW, PASSWORD, open_store
+from household import HOSTNAME, NOW, everybody, open_store
 from posthouse.net.authority import self_signed
 from posthouse.net.link import Link
 from posthouse.net.tls import load
 from posthouse.serve.limits import PeerLimits, Peers, SessionLimits
 from posthouse.serve.login import Door
 from posthouse.serve.smtp import session
+from posthouse.store.store import open_sync
 from posthouse.transport.house import House, SmtpRole
 from system.running import Running
 from transcript import Cut, at_random, octet_by_octet, read_transcript, run_transcript, whole
 
 TRANSCRIPTS = sorted((Path(__file__).parent / "transcripts" / "smtp").glob("*.txt"))
 SEED = 20
-# Patience has tests of its own; here every mistake has its answer, at once.
+# Patience has tests of its own; here every mistake has its answer, at once. (The settings end with [limits.peer].)
 PATIENT = """
+refusal_seconds = 0.1
+
 [limits.session]
 soft_errors = 1000
 hard_errors = 1000
@@ -84,16 +87,14 @@ def posthouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """The real program with two workers, and the same people in it."""
     running = Running(tmp_path_factory.mktemp("posthouse"))
     running.settings.write_text(running.settings.read_text() + PATIENT)
-    for person in (ANNA, BEN):
-        running.command("domain", "add", str(person.domain))
-        running.command("user", "add", str(person), "--password-stdin", text=PASSWORD + "\n")
-    running.command("alias", "add", str(INFO), str(ANNA), str(BEN))
-    running.command("alias", "add", str(HELLO), str(ANNA))
+    with open_sync(running.data) as store:
+        store.run(everybody)
     running.start()
     yield running
     assert running.stop() == 0, running.log.read_text()[-4000:]
 
 
+@pytest.mark.xdist_group("transcripts-smtp")  # one server for all
 @pytest.mark.parametrize("path", TRANSCRIPTS, ids=lambda path: path.stem)
 async def test_transcript_against_a_real_worker(path: Path, posthouse: Running) -> None:
     """The same over a socket, with TLS where the port has it."""

@@ -2,14 +2,14 @@
 
 from posthouse.mail import content
 from posthouse.mail.header import Octets, searchable, select_fields
-from posthouse.mail.mime import parse
+from posthouse.mail.mime import Part, parse
 from posthouse.mail.structure import Section, SectionText, find_part, span
 
 
-def section_octets(octets: Octets, section: Section) -> bytes | None:
-    """BODY[section] (RFC 9051 §6.4.5.1), or None where there is no such section."""
+def section_octets(octets: Octets, section: Section, root: Part | None = None) -> bytes | None:
+    """BODY[section] (RFC 9051 §6.4.5.1), or None where there is no such section; `root` where it is known already."""
     octets = searchable(octets)
-    found = span(parse(octets), len(octets), section)
+    found = span(root or parse(octets), len(octets), section)
     if found is None:
         return None
     part = octets[found.start : found.stop]

@@ -24,8 +24,8 @@ def check(octets: bytes) -> None:
     check_body(read(without_extension(described.structure)), extended=False)
     check_spans(root)
     for text in SectionText:
-        section_octets(octets, Section((), text, (b"Subject", b"From")))
-        section_octets(octets, Section((1,), text, (b"Subject", b"From")))
+        section_octets(octets, Section((), text, (b"Subject", b"From")), root)
+        section_octets(octets, Section((1,), text, (b"Subject", b"From")), root)
 
 
 @pytest.mark.parametrize("octets", [pytest.param(octets, id=name) for name, octets in torture.small()])

@@ -146,11 +146,13 @@ async def test_reading_stops_while_the_session_is_busy(pair: tuple[Link, socket.
     engine = Lines()
     theirs.send(b"go\n")
     assert await link.next(engine) == b"go"
-    sent = 0
-    for _ in range(400):
+    sent = blocked = 0
+    while blocked < 20 and sent < 400 * 65536:  # a tenth of a second without room: nobody reads
         try:
             sent += theirs.send(b"x" * 15 + b"\n" + b"y" * 65520)
+            blocked = 0
         except BlockingIOError:
+            blocked += 1
             await asyncio.sleep(0.005)
     assert sent > link.received
     assert link.received < READ_AHEAD + 1024 * 1024
