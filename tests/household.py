@@ -3,8 +3,10 @@
 from functools import lru_cache
 from pathlib import Path
 
+from posthouse.config import Settings, settle
 from posthouse.mail.address import Address, Domain
 from posthouse.mail.ids import Millis
+from posthouse.net import authority
 from posthouse.serve.login import make_credential
 from posthouse.store import accounts, emails, mailboxes
 from posthouse.store.accounts import Credential
@@ -35,6 +37,21 @@ def everybody() -> Script[None]:
         yield from accounts.add_account(address, credential())
     yield from accounts.add_alias(INFO, (ANNA, BEN))
     yield from accounts.add_alias(HELLO, (ANNA,))
+
+
+def one_worker(folder: Path, **more: object) -> Settings:
+    """Settings of a server with one worker and a certificate of its own."""
+    files = authority.self_signed(folder / "tls", "localhost")
+    return settle(
+        {
+            "hostname": HOSTNAME,
+            "data": str(folder / "data"),
+            "workers": 1,
+            "drain_seconds": 1,
+            "tls": {"certificates": [{"certificate": str(files.certificate), "key": str(files.key)}]},
+            **more,
+        }
+    )
 
 
 async def open_store(directory: Path) -> Store:

@@ -14,9 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from posthouse.config import Octets, Settings, settle
+from household import one_worker
+from posthouse.config import Octets, Settings
 from posthouse.mail.address import Address, Domain
-from posthouse.net import authority
 from posthouse.net.listen import bind, bind_unix
 from posthouse.orders import CANNOT_START, READY, Orders, print_orders, read_orders
 from posthouse.serve.login import make_credential
@@ -31,18 +31,8 @@ TCP_SERVICES = ("smtp", "submission", "submissions", "imap", "imaps")
 
 
 def settings_for(folder: Path) -> Settings:
-    files = authority.self_signed(folder / "tls", "localhost")
-    return settle(
-        {
-            "hostname": "mail.home.test",
-            "data": str(folder / "data"),
-            "workers": 1,
-            "drain_seconds": 1,
-            "tls": {"certificates": [{"certificate": str(files.certificate), "key": str(files.key)}]},
-            "login": {"allow_plaintext": True},
-            "limits": {"message": {"message_size": "7 MiB"}, "peer": {"exempt_loopback": True}},
-        }
-    )
+    limits = {"message": {"message_size": "7 MiB"}, "peer": {"exempt_loopback": True}}
+    return one_worker(folder, login={"allow_plaintext": True}, limits=limits)
 
 
 class Work:

@@ -1,13 +1,12 @@
-"""A store with people in it, and the bundle that sessions get."""
+"""The bundle that sessions get."""
 
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
-from household import HOSTNAME, NOW, open_store
+from household import HOSTNAME, NOW
 from posthouse.net.authority import self_signed
 from posthouse.net.tls import load
 from posthouse.serve.limits import PeerLimits, Peers
@@ -19,14 +18,6 @@ from posthouse.transport.house import House
 async def no_sleep(seconds: float) -> None:
     """A refusal that does not keep tests waiting."""
     await asyncio.sleep(0)
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    """anna@home.test and ben@work.test; the aliases info@home.test (both) and hello@home.test (Anna)."""
-    store = await open_store(tmp_path / "store")
-    yield store
-    await store.close()
 
 
 @pytest.fixture
