@@ -1,7 +1,7 @@
 # Five commands, all thin. Each one sets up what it needs by itself, on a fresh Debian 12 with Python 3.11 and make.
 #   make run     a whole mail system to play with, on this computer only (posthouse try)
 #   make test    everything: format, lint, types, all tests, with the real mail programs
-#   make check   the same without the system tests: under a minute
+#   make check   the same without the system tests: a minute and a half on two free cores
 #   make fix     put the code in form
 #   make bench   the benchmarks, side by side with Postfix and Dovecot where they are installed
 

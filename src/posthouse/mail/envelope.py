@@ -1,4 +1,4 @@
-"""The Envelope of a mail object and the parameters of MAIL and RCPT as values (RFC 5321 §2.3.1, RFC 3461 §4)."""
+"""The Envelope of a mail object and the parameters of MAIL and RCPT as values (RFC 5321 §2.3.1)."""
 
 from dataclasses import dataclass
 from enum import Enum

@@ -17,7 +17,8 @@ DELIMITER = "/"  # between the levels of a mailbox name
 
 
 class StatusItem(Enum):
-    """status-att (RFC 9051 §6.3.11); RECENT is RFC 3501 §6.3.10's and always 0 here."""
+    """status-att (RFC 9051 §6.3.11); SIZE is RFC 8438's too, RECENT is RFC 3501 §6.3.10's and
+    always 0 here."""
 
     MESSAGES = b"MESSAGES"
     RECENT = b"RECENT"
@@ -38,7 +39,8 @@ class ListSelection(Enum):
 
 
 class ListReturn(Enum):
-    """list-return-opt (RFC 9051 §6.3.9.2, RFC 6154 §5.1, RFC 5819 §2). STATUS brings its items along in `List`."""
+    """list-return-opt (RFC 9051 §6.3.9.2, RFC 6154 §5.1, RFC 5819 §2). STATUS brings its items along in `List`;
+    CHILDREN asks for what every answer has (RFC 3348 §3)."""
 
     SUBSCRIBED = b"SUBSCRIBED"
     CHILDREN = b"CHILDREN"
