@@ -130,7 +130,7 @@ async def test_s5_what_one_stranger_costs_smtp(house: House, door: Door, octets:
         tracemalloc.start()
         caller.octets(octets)
         await caller.writer.drain()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             while await caller.reply():
                 pass
         assert tracemalloc.get_traced_memory()[1] < EXTRA
@@ -153,7 +153,7 @@ async def test_s5_what_one_stranger_costs_imap(house: House, door: Door, octets:
         await other.do("NOOP")
         assert time.monotonic() - began < 2.0
         last = b""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             while line := await client.response():
                 last = line
         assert last.startswith(b"* BYE ")
