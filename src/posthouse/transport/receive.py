@@ -113,17 +113,18 @@ async def take(mail: Incoming, house: House) -> Reply:
     edit = await _completed(mail, stop, received, house)
     if isinstance(edit, Reply):
         return edit
-    front = before(mail.octets, trace_fields(mail.client, mail.envelope, house.hostname, received) + edit.front)
+    fields = trace_fields(mail.client, mail.envelope, house.hostname, received) + edit.front
+    front = before(mail.octets, stop, fields)
     octets = await _edited(mail.octets, Edit(front, edit.cuts), house)
     await accept(house.store, await prepare(house.store, octets, received), mail.accounts)
     crashpoint("smtp.after_commit_before_250")
     return TAKEN
 
 
-def before(octets: bytes | mmap, fields: bytes) -> bytes:
-    """What is put in front of a message: the fields, and a blank line where it has no header of its own, so that its
-    text does not become part of ours (RFC 5322 §2.1)."""
-    return fields + b"\r\n" if octets and body_start(octets) == 0 else fields
+def before(octets: bytes | mmap, stop: int, fields: bytes) -> bytes:
+    """What is put in front of a message whose header ends at `stop`: the fields, and a blank line where it has no
+    header of its own, so that its text does not become part of ours (RFC 5322 §2.1)."""
+    return fields + b"\r\n" if octets and stop == 0 else fields
 
 
 def header_fault(octets: bytes | mmap, stop: int, limits: MessageLimits) -> Reply | None:
