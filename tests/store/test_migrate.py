@@ -31,9 +31,9 @@ def fails(connection: apsw.Connection) -> None:
 
 def test_steps_are_taken_once_and_in_order(tmp_path: Path) -> None:
     database = Database(tmp_path)
-    for steps, expected in ((STEPS, 1), ((*STEPS, add_table, fill_table), 3), ((*STEPS, add_table, fill_table), 3)):
+    for steps, more in ((STEPS, 0), ((*STEPS, add_table, fill_table), 2), ((*STEPS, add_table, fill_table), 2)):
         migrate(database, steps)
-        assert database.connection.pragma("user_version") == expected
+        assert database.connection.pragma("user_version") == len(STEPS) + more
     assert database.connection.execute("SELECT a FROM second").fetchall() == [(2,)]
     with pytest.raises(Unavailable, match="newer Posthouse"):
         migrate(database, STEPS)
@@ -72,7 +72,7 @@ def test_killed_inside_a_step_it_is_taken_again(tmp_path: Path) -> None:
     assert database.connection.pragma("user_version") == 0
     assert database.connection.execute("SELECT count(*) FROM sqlite_master").fetchall() == [(0,)]
     migrate(database)
-    assert database.connection.pragma("user_version") == 1
+    assert database.connection.pragma("user_version") == len(STEPS)
     database.close()
 
 

@@ -16,14 +16,21 @@ from posthouse.store.sqlite import Database, unavailable
 Step = Callable[[apsw.Connection], None]
 
 
+def _run(connection: apsw.Connection, file: str) -> None:
+    connection.execute(files("posthouse.store").joinpath(file).read_text("utf-8")).fetchall()
+
+
 def _first(connection: apsw.Connection) -> None:
-    schema = files("posthouse.store").joinpath("schema.sql").read_text("utf-8")
-    connection.execute(schema).fetchall()
+    _run(connection, "schema.sql")
     # The only clock in the store: see the table counter in schema.sql. Later values are counted, never taken from it.
     connection.execute("INSERT INTO counter VALUES ('uidvalidity', ?)", (int(time.time()),))
 
 
-STEPS: tuple[Step, ...] = (_first,)
+def _second(connection: apsw.Connection) -> None:
+    _run(connection, "step2.sql")
+
+
+STEPS: tuple[Step, ...] = (_first, _second)
 
 
 def migrate(database: Database, steps: Sequence[Step] = STEPS) -> None:
