@@ -4,6 +4,8 @@ Passwords are taken only under TLS, unless the house allows otherwise for tests 
 costs the same time and has the same words (serve/login.py). After some failures the connection ends.
 """
 
+from collections.abc import Callable
+
 from posthouse.net.link import Woken
 from posthouse.serve.errors import REFUSAL_WORDS
 from posthouse.serve.imap.state import Session
@@ -27,7 +29,14 @@ from posthouse.wire.imap.response import (
 from posthouse.wire.imap.server import AuthLine, Event, Fatal, Malformed, State
 
 # What every client may know, and what only users need to. Each is whole (CAPABILITY promises nothing else).
-ALWAYS = ("IMAP4rev1", "IMAP4rev2", "LITERAL+", "SASL-IR", "ID", "ENABLE")
+ALWAYS = (
+    "IMAP4rev1",
+    "IMAP4rev2",
+    "LITERAL+",
+    "SASL-IR",
+    "ID",
+    "ENABLE",
+)
 FOR_USERS = (
     "IDLE",
     "NAMESPACE",
@@ -178,11 +187,27 @@ def _refused(session: Session, tag: bytes, reason: Refusal) -> StatusResponse:
     return no(tag, text, response_code or None)
 
 
+def _utf8(session: Session) -> None:
+    session.engine.utf8 = True
+
+
+# What ENABLE turns on: as ENABLED spells it, and what to do at once, if anything. Everything else is asked of
+# `session.enabled` where it matters.
+ENABLING: dict[str, tuple[str, Callable[[Session], None] | None]] = {
+    "IMAP4REV2": ("IMAP4rev2", _utf8),  # RFC 9051 §5.1
+}
+
+
 async def enable(session: Session, command: Enable) -> StatusResponse:
-    """RFC 9051 §6.3.1, RFC 5161. Only IMAP4rev2 needs to be enabled here."""
-    named: tuple[str, ...] = ()
-    if "IMAP4REV2" in command.names and not session.rev2:
-        session.rev2 = session.engine.utf8 = True
-        named = ("IMAP4rev2",)
-    session.say(Enabled(named))
+    """RFC 9051 §6.3.1, RFC 5161 §3.1. What is not known here, or is enabled already, is passed over."""
+    named = []
+    for name in dict.fromkeys(command.names):
+        if name in session.enabled or name not in ENABLING:
+            continue
+        spelling, begin = ENABLING[name]
+        session.enabled.add(name)
+        if begin is not None:
+            begin(session)
+        named.append(spelling)
+    session.say(Enabled(tuple(named)))
     return ok(command.tag, "ENABLE completed.")

@@ -99,6 +99,7 @@ class Selected:
 class Session:
     """One IMAP connection: who is logged in, what is selected, what was enabled.
 
+    `enabled` holds the names of ENABLE in upper case, also of what a command enabled by itself (RFC 7162 §3.1).
     `hinted` is the newest ModSeq of the account that anybody told of; `idling` says that a hint must wake the session.
     """
 
@@ -106,6 +107,7 @@ class Session:
         "_entered",
         "_selected",
         "door",
+        "enabled",
         "engine",
         "failures",
         "hinted",
@@ -115,7 +117,6 @@ class Session:
         "limits",
         "link",
         "login",
-        "rev2",
         "vouched",
     )
 
@@ -126,7 +127,7 @@ class Session:
         self.engine = engine
         self.limits = limits
         self.login: Login | None = None
-        self.rev2 = False
+        self.enabled: set[str] = set()
         self.failures = 0
         self.hinted = 0
         self.idling = False
@@ -169,6 +170,11 @@ class Session:
         self._entered.close()
 
     # --- speaking
+
+    @property
+    def rev2(self) -> bool:
+        """Whether the client enabled IMAP4rev2."""
+        return "IMAP4REV2" in self.enabled
 
     def say(self, *responses: Response) -> None:
         """Write responses; they leave with the next flush."""
