@@ -13,13 +13,14 @@ from itertools import chain
 from posthouse.serve.imap.criteria import DAY, EPOCH, Facts, Test, decider
 from posthouse.serve.imap.state import Session
 from posthouse.serve.imap.view import View, join
-from posthouse.store import emails
+from posthouse.store import emails, mailboxes
 from posthouse.store import search as rows
 from posthouse.store.emails import Column, Spans
 from posthouse.store.mailboxes import Box
-from posthouse.store.script import Row, StoreError
+from posthouse.store.script import Row, Script, StoreError
 from posthouse.store.search import Flagged, Range
 from posthouse.store.store import Store
+from posthouse.transport.house import House
 from posthouse.wire.imap import code
 from posthouse.wire.imap.number_set import runs
 from posthouse.wire.imap.response import ExtendedSearchResult, SearchResult, StatusResponse, ok
@@ -55,7 +56,7 @@ async def search(session: Session, command: Search) -> StatusResponse:
     returns = command.returns
     saving = returns is not None and SearchReturn.SAVE in returns
     try:
-        matched = await matching(session, command.key)
+        matched = await matching(await asked(session), command.key)
     except StoreError:
         if saving:
             session.selected.saved = ()  # RFC 9051 §6.4.4.1: NO leaves nothing in the variable
@@ -110,34 +111,21 @@ def _extended(command: Search, numbers: Sequence[int]) -> ExtendedSearchResult:
 # --- deciding
 
 
-async def matching(session: Session, key: SearchKey) -> Set[int]:
-    """The uids that match."""
-    view = await session.load()
-    question = _Question(session.store, session.selected.box, view, session.selected.saved)
-    conjuncts = key.keys if isinstance(key, And) else (key,)
-    found = question.everything
-    texts = []
-    for one in conjuncts:
-        uids = await question.answer(one)
-        if uids is None:
-            texts.append(one)
-        else:
-            found = found & uids
-    if not texts or not found:
-        return found
-    decide = decider(And(tuple(texts)), question.answered)
-    return await _among(session.store, session.selected.box, decide, sorted(found))
+class Question:
+    """A mailbox that is searched, selected or not: its messages as `view` counts them, the spans that `$` stands for,
+    and for each key the store can answer, the uids for which it is true.
 
+    With `among` only these uids are looked at, whatever the mailbox holds: for messages that are new or changed.
+    """
 
-class _Question:
-    """What the store says of one search: for each key it can answer, the uids of the View for which it is true."""
-
-    def __init__(self, store: Store, box: Box, view: View, saved: Spans) -> None:
-        self.store = store
+    def __init__(self, house: House, box: Box, view: View, saved: Spans = (), among: Set[int] | None = None) -> None:
+        self.store = house.store
+        self.now = house.clock()
         self.box = box
         self.view = view
         self.saved = saved
-        self.everything: Set[int] = frozenset(view.column) - view.held
+        uids = frozenset(view.column) if among is None else among & frozenset(view.column)
+        self.everything: Set[int] = uids - view.held
         self.answered: dict[SearchKey, Set[int]] = {}
 
     async def answer(self, key: SearchKey) -> Set[int] | None:
@@ -199,6 +187,40 @@ class _Question:
         if numbers.saved:
             ranges = join((*ranges, *view.by_uid(self.saved)))
         return frozenset(chain.from_iterable(view.column[start:stop] for start, stop in ranges))
+
+
+async def asked(session: Session) -> Question:
+    """The question about the selected mailbox, as the session has told it to its client."""
+    return Question(session.house, session.selected.box, await session.load(), session.selected.saved)
+
+
+async def unselected(house: House, box: Box) -> Question:
+    """The question about a mailbox as it stands now, which nobody needs to have selected. Raises NotFound."""
+    return Question(house, box, await house.store.read(_present, box))
+
+
+def _present(box: Box) -> Script[View]:
+    row = yield from mailboxes.get(box)
+    view = View(row.total, row.uidnext, row.modseq)
+    view.uids = yield from emails.uids(box)
+    return view
+
+
+async def matching(question: Question, key: SearchKey) -> Set[int]:
+    """The uids that match. Raises StoreError."""
+    conjuncts = key.keys if isinstance(key, And) else (key,)
+    found = question.everything
+    texts = []
+    for one in conjuncts:
+        uids = await question.answer(one)
+        if uids is None:
+            texts.append(one)
+        else:
+            found = found & uids
+    if not texts or not found:
+        return found
+    decide = decider(And(tuple(texts)), question.answered)
+    return await _among(question.store, question.box, decide, sorted(found))
 
 
 def _millis(comparison: Comparison, day: date) -> Range:
