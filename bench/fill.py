@@ -10,6 +10,7 @@ from pathlib import Path
 from posthouse.mail.address import Address, parse_address, parse_domain
 from posthouse.mail.ids import Millis
 from posthouse.mail.structure import describe
+from posthouse.mail.summary import summarize
 from posthouse.serve.login import make_credential
 from posthouse.store import accounts, emails, mailboxes
 from posthouse.store.accounts import Credential
@@ -63,7 +64,8 @@ def fill_mailbox(directory: Path, files: Sequence[Path], count: int) -> None:
 def new_email(store: SyncStore, messages: list[bytes], number: int) -> NewEmail:
     octets = b"X-Bench-Seq: %d\r\n" % number + messages[number % len(messages)]
     description = describe(octets)
-    return NewEmail(store.blobs.put_sync(octets), description, octets[: description.header_size], received(number))
+    header, arrival = octets[: description.header_size], received(number)
+    return NewEmail(store.blobs.put_sync(octets), description, header, arrival, summarize(header, arrival))
 
 
 def received(number: int) -> Millis:

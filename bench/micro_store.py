@@ -18,6 +18,7 @@ from posthouse.mail.address import Address, Domain
 from posthouse.mail.ids import Millis, ModSeq
 from posthouse.mail.keyword import DELETED_BIT, FLAGGED_BIT, SEEN_BIT
 from posthouse.mail.structure import Description, describe
+from posthouse.mail.summary import summarize
 from posthouse.store import accounts, emails, gc, mailboxes, search
 from posthouse.store.accounts import Credential, ScramSecret
 from posthouse.store.emails import ALL, Column, FlagChange, Mode, NewEmail
@@ -52,7 +53,8 @@ async def prepare(store: Store, octets: bytes, description: Description | None =
     """What the transport does with a message."""
     description = description or describe(octets)
     blob = await store.blobs.put(octets)
-    return NewEmail(blob, description, octets[: description.header_size], Millis(1_704_067_200_000))
+    header, received = octets[: description.header_size], Millis(1_704_067_200_000)
+    return NewEmail(blob, description, header, received, summarize(header, received))
 
 
 async def deliveries(store: Store, box: Box, callers: int, size: int) -> None:

@@ -3,6 +3,7 @@
 from posthouse.mail.address import Address, Domain, parse_address
 from posthouse.mail.ids import AccountId, Millis
 from posthouse.mail.structure import describe
+from posthouse.mail.summary import summarize
 from posthouse.store import accounts, mailboxes
 from posthouse.store.accounts import Credential, ScramSecret
 from posthouse.store.blobs import Octets
@@ -63,4 +64,5 @@ def new_email(store: SyncStore | Store, octets: Octets, flags: int = 0, keywords
     description = describe(octets)
     header = bytes(octets[: description.header_size])
     blob = store.blobs.put_sync(octets)
-    return NewEmail(blob, description, header, Millis(1_700_000_000_000), flags, keywords)
+    received = Millis(1_700_000_000_000)
+    return NewEmail(blob, description, header, received, summarize(header, received), flags, keywords)

@@ -64,6 +64,14 @@ _CHECKS: tuple[tuple[str, str], ...] = (
         "SELECT h.email FROM header h WHERE NOT EXISTS (SELECT 1 FROM email e WHERE e.id = h.email)",
     ),
     (
+        "an Email has no summary",
+        "SELECT e.id FROM email e WHERE NOT EXISTS (SELECT 1 FROM summary s WHERE s.email = e.id) AND {e}",
+    ),
+    (
+        "a summary has no Email",
+        "SELECT s.email FROM summary s WHERE NOT EXISTS (SELECT 1 FROM email e WHERE e.id = s.email)",
+    ),
+    (
         "a blob's references differ from a count",
         "SELECT b.id FROM blob b LEFT JOIN (SELECT blob, count(*) AS number FROM email GROUP BY blob) AS c"
         " ON c.blob = b.id WHERE b.refs <> coalesce(c.number, 0)",

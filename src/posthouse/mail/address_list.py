@@ -85,6 +85,26 @@ def parse_address_list(value: bytes) -> list[NamedAddress | AddressGroup]:
     return found
 
 
+def first_address(value: bytes) -> NamedAddress | AddressGroup | None:
+    """The first of `parse_address_list`, without reading on; of a group only its name."""
+    line = unfold(value[:FIELD_VALUE])
+    match = _USUAL.match(line)
+    if match is not None:
+        quoted, phrase, local, domain, bare_local, bare_domain = match.groups()
+        if bare_local is not None:
+            return NamedAddress(None, None, bare_local, bare_domain)
+        return NamedAddress((quoted if quoted is not None else phrase.rstrip(b" \t")) or None, None, local, domain)
+    reader = _Reader([])
+    for token in islice(_tokens(line, 0), WORDS):
+        reader.take(token)
+        if reader.group is not None:
+            return AddressGroup(reader.group, ())
+        if reader.found:
+            return reader.found[0]
+    reader.end_group()
+    return reader.found[0] if reader.found else None
+
+
 def mailboxes(value: bytes) -> list[NamedAddress]:
     """The addresses of a field with groups dissolved (RFC 8621 §4.1.2.3)."""
     flat: list[NamedAddress] = []

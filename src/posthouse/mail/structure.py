@@ -62,7 +62,11 @@ class Description:
 
 def describe(octets: Octets) -> Description:
     """ENVELOPE and BODYSTRUCTURE of a message (RFC 9051 §7.5.2). Never raises; linear time."""
-    part = parse(octets)
+    return describe_part(parse(octets))
+
+
+def describe_part(part: Part) -> Description:
+    """The same of a message that is parsed already."""
     return Description(envelope(part.fields), body_structure(part), part.header.stop, part.cut)
 
 

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from posthouse.mail.ids import UID, AccountId, EmailId, MailboxId, Millis, ModSeq, UIDValidity
 from posthouse.mail.keyword import DELETED_BIT, SEEN_BIT
 from posthouse.mail.structure import Description
+from posthouse.mail.summary import Summary
 from posthouse.store.blobs import BlobKey, NewBlob, keep
 from posthouse.store.crashpoint import crashpoint
 from posthouse.store.flags import FlagChange, Mode, Stored, canonical_keywords, store_flags
@@ -56,6 +57,7 @@ class NewEmail(NamedTuple):
     description: Description
     header: bytes  # the header block as in the blob, with its empty line: octets[:description.header_size]
     received: Millis  # INTERNALDATE, receivedAt
+    summary: Summary
     flags: int = 0  # bits of mail/keyword.py; DELETED_BIT is allowed (APPEND)
     keywords: tuple[str, ...] = ()
 
@@ -192,6 +194,7 @@ def _insert(account: AccountId, new: NewEmail, blob: BlobKey) -> Script[EmailId]
         description.structure,
     )  # fmt: skip
     yield sql("INSERT INTO header (email, block) VALUES ($1, $2)", identity, new.header)
+    yield sql("INSERT INTO summary VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)", identity, *new.summary)
     return EmailId(identity)
 
 
@@ -386,6 +389,7 @@ def bury(mailbox: MailboxId, modseq: ModSeq, *, shared: bool) -> Script[None]:
         mailbox, modseq,
     )  # fmt: skip
     yield sql(f"DELETE FROM header WHERE email IN (SELECT id FROM email WHERE {dead})", mailbox, modseq)
+    yield sql(f"DELETE FROM summary WHERE email IN (SELECT id FROM email WHERE {dead})", mailbox, modseq)
     yield sql(f"DELETE FROM email WHERE {dead}", mailbox, modseq)
     if not shared:
         return

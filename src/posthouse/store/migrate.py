@@ -9,9 +9,12 @@ from importlib.resources import files
 
 import apsw
 
+from posthouse.mail.summary import summarize
 from posthouse.store.crashpoint import crashpoint
-from posthouse.store.script import Unavailable
+from posthouse.store.script import Row, Unavailable
 from posthouse.store.sqlite import Database, unavailable
+
+SUMMARIZED = 200  # header blocks, of 1 MiB at most, held at once while mail of an older version is read again
 
 Step = Callable[[apsw.Connection], None]
 
@@ -28,6 +31,22 @@ def _first(connection: apsw.Connection) -> None:
 
 def _second(connection: apsw.Connection) -> None:
     _run(connection, "step2.sql")
+    _summarize(connection)
+
+
+def _summarize(connection: apsw.Connection) -> None:
+    """The summaries of mail that is there already, SUMMARIZED headers at a time in memory."""
+    read = "SELECT h.email, h.block, e.received FROM header h JOIN email e ON e.id = h.email WHERE h.email > ?"
+    insert = "INSERT INTO summary VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    last = 0
+    while rows := _rows(connection, f"{read} ORDER BY h.email LIMIT ?", last, SUMMARIZED):
+        connection.executemany(insert, [(email, *summarize(block, received)) for email, block, received in rows])
+        last = rows[-1][0]
+
+
+def _rows(connection: apsw.Connection, text: str, *parameters: int) -> list[Row]:
+    found: list[Row] = connection.execute(text, parameters).fetchall()
+    return found
 
 
 STEPS: tuple[Step, ...] = (_first, _second)

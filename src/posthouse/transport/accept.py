@@ -10,7 +10,9 @@ from collections.abc import Iterable
 from mmap import mmap
 
 from posthouse.mail.ids import UID, AccountId, Millis
-from posthouse.mail.structure import describe
+from posthouse.mail.mime import parse
+from posthouse.mail.structure import Description, describe_part
+from posthouse.mail.summary import Summary, summarize_fields
 from posthouse.store import emails, mailboxes
 from posthouse.store.crashpoint import crashpoint
 from posthouse.store.emails import NewEmail
@@ -31,14 +33,20 @@ async def prepare(
     The octets are kept as they are. Used for incoming mail and for IMAP APPEND. Raises Unavailable.
     """
     if len(octets) > DESCRIBED_ON_LOOP:
-        description = await asyncio.to_thread(describe, octets)
+        description, summary = await asyncio.to_thread(_read, octets, received)
     else:
-        description = describe(octets)
+        description, summary = _read(octets, received)
     if description.cut:
         log.info("a message has parts beyond the limits; they are shown as one", extra={"size": len(octets)})
     blob = await store.blobs.put(octets)
     header = bytes(octets[: description.header_size])
-    return NewEmail(blob, description, header, received, flags, keywords)
+    return NewEmail(blob, description, header, received, summary, flags, keywords)
+
+
+def _read(octets: bytes | mmap, received: Millis) -> tuple[Description, Summary]:
+    """What is kept beside the message, of one reading of its header."""
+    part = parse(octets)
+    return describe_part(part), summarize_fields(part.fields, received)
 
 
 async def accept(store: Store, email: NewEmail, recipients: Iterable[AccountId]) -> None:
