@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from posthouse.mail.status import Reply, reply
 from posthouse.serve.limits import Refusal
-from posthouse.store.script import Exists, NotFound, OverQuota, Refused, Stale, StoreError, Unavailable
+from posthouse.store.script import Exists, Forbidden, NotFound, OverQuota, Refused, Stale, StoreError, Unavailable
 from posthouse.wire.imap import code
 
 
@@ -35,6 +35,10 @@ STORE_WORDS: dict[type[StoreError], Words] = {
     Refused: Words(
         reply(550, "5.3.0", "That cannot be done here"),
         (code.CANNOT, "That cannot be done"),
+    ),
+    Forbidden: Words(
+        reply(550, "5.7.1", "You lack the right to do that"),
+        (code.NOPERM, "You lack the right to do that"),
     ),
     Unavailable: Words(
         reply(452, "4.3.1", "The server cannot store mail at the moment; try again later"),

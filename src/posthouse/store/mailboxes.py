@@ -18,6 +18,7 @@ NAME_OCTETS = 1_000  # UTF-8, the whole name: LIST answers stay below every clie
 COMPONENT_OCTETS = 255  # what file systems of clients (mbsync, offlineimap) can hold
 DEPTH = 20  # bounds the inferior and superior names one command touches
 MAILBOXES = 5_000  # an account: bounds every LIST and RENAME
+SOME = 500  # ids in one statement
 SUBSCRIPTIONS = 5_000  # an account: the same for LSUB
 
 # The mailboxes of a new user, and their roles (RFC 8621 §2, RFC 6154 §2).
@@ -143,6 +144,16 @@ def _row(row: Row) -> MailboxRow:
     return found._replace(noselect=bool(found.noselect), subscribed=bool(found.subscribed))
 
 
+def some(ids: Sequence[MailboxId] | Sequence[int]) -> Script[list[MailboxRow]]:
+    """The mailboxes of these ids, whosever they are, that are there."""
+    found: list[MailboxRow] = []
+    for start in range(0, len(ids), SOME):
+        numbers = ", ".join(str(int(mailbox)) for mailbox in ids[start : start + SOME])
+        rows = yield sql(f"{_ROW}WHERE m.id IN ({numbers})")
+        found += map(_row, rows)
+    return found
+
+
 def list_subscribed(account: AccountId) -> Script[list[str]]:
     """Names subscribed to, including names that no longer exist (RFC 9051 §6.3.9.1, RFC 3501 §6.3.9)."""
     rows = yield sql("SELECT name FROM subscription WHERE account = $1 ORDER BY name", account)
@@ -201,6 +212,7 @@ def create(account: AccountId, name: str, role: str | None = None) -> Script[Mai
     yield from _make_superiors(account, name, modseq)
     if present is not None:
         yield sql("DELETE FROM mailbox WHERE id = $1", present.id)
+        yield sql("DELETE FROM access WHERE mailbox = $1", present.id)
     yield from _make(account, name, role or (yield from _free_role(account, name)), modseq)
     made = yield from find(account, name)
     if made is None:
@@ -237,6 +249,11 @@ def _make(account: AccountId, name: str, role: str | None, modseq: ModSeq) -> Sc
         " VALUES ($1, $2, $3, 0, $4, 1, 0, 0, 0, 0, $5, $5, $5, $5) RETURNING id",
         account, name, role, uidvalidity, modseq,
     )  # fmt: skip
+    yield sql(  # RFC 4314 §4: a new mailbox inherits the access control list of its parent
+        "INSERT INTO access (mailbox, identifier, rights) SELECT $1, x.identifier, x.rights FROM access x"
+        " JOIN mailbox m ON m.id = x.mailbox WHERE m.account = $2 AND m.name = $3",
+        mailbox, account, name.rpartition(SEPARATOR)[0],
+    )  # fmt: skip
     return MailboxId(mailbox)
 
 
@@ -266,12 +283,15 @@ def delete(account: AccountId, name: str) -> Script[MailboxRow]:
     if below:
         mailbox = yield from _make(account, row.name, None, modseq)
         yield sql("UPDATE mailbox SET noselect = 1 WHERE id = $1", mailbox)
+        yield sql("DELETE FROM access WHERE mailbox = $1", mailbox)
     return row
 
 
 def discard(box: Box) -> Script[None]:
     """Take the mailbox away at once; its messages go piece by piece (gc.purge), so that nobody waits for them."""
     yield sql("DELETE FROM mailbox WHERE id = $1 AND account = $2", box.mailbox, box.account)
+    yield sql("DELETE FROM access WHERE mailbox = $1", box.mailbox)
+    yield sql("DELETE FROM annotation WHERE mailbox = $1", box.mailbox)
     yield sql("INSERT INTO discarded (mailbox, account) VALUES ($1, $2)", box.mailbox, box.account)
 
 
@@ -344,8 +364,9 @@ def touch_shared(mailbox: MailboxId, spans: Sequence[tuple[int, int]], modseq: M
         )  # fmt: skip
 
 
-def subscribe(account: AccountId, name: str, *, subscribed: bool) -> Script[None]:
-    """SUBSCRIBE and UNSUBSCRIBE (RFC 9051 §6.3.7, §6.3.8). A subscription outlives its mailbox.
+def subscribe(account: AccountId, name: str, *, subscribed: bool, known: bool = False) -> Script[None]:
+    """SUBSCRIBE and UNSUBSCRIBE (RFC 9051 §6.3.7, §6.3.8). A subscription outlives its mailbox. `known`: the name is
+    that of another user's mailbox, which the caller has found.
 
     Raises Refused (bad name), NotFound when subscribing to a name that is not there, OverQuota."""
     name = _name(name)
@@ -354,7 +375,7 @@ def subscribe(account: AccountId, name: str, *, subscribed: bool) -> Script[None
         yield sql("DELETE FROM subscription WHERE account = $1 AND name = $2", account, name)
         yield from next_modseq(account)
         return
-    if (yield from find(account, name)) is None:
+    if not known and (yield from find(account, name)) is None:
         raise NotFound("there is no such mailbox")
     [(count,)] = yield sql("SELECT count(*) FROM subscription WHERE account = $1", account)
     if count >= SUBSCRIPTIONS:

@@ -64,6 +64,10 @@ class Refused(StoreError):
     """The thing asked for cannot be done to this object, ever (RFC 9051 §7.1 CANNOT): INBOX deleted, a bad name."""
 
 
+class Forbidden(StoreError):
+    """The user lacks the right to do that (RFC 5530 §3 NOPERM)."""
+
+
 class Unavailable(StoreError):
     """The database cannot answer now: disk full, read-only, failed, overloaded, closing. Nothing was changed
     (after an error inside COMMIT it is unknown whether it was)."""

@@ -10,15 +10,17 @@ RFC 3516 §4.4 allows. So every stored message can be shown by BODY[].
 from collections.abc import Sequence
 from contextlib import suppress
 
-from posthouse.mail.ids import AccountId, Millis
+from posthouse.mail.ids import Millis
 from posthouse.net.link import Woken
 from posthouse.serve.imap.mailboxes import normalized
 from posthouse.serve.imap.state import Session, refusal
-from posthouse.store import emails, mailboxes
+from posthouse.store import emails, names
+from posthouse.store.access import settable
 from posthouse.store.crashpoint import crashpoint
 from posthouse.store.emails import Appended, NewEmail
 from posthouse.store.mailboxes import MailboxRow
-from posthouse.store.script import Script, StoreError, Unavailable
+from posthouse.store.names import Reader
+from posthouse.store.script import NotFound, Script, StoreError, Unavailable
 from posthouse.transport.accept import prepare
 from posthouse.transport.spool import Spool
 from posthouse.wire.imap import code
@@ -109,13 +111,13 @@ async def _judge(session: Session, incoming: Incoming, announced: LiteralAnnounc
     try:
         if not session.house.disk.room(session.house.store.directory, largest):
             return no(tag, NO_ROOM, code.UNAVAILABLE)
-        row = await session.store.read(mailboxes.find, session.who.account, announced.mailbox)
+        await session.store.read(names.need, session.reader, announced.mailbox, "i")
+    except NotFound:
+        return no(tag, NO_SUCH_MAILBOX, code.TRYCREATE)
     except StoreError as error:
         return refusal(tag, error)
     except OSError:
         return _disk(tag)
-    if row is None or row.noselect:
-        return no(tag, NO_SUCH_MAILBOX, code.TRYCREATE)
     return None
 
 
@@ -152,12 +154,14 @@ async def _message_whole(session: Session, incoming: Incoming) -> None:
         incoming.spool = None
 
 
-def put(account: AccountId, name: str, new: Sequence[NewEmail]) -> Script[tuple[MailboxRow, Appended] | None]:
-    """Append to the mailbox of this name; None where there is none (any more)."""
-    row = yield from mailboxes.find(account, name)
-    if row is None or row.noselect:
-        return None
-    return row, (yield from emails.add(row.box, new))
+def put(reader: Reader, name: str, new: Sequence[NewEmail]) -> Script[tuple[MailboxRow, Appended]]:
+    """Append to the mailbox of this name, with the flags that the user may set there. Raises NotFound, Forbidden."""
+    row, rights, _ = yield from names.need(reader, name, "i")
+    permitted = [
+        email._replace(flags=email.flags & settable(rights), keywords=email.keywords if "w" in rights else ())
+        for email in new
+    ]
+    return row, (yield from emails.add(row.box, permitted))
 
 
 async def _keep(session: Session, incoming: Incoming, command: Append) -> StatusResponse:
@@ -168,13 +172,12 @@ async def _keep(session: Session, incoming: Incoming, command: Append) -> Status
     if incoming.refused is not None:
         return incoming.refused
     try:
-        kept = await session.store.run(put, session.who.account, command.mailbox, tuple(incoming.ready))
+        row, appended = await session.store.run(put, session.reader, command.mailbox, tuple(incoming.ready))
+    except NotFound:
+        return no(command.tag, NO_SUCH_MAILBOX, code.TRYCREATE)
     except StoreError as error:
         return refusal(command.tag, error)
-    if kept is None:
-        return no(command.tag, NO_SUCH_MAILBOX, code.TRYCREATE)
     crashpoint("imap.append_after_commit")
-    row, appended = kept
     normalized(session, command.mailbox, row.name)
     if session.selecting and session.selected.box == row.box:
         with suppress(StoreError):  # it is kept, whatever comes now; then EXISTS is told later

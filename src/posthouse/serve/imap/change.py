@@ -13,10 +13,11 @@ from typing import NamedTuple
 from posthouse.mail.ids import UID, MailboxId, ModSeq
 from posthouse.serve.imap.state import Session, no_such_number
 from posthouse.serve.imap.view import Ranges, count
-from posthouse.store import emails, mailboxes
+from posthouse.store import emails, names
 from posthouse.store.emails import Changes, Copied, FlagChange, Mode, Spans, Stored
 from posthouse.store.mailboxes import Box
-from posthouse.store.script import Script, Stale
+from posthouse.store.names import Reader
+from posthouse.store.script import NotFound, Script, Stale
 from posthouse.wire.imap import code
 from posthouse.wire.imap.command import Copy, Expunge, Move, StoreFlags, StoreMode
 from posthouse.wire.imap.fetch import print_flags
@@ -139,14 +140,20 @@ def place(box: Box, spans: Spans, target: MailboxId, move: bool) -> Script[Copie
     return (yield from emails.copy(box, spans, target))
 
 
-def transfer(box: Box, spans: Spans, name: str, wanted: int | None, move: bool) -> Script[Copied | None]:
-    """Copy or move to the mailbox of this name; None where there is none.
+class Transfer(NamedTuple):
+    """A COPY or MOVE to do. `wanted`: how many messages there must be, lest a part be taken for the whole
+    (RFC 9051 §6.4.7)."""
 
-    `wanted`: how many messages there must be, lest a part be taken for the whole (RFC 9051 §6.4.7). Raises Stale.
-    """
-    target = yield from mailboxes.find(box.account, name)
-    if target is None or target.noselect:
-        return None
+    spans: Spans
+    name: str
+    wanted: int | None
+    move: bool
+
+
+def transfer(reader: Reader, box: Box, order: Transfer) -> Script[Copied]:
+    """Copy or move to the mailbox of this name. Raises NotFound, Forbidden, Stale."""
+    spans, name, wanted, move = order
+    target = (yield from names.need(reader, name, "i")).row
     copied = yield from place(box, spans, target.id, move)
     if wanted is not None and len(copied.source) != wanted:
         raise Stale("Some of the messages were expunged meanwhile")
@@ -190,12 +197,12 @@ async def _transfer(session: Session, command: Copy | Move, ranges: Ranges) -> C
     wanted = None if command.uid else count(ranges)
     moving = isinstance(command, Move)
     try:
-        copied = await session.store.run(transfer, selected.box, spans, command.mailbox, wanted, moving)
+        order = Transfer(spans, command.mailbox, wanted, moving)
+        return await session.store.run(transfer, session.reader, selected.box, order)
+    except NotFound:
+        return no(command.tag, "There is no mailbox of that name; CREATE it first.", code.TRYCREATE)
     except Stale:
         return no(command.tag, "Some of the messages were expunged meanwhile; nothing was done.", code.EXPUNGEISSUED)
-    if copied is None:
-        return no(command.tag, "There is no mailbox of that name; CREATE it first.", code.TRYCREATE)
-    return copied
 
 
 # --- EXPUNGE

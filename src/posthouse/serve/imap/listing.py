@@ -1,17 +1,20 @@
 """LIST and LSUB: which names answer a pattern, and with which attributes (RFC 9051 §6.3.9, RFC 3501 §6.3.9,
 RFC 5258, RFC 5819, RFC 6154).
 
-Superior names always exist here, because CREATE makes them; one whose messages were deleted while it had inferiors is
-\\Noselect, which is also said as \\NonExistent. A subscription may outlive its mailbox.
+Superior names of the own mailboxes always exist, because CREATE makes them; one whose messages were deleted while it
+had inferiors is \\Noselect, which is also said as \\NonExistent. Mailboxes of others have superiors that the user may
+not know of: these are levels only, as `Other Users` itself is. A subscription may outlive its mailbox.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
-from posthouse.mail.ids import AccountId
 from posthouse.serve.imap.state import Session
 from posthouse.store import mailboxes
+from posthouse.store.access import EVERY, Rights
 from posthouse.store.mailboxes import MailboxRow
+from posthouse.store.names import Reader, visible
 from posthouse.store.script import Script
 from posthouse.wire.imap.list import DELIMITER, List, ListReturn, ListSelection, Lsub, StatusItem, matches
 from posthouse.wire.imap.response import Delimiter, Listed, MailboxStatus, StatusResponse, ok
@@ -29,17 +32,27 @@ SPECIAL_USE: dict[str, bytes] = {
 
 
 class Names(NamedTuple):
-    """All names of an account that LIST may show."""
+    """All names that LIST may show to one user."""
 
     rows: dict[str, MailboxRow]
     subscribed: frozenset[str]
+    rights: Mapping[str, Rights] = MappingProxyType({})  # of those that are somebody else's
+
+    def readable(self, name: str) -> bool:
+        """Whether STATUS of the name may be told."""
+        row = self.rows.get(name)
+        return row is not None and not row.noselect and "r" in self.rights.get(name, EVERY)
 
 
-def names(account: AccountId) -> Script[Names]:
-    """The names, of one snapshot."""
-    rows = yield from mailboxes.list_mailboxes(account)
-    subscribed = yield from mailboxes.list_subscribed(account)
-    return Names({row.name: row for row in rows}, frozenset(subscribed))
+def names(reader: Reader) -> Script[Names]:
+    """The names, of one snapshot: the own ones, and those of others that may be listed."""
+    rows = {row.name: row for row in (yield from mailboxes.list_mailboxes(reader.account))}
+    rights: dict[str, Rights] = {}
+    for place in (yield from visible(reader)):
+        rows[place.row.name] = place.row
+        rights[place.row.name] = place.rights
+    subscribed = yield from mailboxes.list_subscribed(reader.account)
+    return Names(rows, frozenset(subscribed), rights)
 
 
 def attributes(row: MailboxRow | None, *, inferiors: bool) -> tuple[bytes, ...]:
@@ -66,7 +79,7 @@ async def list_names(session: Session, command: List) -> StatusResponse:
     if not command.extended and command.patterns == ("",):
         session.say(Delimiter())
         return ok(command.tag, "LIST completed.")
-    known = await session.store.read(names, session.who.account)
+    known = await session.store.read(names, session.reader)
     for response in answer(command, known):
         session.say(response)
     return ok(command.tag, "LIST completed.")
@@ -76,10 +89,14 @@ def answer(command: List, known: Names) -> Iterator[Listed | MailboxStatus]:
     """LIST responses, each with its STATUS response behind it where that was asked for."""
     patterns = [command.reference + pattern for pattern in command.patterns if pattern]
     criteria = command.selection - {ListSelection.REMOTE, ListSelection.RECURSIVEMATCH}
-    everything = sorted(known.rows.keys() | known.subscribed)
+    everything = known.rows.keys() | known.subscribed
+    levels = parents(everything) - everything
     chosen = frozenset(name for name in everything if _chosen(name, known, criteria))
     fathers = parents(known.rows)
-    shown = frozenset(name for name in everything if any(matches(pattern, name) for pattern in patterns))
+    shown = frozenset(name for name in everything | levels if any(matches(pattern, name) for pattern in patterns))
+    if not criteria:  # a level that is no mailbox is told of where the pattern ends in % (RFC 9051 §6.3.9)
+        open_ended = [pattern for pattern in patterns if pattern.endswith("%")]
+        chosen |= {name for name in levels & fathers if any(matches(pattern, name) for pattern in open_ended)}
     recursive = ListSelection.RECURSIVEMATCH in command.selection
     above = parents(chosen) if recursive else frozenset[str]()
     # A name that does not fit itself is told of only for inferiors that are not (RFC 9051 §6.3.9.6).
@@ -87,9 +104,8 @@ def answer(command: List, known: Names) -> Iterator[Listed | MailboxStatus]:
     for name in sorted(listed):
         childinfo = tuple(sorted(option.value for option in criteria)) if name in above else ()
         yield Listed(_attributes(command, known, name, fathers), name, childinfo)
-        row = known.rows.get(name)
-        if ListReturn.STATUS in command.returns and row is not None and not row.noselect:
-            yield status_values(row, command.status)
+        if ListReturn.STATUS in command.returns and known.readable(name):
+            yield status_values(known.rows[name], command.status)
 
 
 def _chosen(name: str, known: Names, criteria: frozenset[ListSelection]) -> bool:
@@ -110,7 +126,7 @@ def _attributes(command: List, known: Names, name: str, fathers: frozenset[str])
 
 async def list_subscribed(session: Session, command: Lsub) -> StatusResponse:
     """RFC 3501 §6.3.9."""
-    known = await session.store.read(names, session.who.account)
+    known = await session.store.read(names, session.reader)
     for response in answer_lsub(command, known):
         session.say(response)
     return ok(command.tag, "LSUB completed.")

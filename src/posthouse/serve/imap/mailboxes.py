@@ -11,12 +11,14 @@ One that deletes it itself knows, and goes on in either version.
 
 from bisect import bisect_left
 
-from posthouse.mail.ids import UID, AccountId
+from posthouse.mail.ids import UID
+from posthouse.serve.imap import listing
 from posthouse.serve.imap.listing import attributes, parents, status_values
 from posthouse.serve.imap.state import MailboxGone, Selected, Session, refusal
 from posthouse.serve.imap.view import View
-from posthouse.store import emails, mailboxes
+from posthouse.store import emails, mailboxes, names
 from posthouse.store.mailboxes import MailboxRow
+from posthouse.store.names import Place, Reader
 from posthouse.store.script import Exists as NameTaken
 from posthouse.store.script import NotFound, Refused, Script, StoreError
 from posthouse.wire.imap import code
@@ -36,6 +38,7 @@ from posthouse.wire.imap.response import (
     Exists,
     Flags,
     Listed,
+    NamespacePrefix,
     Namespaces,
     Recent,
     StatusResponse,
@@ -48,18 +51,22 @@ UNSEEN_COUNTED = 20_000  # messages; reading their uids takes some 5 ms, and the
 
 DELETED = "The selected mailbox was deleted."
 
+
+def no_such_mailbox(tag: bytes) -> StatusResponse:
+    """The answer to a name that is none, or that the user may not know of."""
+    return no(tag, "There is no mailbox of that name.", code.NONEXISTENT)
+
+
 # --- SELECT
 
 
-def open_mailbox(account: AccountId, name: str) -> Script[tuple[MailboxRow, UID | None] | None]:
-    """What SELECT says, of one snapshot; None where there is no such mailbox."""
-    row = yield from mailboxes.find(account, name)
-    if row is None or row.noselect:
-        return None
+def open_mailbox(reader: Reader, name: str) -> Script[tuple[Place, UID | None]]:
+    """What SELECT says, of one snapshot. Raises NotFound, Forbidden."""
+    place = yield from names.need(reader, name, "r")
     unseen = None
-    if row.unseen:
-        unseen = yield from emails.first_unseen(row.box)
-    return row, unseen
+    if place.row.unseen:
+        unseen = yield from emails.first_unseen(place.row.box)
+    return place, unseen
 
 
 async def select(session: Session, command: Select) -> StatusResponse:
@@ -67,10 +74,11 @@ async def select(session: Session, command: Select) -> StatusResponse:
     if session.selecting:
         session.deselect()
         session.say(ok(None, "The mailbox selected before is closed now.", code.CLOSED))
-    found = await session.store.read(open_mailbox, session.who.account, command.mailbox)
-    if found is None:
-        return no(command.tag, "There is no mailbox of that name.", code.NONEXISTENT)
-    row, unseen = found
+    try:
+        place, unseen = await session.store.read(open_mailbox, session.reader, command.mailbox)
+    except NotFound:
+        return no_such_mailbox(command.tag)
+    row = place.row
     view = View(row.total, row.uidnext, row.modseq)
     session.select(Selected(row.box, row.name, view, read_only=command.read_only))
     session.say(Flags(tuple(sorted(session.selected.keywords))), Exists(row.total))
@@ -102,8 +110,8 @@ async def _first_unseen(session: Session, unseen: UID | None) -> int | None:
 
 
 async def _attributes(session: Session, row: MailboxRow) -> tuple[bytes, ...]:
-    rows = await session.store.read(mailboxes.list_mailboxes, row.account)
-    return attributes(row, inferiors=row.name in parents(other.name for other in rows))
+    known = await session.store.read(listing.names, session.reader)
+    return attributes(row, inferiors=row.name in parents(known.rows))
 
 
 async def close(session: Session, command: Close) -> StatusResponse:
@@ -139,7 +147,7 @@ def _closed(session: Session) -> None:
 async def create(session: Session, command: Create) -> StatusResponse:
     """RFC 9051 §6.3.4."""
     try:
-        row = await session.store.run(mailboxes.create, session.who.account, command.mailbox)
+        row = await session.store.run(names.create, session.reader, command.mailbox)
     except NameTaken:
         return no(command.tag, "There is a mailbox of that name already.", code.ALREADYEXISTS)
     normalized(session, command.mailbox.removesuffix("/"), row.name)
@@ -155,9 +163,9 @@ def normalized(session: Session, asked: str, name: str, attributes: tuple[bytes,
 async def delete(session: Session, command: Delete) -> StatusResponse:
     """RFC 9051 §6.3.5. With inferiors the name stays as \\Noselect."""
     try:
-        row = await session.store.run(mailboxes.delete, session.who.account, command.mailbox)
+        row = await session.store.run(names.delete, session.reader, command.mailbox)
     except NotFound:
-        return no(command.tag, "There is no mailbox of that name.", code.NONEXISTENT)
+        return no_such_mailbox(command.tag)
     except Refused as error:
         return refusal(command.tag, error)
     if session.selecting and session.selected.box == row.box:
@@ -169,13 +177,12 @@ async def delete(session: Session, command: Delete) -> StatusResponse:
 async def rename(session: Session, command: Rename) -> StatusResponse:
     """RFC 9051 §6.3.6."""
     try:
-        await session.store.run(mailboxes.rename, session.who.account, command.mailbox, command.target)
+        name = await session.store.run(names.rename, session.reader, command.mailbox, command.target)
     except NotFound:
-        return no(command.tag, "There is no mailbox of that name.", code.NONEXISTENT)
+        return no_such_mailbox(command.tag)
     except NameTaken:
         return no(command.tag, "There is a mailbox of the new name already.", code.ALREADYEXISTS)
     target = command.target.removesuffix("/")
-    name = mailboxes.canonical_name(target) or target
     if name != target or mailboxes.canonical_name(command.mailbox) != command.mailbox:
         normalized(session, command.mailbox, name)  # RFC 9051 §6.3.6
     return ok(command.tag, "RENAME completed.")
@@ -185,9 +192,9 @@ async def subscribe(session: Session, command: Subscribe | Unsubscribe) -> Statu
     """RFC 9051 §6.3.7, §6.3.8."""
     wanted = isinstance(command, Subscribe)
     try:
-        await session.store.run(mailboxes.subscribe, session.who.account, command.mailbox, subscribed=wanted)
+        await session.store.run(names.subscribe, session.reader, command.mailbox, subscribed=wanted)
     except NotFound:
-        return no(command.tag, "There is no mailbox of that name.", code.NONEXISTENT)
+        return no_such_mailbox(command.tag)
     except StoreError as error:
         return refusal(command.tag, error)
     return ok(command.tag, "SUBSCRIBE completed." if wanted else "UNSUBSCRIBE completed.")
@@ -198,14 +205,15 @@ async def subscribe(session: Session, command: Subscribe | Unsubscribe) -> Statu
 
 async def status(session: Session, command: Status) -> StatusResponse:
     """RFC 9051 §6.3.11."""
-    row = await session.store.read(mailboxes.find, session.who.account, command.mailbox)
-    if row is None or row.noselect:
-        return no(command.tag, "There is no mailbox of that name.", code.NONEXISTENT)
-    session.say(status_values(row, command.items))
+    try:
+        place = await session.store.read(names.need, session.reader, command.mailbox, "r")
+    except NotFound:
+        return no_such_mailbox(command.tag)
+    session.say(status_values(place.row, command.items))
     return ok(command.tag, "STATUS completed.")
 
 
 async def namespace(session: Session, command: Namespace) -> StatusResponse:
-    """RFC 9051 §6.3.10: one personal namespace, with no prefix."""
-    session.say(Namespaces())
+    """RFC 9051 §6.3.10: one personal namespace, with no prefix, and one for the mailboxes of others."""
+    session.say(Namespaces(other=(NamespacePrefix(names.OTHERS + mailboxes.SEPARATOR),)))
     return ok(command.tag, "NAMESPACE completed.")

@@ -18,10 +18,12 @@ from posthouse.serve.imap.view import Ranges, Told, View, join
 from posthouse.serve.limits import ImapSessionLimits, Refusal
 from posthouse.serve.login import Door
 from posthouse.store import emails
+from posthouse.store.access import identifier
 from posthouse.store.accounts import Login
 from posthouse.store.emails import Changes
 from posthouse.store.mailboxes import Box
-from posthouse.store.script import NotFound, Refused, Script, StoreError
+from posthouse.store.names import Reader
+from posthouse.store.script import Forbidden, NotFound, Refused, Script, StoreError
 from posthouse.store.store import Store
 from posthouse.transport.house import House
 from posthouse.wire.imap import code
@@ -196,6 +198,11 @@ class Session:
         return self.login
 
     @property
+    def reader(self) -> Reader:
+        """Who asks for mailboxes by name."""
+        return Reader(self.who.account, identifier(self.who.address))
+
+    @property
     def selected(self) -> Selected:
         """The selected mailbox; the engine lets no command through that needs it before."""
         if self._selected is None:
@@ -210,6 +217,7 @@ class Session:
     def select(self, selected: Selected) -> None:
         """Enter the selected state, and be told of changes from now on."""
         selected.unwatch = self.store.watch(selected.box.account, self._hint)
+        self.hinted = 0  # the ModSeqs of another account say nothing about this one's
         selected.heard = self.hinted
         self.engine.state = State.SELECTED
         selected.view.uids = self.columns.get(selected.box.mailbox, selected.view.modseq) or selected.view.uids
@@ -349,5 +357,7 @@ def refusal(tag: bytes, error: StoreError) -> StatusResponse:
     """What the store refuses, as a tagged NO (RFC 5530 §3)."""
     if isinstance(error, Refused):
         return no(tag, sentence(str(error)), code.CANNOT)
+    if isinstance(error, Forbidden):
+        return no(tag, sentence(str(error)), code.NOPERM)
     response_code, text = words(error).imap
     return no(tag, text, response_code or None)
