@@ -44,6 +44,7 @@ from posthouse.wire.imap.grammar import FlagSet, Scanner
 from posthouse.wire.imap.list import List, Lsub
 from posthouse.wire.imap.number_set import NumberSet, print_spans
 from posthouse.wire.imap.search import Search, SearchKey
+from posthouse.wire.imap.search_return import SearchReturns
 from posthouse.wire.imap.utf7 import encode_utf7
 
 ATOM = re.compile(rb"[A-Za-z0-9._$/-]+")
@@ -163,6 +164,15 @@ def listing(c: List, utf8: bool) -> bytes:
     return out + (b" RETURN (" + b" ".join(options) + b")" if options else b"")
 
 
+def search_returns(returns: SearchReturns | None) -> bytes:
+    if returns is None:
+        return b""
+    options = [option.value for option in returns.options]
+    if returns.partial is not None:
+        options.append(b"PARTIAL %d:%d" % (returns.partial.first, returns.partial.last))
+    return b"RETURN (" + b" ".join(options) + b") "
+
+
 PRINTERS: dict[type, Callable[[Any, bool], bytes]] = {
     Authenticate: lambda c, u: (
         b"AUTHENTICATE "
@@ -191,7 +201,7 @@ PRINTERS: dict[type, Callable[[Any, bool], bytes]] = {
     Search: lambda c, u: (
         uid(c)
         + b"SEARCH "
-        + (b"" if c.returns is None else b"RETURN " + words(c.returns) + b" ")
+        + search_returns(c.returns)
         + (key(c.key) if not isinstance(c.key, search.And) else key(c.key)[1:-1])
     ),
     Select: lambda c, u: (b"EXAMINE " if c.read_only else b"SELECT ") + mailbox(c.mailbox, u),

@@ -12,6 +12,7 @@ from posthouse.wire.imap import search as s
 from posthouse.wire.imap.grammar import FlagSet, canonical_mailbox
 from posthouse.wire.imap.list import List, ListReturn, ListSelection, Lsub, StatusItem
 from posthouse.wire.imap.number_set import LARGEST, STAR, NumberSet, merge
+from posthouse.wire.imap.search_return import PartialRange, SearchReturn, SearchReturns
 
 TAGS = st.from_regex(rb"[A-Za-z0-9.\]\[_-]{1,12}", fullmatch=True)
 NUMBERS = st.integers(1, LARGEST)
@@ -111,7 +112,17 @@ def _lists(draw: st.DrawFn) -> List:
 
 _PLAIN = [c.Capability, c.Check, c.Close, c.Expunge, c.Idle, c.Logout, c.Namespace, c.Noop, c.StartTls, c.Unselect]
 _ATOMS = st.from_regex(r"[A-Z][A-Z0-9=+-]{0,15}", fullmatch=True)
-_RETURNS = st.none() | st.frozensets(st.sampled_from(list(s.SearchReturn)), min_size=1)
+_PARTIALS = st.builds(PartialRange, NUMBERS, NUMBERS)
+_PARTIALS |= _PARTIALS.map(lambda partial: PartialRange(-partial.first, -partial.last))
+_RETURNS = (
+    st.none()
+    | st.frozensets(st.sampled_from(list(SearchReturn)), min_size=1).map(SearchReturns)
+    | st.builds(
+        SearchReturns,
+        st.frozensets(st.sampled_from(sorted(set(SearchReturn) - {SearchReturn.ALL}, key=str))),
+        _PARTIALS,
+    )
+)
 _ID_FIELDS = st.lists(st.tuples(OCTETS, st.none() | OCTETS), max_size=4).map(tuple)
 FAMILIES: dict[str, st.SearchStrategy[c.Command]] = {
     "plain": st.sampled_from(_PLAIN).flatmap(lambda kind: st.builds(kind, TAGS)),

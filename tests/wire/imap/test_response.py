@@ -8,6 +8,7 @@ from posthouse.wire.imap import code
 from posthouse.wire.imap import response as r
 from posthouse.wire.imap.grammar import Scanner
 from posthouse.wire.imap.list import StatusItem
+from posthouse.wire.imap.search_return import PartialRange
 from wire.imap.strategies import MAILBOX_TEXTS
 
 EXAMPLES: list[tuple[r.Response, bytes]] = [
@@ -68,6 +69,18 @@ EXAMPLES: list[tuple[r.Response, bytes]] = [
     ),
     (r.ExtendedSearchResult(b"A", True, max=9), b'* ESEARCH (TAG "A") UID MAX 9\r\n'),
     (r.ExtendedSearchResult(b"A", True, all=[], count=0), b'* ESEARCH (TAG "A") UID COUNT 0\r\n'),
+    (
+        r.ExtendedSearchResult(b"A", True, partial=(PartialRange(-1, -100), [5, 6, 9])),
+        b'* ESEARCH (TAG "A") UID PARTIAL (-1:-100 5:6,9)\r\n',
+    ),
+    (
+        r.ExtendedSearchResult(b"A", True, partial=(PartialRange(24000, 24500), [])),
+        b'* ESEARCH (TAG "A") UID PARTIAL (24000:24500 NIL)\r\n',
+    ),
+    (
+        r.ExtendedSearchResult(b"E01", True, all=[9, 8, 3, 4, 5, 1, 2], ascending=False),
+        b'* ESEARCH (TAG "E01") UID ALL 9,8,3:5,1:2\r\n',
+    ),
     (r.Exists(23), b"* 23 EXISTS\r\n"),
     (r.Recent(), b"* 0 RECENT\r\n"),
     (r.Expunged(44), b"* 44 EXPUNGE\r\n"),

@@ -9,8 +9,9 @@ from posthouse.wire.imap import search as s
 from posthouse.wire.imap.command import parse_command
 from posthouse.wire.imap.condition import Condition, Fault
 from posthouse.wire.imap.number_set import STAR, NumberSet
+from posthouse.wire.imap.search_return import ALL_OF_THEM, PartialRange, SearchReturns
+from posthouse.wire.imap.search_return import SearchReturn as R
 
-R = s.SearchReturn
 EXAMPLES = {
     b'SEARCH FLAGGED SINCE 1-Feb-1994 NOT FROM "Smith"': s.Search(
         b"a",
@@ -22,12 +23,18 @@ EXAMPLES = {
             )
         ),
     ),
-    b"SEARCH RETURN (MIN COUNT) FLAGGED": s.Search(b"a", s.HasFlags(FLAGGED_BIT), frozenset({R.MIN, R.COUNT})),
-    b"SEARCH RETURN () ALL": s.Search(b"a", s.All(), frozenset({R.ALL})),
+    b"SEARCH RETURN (MIN COUNT) FLAGGED": s.Search(
+        b"a", s.HasFlags(FLAGGED_BIT), SearchReturns(frozenset({R.MIN, R.COUNT}))
+    ),
+    b"SEARCH RETURN () ALL": s.Search(b"a", s.All(), ALL_OF_THEM),
+    b"SEARCH RETURN (PARTIAL 500:1) ALL": s.Search(b"a", s.All(), SearchReturns(frozenset(), PartialRange(500, 1))),
+    b"SEARCH return (count partial -1:-100) ALL": s.Search(
+        b"a", s.All(), SearchReturns(frozenset({R.COUNT}), PartialRange(-1, -100))
+    ),
     b"uid search return (save) uid 5:* $": s.Search(
         b"a",
         s.And((s.Numbers(NumberSet(((5, STAR),)), True), s.Numbers(NumberSet((), True), False))),
-        frozenset({R.SAVE}),
+        SearchReturns(frozenset({R.SAVE})),
         True,
     ),
     b"SEARCH CHARSET UTF-8 TEXT {12}\r\n\xd0\xbc\xd0\xb0\xd1\x82\xd1\x8c\r\nxx": s.Search(
@@ -82,6 +89,14 @@ def test_examples(octets: bytes) -> None:
         b"SEARCH CHARSET US-ASCII TEXT {2}\r\n\xc3\xa4",
         b"SEARCH RETURN (FROB) ALL",
         b"SEARCH RETURN ALL",
+        b"SEARCH RETURN (PARTIAL) ALL",
+        b"SEARCH RETURN (PARTIAL 1) ALL",
+        b"SEARCH RETURN (PARTIAL 0:1) ALL",
+        b"SEARCH RETURN (PARTIAL 1:*) ALL",
+        b"SEARCH RETURN (PARTIAL 1:-1) ALL",
+        b"SEARCH RETURN (PARTIAL 1:4294967296) ALL",
+        b"SEARCH RETURN (PARTIAL 1:2 PARTIAL 3:4) ALL",
+        b"SEARCH RETURN (PARTIAL 1:2 ALL) ALL",
         b"SEARCH UID",
         b"SEARCH HEADER X",
         b"SEARCH MODSEQ 5",

@@ -1,4 +1,4 @@
-"""SEARCH and UID SEARCH (RFC 9051 §6.4.4, RFC 4731, RFC 5182): which messages of the View match.
+"""SEARCH and UID SEARCH (RFC 9051 §6.4.4): which messages of the View match.
 
 Flags, numbers, sizes and dates are answered by the store as sets of uids. Texts are looked for only in the messages
 that are left, headers before bodies (criteria.py), in a thread, so that others are served meanwhile; what is held in
@@ -11,6 +11,7 @@ from datetime import date
 from itertools import chain
 
 from posthouse.serve.imap.criteria import DAY, EPOCH, Facts, Test, decider
+from posthouse.serve.imap.search_return import extended, kept
 from posthouse.serve.imap.state import Session
 from posthouse.serve.imap.view import View, join
 from posthouse.store import emails, mailboxes
@@ -23,7 +24,7 @@ from posthouse.store.store import Store
 from posthouse.transport.house import House
 from posthouse.wire.imap import code
 from posthouse.wire.imap.number_set import runs
-from posthouse.wire.imap.response import ExtendedSearchResult, SearchResult, StatusResponse, ok
+from posthouse.wire.imap.response import SearchResult, StatusResponse, ok
 from posthouse.wire.imap.search import (
     And,
     BodyContains,
@@ -39,7 +40,6 @@ from posthouse.wire.imap.search import (
     Received,
     Search,
     SearchKey,
-    SearchReturn,
     Sent,
     Smaller,
     TextContains,
@@ -54,11 +54,10 @@ async def search(session: Session, command: Search) -> StatusResponse:
     """RFC 9051 §6.4.4."""
     view = await session.load()
     returns = command.returns
-    saving = returns is not None and SearchReturn.SAVE in returns
     try:
         matched = await matching(await asked(session), command.key)
     except StoreError:
-        if saving:
+        if returns is not None and returns.saving:
             session.selected.saved = ()  # RFC 9051 §6.4.4.1: NO leaves nothing in the variable
         raise
     await asyncio.sleep(0)  # of 100,000 messages each of these takes some 10 ms: others have their turn between
@@ -66,12 +65,12 @@ async def search(session: Session, command: Search) -> StatusResponse:
     await asyncio.sleep(0)
     numbers = found if command.uid else _numbers(view, matched, found)
     await asyncio.sleep(0)
-    if returns is not None and saving:
-        session.selected.saved = tuple(runs(_kept(found, returns)))
+    if returns is not None and returns.saving:
+        session.selected.saved = kept(found, returns)
     if returns is None and not session.rev2:
         session.say(SearchResult(numbers))
-    elif returns is None or returns != {SearchReturn.SAVE}:
-        session.say(_extended(command, numbers))
+    elif returns is None or not returns.only_saving:
+        session.say(extended(command.tag, numbers, returns, uid=command.uid))
     if view.held:
         return ok(command.tag, "SEARCH completed; some messages were expunged meanwhile.", code.EXPUNGEISSUED)
     return ok(command.tag, "SEARCH completed.")
@@ -82,30 +81,6 @@ def _numbers(view: View, matched: Set[int], found: Sequence[int]) -> list[int]:
     if len(found) * 20 < view.total:
         return [number for uid in found if (number := view.number(uid)) is not None]
     return [number for number, uid in enumerate(view.column, 1) if uid in matched]
-
-
-def _kept(found: Sequence[int], returns: frozenset[SearchReturn]) -> Sequence[int]:
-    """What SAVE keeps: all that was found, unless only MIN or MAX were asked for (RFC 9051 §6.4.4.1)."""
-    ends = returns & {SearchReturn.MIN, SearchReturn.MAX}
-    if not ends or returns & {SearchReturn.ALL, SearchReturn.COUNT} or not found:
-        return found
-    kept = {found[0]} if SearchReturn.MIN in ends else set()
-    if SearchReturn.MAX in ends:
-        kept.add(found[-1])
-    return sorted(kept)
-
-
-def _extended(command: Search, numbers: Sequence[int]) -> ExtendedSearchResult:
-    """ESEARCH (RFC 9051 §7.3.4). Without RETURN an IMAP4rev2 client gets ALL."""
-    returns = frozenset({SearchReturn.ALL}) if command.returns is None else command.returns
-    return ExtendedSearchResult(
-        command.tag,
-        command.uid,
-        numbers[0] if numbers and SearchReturn.MIN in returns else None,
-        numbers[-1] if numbers and SearchReturn.MAX in returns else None,
-        numbers if SearchReturn.ALL in returns else None,
-        len(numbers) if SearchReturn.COUNT in returns else None,
-    )
 
 
 # --- deciding

@@ -129,3 +129,18 @@ def _print_span(first: int, last: int) -> bytes:
 def print_numbers(numbers: Sequence[int]) -> bytes:
     """Ascending distinct numbers in the compact form that ESEARCH and COPYUID want (RFC 9051 §7.3.4, §7.1)."""
     return print_spans(runs(numbers))
+
+
+def print_in_order(numbers: Sequence[int]) -> bytes:
+    """Distinct numbers in an order of their own; a range only where they ascend one by one (RFC 5267 §3.2)."""
+    spans: list[NumberSpan] = []
+    start = previous = None
+    for number in numbers:
+        if previous is None or number != previous + 1:
+            if start is not None and previous is not None:
+                spans.append((start, previous))
+            start = number
+        previous = number
+    if start is not None and previous is not None:
+        spans.append((start, previous))
+    return print_spans(spans)

@@ -18,7 +18,8 @@ from posthouse.wire.imap.condition import Condition
 from posthouse.wire.imap.fetch import ALL_FLAGS, print_flag_list
 from posthouse.wire.imap.grammar import ASTRING_CHARS
 from posthouse.wire.imap.list import DELIMITER, StatusItem
-from posthouse.wire.imap.number_set import print_numbers
+from posthouse.wire.imap.number_set import print_in_order, print_numbers
+from posthouse.wire.imap.search_return import PartialRange
 from posthouse.wire.imap.utf7 import encode_utf7
 
 
@@ -154,7 +155,8 @@ class SearchResult:
 
 @dataclass(frozen=True, slots=True)
 class ExtendedSearchResult:
-    """ESEARCH (RFC 9051 §7.3.4): what was asked for and found; `all` ascending, not printed when empty or None."""
+    """ESEARCH (RFC 9051 §7.3.4): what was asked for and found; `all` is not printed when empty or None. `ascending`
+    is false for the results of SORT, which keep their order (RFC 5267 §3.2)."""
 
     tag: bytes
     uid: bool
@@ -162,6 +164,8 @@ class ExtendedSearchResult:
     max: int | None = None
     all: Sequence[int] | None = None
     count: int | None = None
+    partial: tuple[PartialRange, Sequence[int]] | None = None
+    ascending: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,10 +322,11 @@ def _flags(response: Flags, utf8: bool) -> bytes:
 
 
 def _search_result(response: SearchResult, utf8: bool) -> bytes:
-    return b" ".join([b"* SEARCH", *(b"%d" % number for number in response.numbers)]) + b"\r\n"
+    return " ".join(["* SEARCH", *map(str, response.numbers)]).encode() + b"\r\n"
 
 
 def _extended_search_result(response: ExtendedSearchResult, utf8: bool) -> bytes:
+    listed = print_numbers if response.ascending else print_in_order
     line = b"* ESEARCH (TAG %b)" % print_string(response.tag)
     if response.uid:
         line += b" UID"
@@ -330,9 +335,12 @@ def _extended_search_result(response: ExtendedSearchResult, utf8: bool) -> bytes
     if response.max is not None:
         line += b" MAX %d" % response.max
     if response.all:
-        line += b" ALL " + print_numbers(response.all)
+        line += b" ALL " + listed(response.all)
     if response.count is not None:
         line += b" COUNT %d" % response.count
+    if response.partial is not None:
+        partial, numbers = response.partial
+        line += b" PARTIAL (%d:%d %b)" % (partial.first, partial.last, listed(numbers) if numbers else b"NIL")
     return line + b"\r\n"
 
 

@@ -1,5 +1,5 @@
-"""SEARCH: its program as a tree of frozen keys, and its return options (RFC 9051 §6.4.4, RFC 3501 §6.4.4, RFC 4731,
-RFC 5182).
+"""SEARCH: its program as a tree of frozen keys (RFC 9051 §6.4.4, RFC 3501 §6.4.4). Its return options are in
+search_return.py.
 
 Keys that say the same are one value: UNSEEN is Not(HasFlags(SEEN_BIT)), FROM x is HeaderContains("from", x), several
 keys side by side are And. RECENT, NEW and OLD of RFC 3501 are answered for a server without \\Recent: no message is
@@ -15,6 +15,7 @@ from posthouse.mail.keyword import ANSWERED_BIT, DELETED_BIT, DRAFT_BIT, FLAGGED
 from posthouse.wire.imap.condition import Condition, Fault, over_limit
 from posthouse.wire.imap.grammar import OPEN, Scanner, flag_set
 from posthouse.wire.imap.number_set import NumberSet
+from posthouse.wire.imap.search_return import SearchReturns, parse_returns
 
 # The charsets a client may name; RFC 9051 §6.4.4 asks for these two, and every string is Unicode inside.
 CHARSETS: dict[bytes, str] = {b"US-ASCII": "ascii", b"UTF-8": "utf-8"}
@@ -155,32 +156,20 @@ SearchKey = (
 )
 
 
-class SearchReturn(Enum):
-    """search-return-opt (RFC 9051 §6.4.4)."""
-
-    MIN = b"MIN"
-    MAX = b"MAX"
-    ALL = b"ALL"
-    COUNT = b"COUNT"
-    SAVE = b"SAVE"
-
-
 @dataclass(frozen=True, slots=True)
 class Search:
     """SEARCH and UID SEARCH (RFC 9051 §6.4.4, §6.4.9). `returns` is None without RETURN: an IMAP4rev1 client then
-    gets the old SEARCH response, an IMAP4rev2 client ESEARCH with ALL. `RETURN ()` is {ALL}."""
+    gets the old SEARCH response, an IMAP4rev2 client ESEARCH with ALL."""
 
     tag: bytes
     key: SearchKey
-    returns: frozenset[SearchReturn] | None = None
+    returns: SearchReturns | None = None
     uid: bool = False
 
 
 def parse_search(tag: bytes, scanner: Scanner, uid: bool) -> Search:
     """What follows `SEARCH` (RFC 9051 §9)."""
-    returns: frozenset[SearchReturn] | None = None
-    if scanner.take(b" RETURN "):
-        returns = frozenset(scanner.parenthesized(_return_option, empty=True)) or frozenset({SearchReturn.ALL})
+    returns = parse_returns(scanner)
     scanner.space()
     charset = "utf-8"
     if scanner.take(b"CHARSET "):
@@ -192,14 +181,6 @@ def parse_search(tag: bytes, scanner: Scanner, uid: bool) -> Search:
         scanner.space()
         keys.append(program.key(0))
     return Search(tag, _both(keys), returns, uid)
-
-
-def _return_option(scanner: Scanner) -> SearchReturn:
-    word = scanner.word()
-    try:
-        return SearchReturn(word)
-    except ValueError:
-        raise Fault(f"SEARCH knows no return option {word.decode('ascii')}.") from None
 
 
 def _charset(name: bytes) -> str:

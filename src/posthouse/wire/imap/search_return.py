@@ -1,0 +1,104 @@
+"""The return options of SEARCH, SORT and ESEARCH, read (RFC 9051 §6.4.4, RFC 4731 §3.1, RFC 5182 §2, RFC 5267 §3.1,
+RFC 9394 §3.1).
+
+What they ask for is not put together here but in serve/imap/search_return.py; response.py prints the ESEARCH response.
+"""
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+
+from posthouse.wire.imap.condition import Fault
+from posthouse.wire.imap.grammar import Scanner
+from posthouse.wire.imap.number_set import LARGEST
+
+# RFC 9394 §4   partial-range = nz-number ":" nz-number / MINUS nz-number ":" MINUS nz-number
+_PARTIAL = re.compile(rb"(-?)([1-9][0-9]{0,9}):(-?)([1-9][0-9]{0,9})")
+
+
+class SearchReturn(Enum):
+    """search-return-opt without a value (RFC 9051 §6.4.4)."""
+
+    MIN = b"MIN"
+    MAX = b"MAX"
+    ALL = b"ALL"
+    COUNT = b"COUNT"
+    SAVE = b"SAVE"
+
+
+@dataclass(frozen=True, slots=True)
+class PartialRange:
+    """A partial-range as it was asked for: places among the results from 1 on, or from -1 back (RFC 9394 §3.1)."""
+
+    first: int
+    last: int
+
+    def places(self, count: int) -> slice:
+        """Where these stand among `count` results; what is beyond them is left out."""
+        low, high = sorted((self.first, self.last))
+        if low > 0:
+            return slice(low - 1, min(high, count))
+        return slice(max(0, count + low), max(0, count + high + 1))
+
+
+@dataclass(frozen=True, slots=True)
+class SearchReturns:
+    """search-return-opts. `RETURN ()` is ALL (RFC 9051 §6.4.4)."""
+
+    options: frozenset[SearchReturn]
+    partial: PartialRange | None = None
+
+    @property
+    def saving(self) -> bool:
+        """Whether the search result variable is set."""
+        return SearchReturn.SAVE in self.options
+
+    @property
+    def only_saving(self) -> bool:
+        """Whether no ESEARCH response is wanted (RFC 9051 §6.4.4.1)."""
+        return self.options == {SearchReturn.SAVE} and self.partial is None
+
+
+ALL_OF_THEM = SearchReturns(frozenset({SearchReturn.ALL}))
+
+
+def parse_returns(scanner: Scanner) -> SearchReturns | None:
+    """search-return-opts, or None where there are none (RFC 9051 §9)."""
+    if not scanner.take(b" RETURN "):
+        return None
+    options: set[SearchReturn] = set()
+    partial: PartialRange | None = None
+    for option in scanner.parenthesized(_option, empty=True):
+        if isinstance(option, SearchReturn):
+            options.add(option)
+        elif partial is None:
+            partial = option
+        else:
+            raise Fault("PARTIAL may be asked for once.")
+    if partial is not None and SearchReturn.ALL in options:
+        raise Fault("Either ALL or PARTIAL may be asked for, not both.")
+    if not options and partial is None:
+        return ALL_OF_THEM
+    return SearchReturns(frozenset(options), partial)
+
+
+def _option(scanner: Scanner) -> SearchReturn | PartialRange:
+    word = scanner.word()
+    if word == b"PARTIAL":
+        scanner.space()
+        return parse_partial(scanner)
+    try:
+        return SearchReturn(word)
+    except ValueError:
+        raise Fault(f"SEARCH knows no return option {word.decode('ascii')}.") from None
+
+
+def parse_partial(scanner: Scanner) -> PartialRange:
+    """partial-range, behind `PARTIAL` and its space (RFC 9394 §4)."""
+    found = scanner.match(_PARTIAL, "a range such as 1:500 or -1:-500")
+    if found[1] != found[3]:
+        raise Fault("Both ends of a range count from the same side, as in 1:500 or -1:-500.")
+    first, last = int(found[1] + found[2]), int(found[3] + found[4])
+    if max(abs(first), abs(last)) > LARGEST:
+        raise Fault(f"A range ends at {LARGEST}.")
+    return PartialRange(first, last)
