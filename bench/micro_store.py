@@ -128,9 +128,9 @@ async def large(store: Store, box: Box, count: int) -> None:
     await measure("changes, all flags scanned", lambda: store.read(emails.changes, box, row.modseq, row.uidnext))
     other = (await store.run(mailboxes.create, account, "Other")).box
     tenth = ((1, count // 10),)
-    await measure("COPY a tenth", lambda: store.run(emails.copy, box, tenth, other.mailbox), 1)
+    await measure("COPY a tenth", lambda: store.run(emails.copy, box, tenth, other.mailbox, Millis(0)), 1)
     await measure("STORE of shared ones", lambda: store.run(emails.store_flags, box, tenth, FlagChange(Mode.ADD, 1)), 1)
-    await measure("MOVE a tenth", lambda: store.run(emails.move, box, tenth, other.mailbox), 1)
+    await measure("MOVE a tenth", lambda: store.run(emails.move, box, tenth, other.mailbox, Millis(0)), 1)
     await store.run(emails.store_flags, box, ((1, count // 5),), FlagChange(Mode.ADD, DELETED_BIT))
     await measure("EXPUNGE a tenth", lambda: store.run(emails.expunge, box), 1)
     keys = [row[1] for row in await store.read(emails.fetch, box, ALL, [Column.BLOB], 1000)]
@@ -139,7 +139,7 @@ async def large(store: Store, box: Box, count: int) -> None:
     await store.run(mailboxes.create, account, "Gone")
     gone = await store.read(mailboxes.find, account, "Gone")
     if gone is not None:
-        await store.run(emails.move, box, ALL, gone.id)
+        await store.run(emails.move, box, ALL, gone.id, Millis(0))
     await measure(
         "DELETE the mailbox, as the client waits for it", lambda: store.run(mailboxes.delete, account, "Gone"), 1
     )

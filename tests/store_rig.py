@@ -11,6 +11,7 @@ from posthouse.store.emails import NewEmail
 from posthouse.store.mailboxes import Box
 from posthouse.store.store import Store, SyncStore
 
+NOW = Millis(1_700_000_000_000)
 CREDENTIAL = Credential("$argon2id$test", ScramSecret(b"salt", 4096, b"stored", b"server"))
 
 
@@ -64,5 +65,4 @@ def new_email(store: SyncStore | Store, octets: Octets, flags: int = 0, keywords
     description = describe(octets)
     header = bytes(octets[: description.header_size])
     blob = store.blobs.put_sync(octets)
-    received = Millis(1_700_000_000_000)
-    return NewEmail(blob, description, header, received, summarize(header, received), flags, keywords)
+    return NewEmail(blob, description, header, NOW, summarize(header, NOW), flags, keywords)

@@ -6,7 +6,7 @@ from posthouse.mail.address import Domain
 from posthouse.store import accounts, emails, gc, mailboxes
 from posthouse.store.accounts import Credential, Elsewhere, NoSuchDomain, NoSuchUser, ScramSecret
 from posthouse.store.script import Exists, NotFound, Refused, Script, sql
-from store_rig import CREDENTIAL, Rig, address
+from store_rig import CREDENTIAL, NOW, Rig, address
 
 HOME = Domain("home.test")
 
@@ -183,7 +183,7 @@ def test_may_send_as(rig: Rig) -> None:
 def test_removing_a_user_removes_all_mail(rig: Rig) -> None:
     work = rig.box("Work")
     rig.run(emails.add, rig.box(), [rig.email() for _ in range(3)])
-    rig.run(emails.copy, rig.box(), ((1, 2),), work.mailbox)
+    rig.run(emails.copy, rig.box(), ((1, 2),), work.mailbox, NOW)
     rig.run(accounts.add_alias, address("a@home.test"), (address("anna@home.test"),))
     with pytest.raises(Refused, match=r"a@home\.test leads to anna"):
         rig.run(accounts.remove_account, address("anna@home.test"))

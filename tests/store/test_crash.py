@@ -16,7 +16,7 @@ from posthouse.store.mailboxes import Box
 from posthouse.store.script import Script, sql
 from posthouse.store.store import SyncStore, open_sync
 from store.fsck import blob_keys, consistency, damaged
-from store_rig import Rig
+from store_rig import NOW, Rig
 
 # The child adds messages with all large and small, changes flags, copies, moves, expunges, renames, deletes, purges,
 # collects garbage and moves the log, in rounds, and says after each operation that it was answered.
@@ -28,7 +28,7 @@ from posthouse.store import emails, gc, mailboxes, store as rooms
 from posthouse.store.emails import ALL, FlagChange, Mode
 from posthouse.store.mailboxes import Box
 from posthouse.store.store import Store
-from store_rig import message, new_email
+from store_rig import NOW, message, new_email
 
 rooms.CHECKPOINT_PAGES = 1
 
@@ -50,15 +50,15 @@ async def main():
         last = added.uids[-1]
         await store.run(emails.store_flags, inbox.box, ((last, last),), FlagChange(Mode.ADD, 1, ("k%d" % number,)))
         say("flagged", last, number)
-        copied = await store.run(emails.copy, inbox.box, ((last, last),), other.id)
+        copied = await store.run(emails.copy, inbox.box, ((last, last),), other.id, NOW)
         say("copied", *copied.target)
-        moved = await store.run(emails.move, inbox.box, ((last - 1, last - 1),), other.id)
+        moved = await store.run(emails.move, inbox.box, ((last - 1, last - 1),), other.id, NOW)
         say("moved", *moved.source, *moved.target)
         await store.run(emails.store_flags, inbox.box, ((last - 2, last - 2),), FlagChange(Mode.ADD, 16))
         gone = await store.run(emails.expunge, inbox.box)
         say("expunged", *gone.uids)
         await store.run(mailboxes.create, account, "work%d/below" % number)
-        await store.run(mailboxes.rename, account, "work%d" % number, "done%d" % number)
+        await store.run(mailboxes.rename, account, "work%d" % number, "done%d" % number, NOW)
         say("renamed", number)
         scratch = await store.run(mailboxes.create, account, "scratch")
         await store.run(emails.add, scratch.box, [new_email(store, message(1 << 21)) for _ in range(2)])
@@ -150,7 +150,7 @@ def test_large_moves_are_whole_or_not_at_all(rig: Rig) -> None:
         "import sys; from pathlib import Path; from posthouse.store import emails;"
         "from posthouse.store.mailboxes import Box; from posthouse.store.store import open_sync;"
         "s = open_sync(Path(sys.argv[1])); s.run(emails.move, Box(int(sys.argv[2]), int(sys.argv[3])),"
-        " emails.ALL, int(sys.argv[4]))"
+        " emails.ALL, int(sys.argv[4]), 0)"
     )
     arguments = [str(rig.store.directory), str(inbox.account), str(inbox.mailbox), str(other.mailbox)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
@@ -189,7 +189,7 @@ def test_what_the_check_is_worth(tmp_path: Path) -> None:
         rig = Rig(store)
         box = rig.box()
         rig.run(emails.add, box, [rig.email(), rig.email()])
-        rig.run(emails.copy, box, ((1, 1),), rig.box("Other").mailbox)
+        rig.run(emails.copy, box, ((1, 1),), rig.box("Other").mailbox, NOW)
         rig.run(emails.store_flags, box, ((2, 2),), FlagChange(Mode.ADD, DELETED_BIT))
         assert rig.read(consistency) == rig.read(consistency, rig.anna) == []
         for text in (

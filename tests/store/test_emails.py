@@ -9,7 +9,7 @@ from posthouse.store.blobs import NewBlob
 from posthouse.store.emails import ALL, Column, FlagChange, Mode
 from posthouse.store.mailboxes import Box
 from posthouse.store.script import NotFound, OverQuota, Refused, sql
-from store_rig import Rig, message
+from store_rig import NOW, Rig, message
 
 
 def count(rig: Rig, table: str) -> int:
@@ -80,7 +80,7 @@ def test_a_box_of_another_account_is_not_found(rig: Rig) -> None:
     assert bens is not None
     for copying in (emails.copy, emails.move):
         with pytest.raises(NotFound):
-            rig.run(copying, box, ALL, bens.id)
+            rig.run(copying, box, ALL, bens.id, NOW)
     with pytest.raises(NotFound):
         rig.run(emails.add, Box(AccountId(99), MailboxId(99)), [rig.email()])
 
@@ -110,7 +110,7 @@ def test_store_flags_is_what_the_words_say(rig: Rig, mode: Mode, bits: int, word
     fill(rig, box, 2)
     fill(rig, box, 2, SEEN_BIT | DELETED_BIT, ("a", "z"))
     fill(rig, box, 1, FLAGGED_BIT, ("b", "c"))
-    rig.run(emails.copy, box, ((3, 4),), rig.box("Other").mailbox)
+    rig.run(emails.copy, box, ((3, 4),), rig.box("Other").mailbox, NOW)
     before = shown(rig, box)
     since = rig.read(mailboxes.get, box).modseq
     stored = rig.run(emails.store_flags, box, ((1, 3), (5, 5)), FlagChange(mode, bits, words))
@@ -156,7 +156,7 @@ def test_keywords_are_bounded_and_checked(rig: Rig) -> None:
 def test_keywords_of_a_copy_are_those_of_the_original(rig: Rig) -> None:
     box, other = rig.box(), rig.box("Other")
     fill(rig, box, 3, DELETED_BIT)
-    copied = rig.run(emails.copy, box, ((2, 3),), other.mailbox)
+    copied = rig.run(emails.copy, box, ((2, 3),), other.mailbox, NOW)
     assert (copied.source, copied.target) == ((2, 3), (1, 2))
     assert copied.uidvalidity == rig.read(mailboxes.get, other).uidvalidity
     rig.run(emails.store_flags, other, ((1, 1),), FlagChange(Mode.SET, SEEN_BIT, ("work",)))
@@ -170,7 +170,7 @@ def test_marking_a_copy_deleted_gives_the_email_one_modseq(rig: Rig) -> None:
     rig.run(
         emails.add, box, [rig.email(flags=SEEN_BIT, keywords=("a",)), rig.email(flags=SEEN_BIT, keywords=("a", "x"))]
     )
-    rig.run(emails.copy, box, ALL, other.mailbox)
+    rig.run(emails.copy, box, ALL, other.mailbox, NOW)
     rig.run(emails.store_flags, box, ALL, FlagChange(Mode.ADD, DELETED_BIT, ("x",)))
     assert shown(rig, other) == {1: (1, "a x"), 2: (1, "a x")}
     assert {row[3] for row in rig.read(emails.flags, other, ALL)} == {rig.read(mailboxes.get, box).modseq}
@@ -179,7 +179,7 @@ def test_marking_a_copy_deleted_gives_the_email_one_modseq(rig: Rig) -> None:
 def test_copies_in_one_mailbox_change_together(rig: Rig) -> None:
     box = rig.box()
     fill(rig, box, 2)
-    assert rig.run(emails.copy, box, ALL, box.mailbox).target == (3, 4)
+    assert rig.run(emails.copy, box, ALL, box.mailbox, NOW).target == (3, 4)
     rig.run(emails.store_flags, box, ((1, 1), (4, 4)), FlagChange(Mode.ADD, SEEN_BIT | DELETED_BIT))
     assert shown(rig, box) == {1: (17, ""), 2: (1, ""), 3: (1, ""), 4: (17, "")}
     assert rig.read(mailboxes.get, box).unseen == 0
@@ -189,7 +189,7 @@ def test_copies_in_one_mailbox_change_together(rig: Rig) -> None:
 def test_the_email_goes_with_its_last_placement(rig: Rig) -> None:
     box, other = rig.box(), rig.box("Other")
     fill(rig, box, 2, DELETED_BIT)
-    rig.run(emails.copy, box, ((1, 1),), other.mailbox)
+    rig.run(emails.copy, box, ((1, 1),), other.mailbox, NOW)
     assert rig.run(emails.expunge, box).uids == (1, 2)
     assert (count(rig, "email"), count(rig, "header"), count(rig, "blob WHERE refs > 0")) == (1, 1, 1)
     rig.run(emails.expunge, other)
@@ -214,15 +214,15 @@ def test_move_leaves_each_message_in_one_mailbox(rig: Rig) -> None:
     box, other = rig.box(), rig.box("Other")
     fill(rig, box, 6, SEEN_BIT, ("k",))
     since = rig.read(mailboxes.get, box).modseq
-    moved = rig.run(emails.move, box, ((2, 3), (6, 0xFFFFFFFF)), other.mailbox)
+    moved = rig.run(emails.move, box, ((2, 3), (6, 0xFFFFFFFF)), other.mailbox, NOW)
     assert (moved.source, moved.target) == ((2, 3, 6), (1, 2, 3))
     assert list(rig.read(emails.uids, box)) == [1, 4, 5]
     assert shown(rig, other) == dict.fromkeys((1, 2, 3), (1, "k"))
     assert rig.read(emails.changes, box, since, 7).vanished == (2, 3, 6)
-    again = rig.run(emails.move, box, ALL, box.mailbox)
+    again = rig.run(emails.move, box, ALL, box.mailbox, NOW)
     assert (again.source, again.target) == ((1, 4, 5), (7, 8, 9))
     assert list(rig.read(emails.uids, box)) == [7, 8, 9]
-    assert rig.run(emails.move, box, ((1, 6),), other.mailbox).source == ()
+    assert rig.run(emails.move, box, ((1, 6),), other.mailbox, NOW).source == ()
 
 
 def test_changes_are_new_messages_flags_and_vanished(rig: Rig) -> None:

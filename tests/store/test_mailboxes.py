@@ -10,7 +10,7 @@ from posthouse.store import emails, gc, mailboxes
 from posthouse.store.emails import ALL, FlagChange, Mode
 from posthouse.store.mailboxes import COMPONENT_OCTETS, DEPTH, MAILBOXES, canonical_name
 from posthouse.store.script import Exists, NotFound, OverQuota, Refused, Script, sql
-from store_rig import Rig
+from store_rig import NOW, Rig
 
 
 def names(rig: Rig) -> list[str]:
@@ -106,7 +106,7 @@ def test_a_mailbox_of_special_use_made_again_has_its_role_again(rig: Rig) -> Non
     assert rig.run(mailboxes.create, rig.anna, "Sent").role == "sent"
     rig.run(mailboxes.create, rig.anna, "Trash/old")
     assert [rig.read(mailboxes.find, rig.anna, name).role for name in ("Trash", "Trash/old")] == ["trash", None]
-    rig.run(mailboxes.rename, rig.anna, "Junk", "Spam")
+    rig.run(mailboxes.rename, rig.anna, "Junk", "Spam", NOW)
     assert rig.run(mailboxes.create, rig.anna, "Junk").role is None
 
 
@@ -171,7 +171,7 @@ def test_a_deleted_name_with_inferiors_stays_as_noselect(rig: Rig) -> None:
 def test_deleting_shares_nothing_of_a_copy(rig: Rig) -> None:
     box, work = rig.box(), rig.box("Work")
     rig.run(emails.add, box, [rig.email()])
-    rig.run(emails.copy, box, ALL, work.mailbox)
+    rig.run(emails.copy, box, ALL, work.mailbox, NOW)
     rig.run(mailboxes.delete, rig.anna, "Work")
     rig.run(emails.store_flags, box, ALL, FlagChange(Mode.ADD, DELETED_BIT, ("k",)))
     gc.purge_all(rig.store)
@@ -186,7 +186,7 @@ def test_rename_takes_inferiors_along_and_keeps_uids(rig: Rig) -> None:
     box = rig.box("a/b")
     rig.run(emails.add, box, [rig.email()])
     before = rig.read(mailboxes.get, box)
-    rig.run(mailboxes.rename, rig.anna, "a", "x/y")
+    rig.run(mailboxes.rename, rig.anna, "a", "x/y", NOW)
     assert names(rig) == sorted([*NEW, "x", "x/y", "x/y/b", "x/y/b/c", "a0", "ab", "ab/c"])
     after = rig.read(mailboxes.get, box)
     assert (after.name, after.uidvalidity, after.uidnext) == ("x/y/b", before.uidvalidity, before.uidnext)
@@ -199,7 +199,7 @@ def test_rename_takes_inferiors_along_and_keeps_uids(rig: Rig) -> None:
         ("x", "inbox", Exists),
     ):
         with pytest.raises(error):
-            rig.run(mailboxes.rename, rig.anna, old, new)
+            rig.run(mailboxes.rename, rig.anna, old, new, NOW)
     assert rig.read(mailboxes.get, box).name == "x/y/b"
 
 
@@ -207,9 +207,9 @@ def test_renaming_inbox_moves_its_messages(rig: Rig) -> None:
     box = rig.box()
     rig.run(mailboxes.create, rig.anna, "INBOX/below")
     rig.run(emails.add, box, [rig.email(), rig.email(flags=DELETED_BIT)])
-    rig.run(emails.copy, box, ((1, 1),), rig.box("Other").mailbox)
+    rig.run(emails.copy, box, ((1, 1),), rig.box("Other").mailbox, NOW)
     before = rig.read(mailboxes.get, box)
-    rig.run(mailboxes.rename, rig.anna, "INBOX", "Old/mail")
+    rig.run(mailboxes.rename, rig.anna, "INBOX", "Old/mail", NOW)
     inbox = rig.read(mailboxes.get, box)
     assert (inbox.name, inbox.total, inbox.uidnext, inbox.uidvalidity) == ("INBOX", 0, 3, before.uidvalidity)
     assert rig.read(emails.changes, box, before.modseq, 3).vanished == (1, 2)
@@ -241,7 +241,7 @@ def test_every_change_takes_the_accounts_next_modseq(rig: Rig) -> None:
     seen = [rig.read(modseq)]
     for verb, *args in (
         (mailboxes.create, "a/b"),
-        (mailboxes.rename, "a", "c"),
+        (mailboxes.rename, "a", "c", NOW),
         (mailboxes.delete, "c/b"),
         (mailboxes.delete, "c"),
     ):

@@ -15,7 +15,7 @@ from posthouse.store.emails import ALL, FlagChange, Mode
 from posthouse.store.mailboxes import Box
 from posthouse.store.store import open_sync
 from store.fsck import consistency
-from store_rig import Rig
+from store_rig import NOW, Rig
 
 NAMES = ("INBOX", "a", "a/b")
 name_of = st.sampled_from(NAMES)
@@ -138,7 +138,7 @@ class Placements(RuleBasedStateMachine):
         folder, there = self.folders[name], self.folders[where]
         source = folder.pick(spans)
         verb = emails.move if moving else emails.copy
-        copied = self.rig.run(verb, folder.box, spans, there.box.mailbox)
+        copied = self.rig.run(verb, folder.box, spans, there.box.mailbox, NOW)
         taken = [folder.messages[uid] for uid in source]
         if moving:
             for uid in source:
@@ -169,7 +169,7 @@ class Placements(RuleBasedStateMachine):
         """RENAME INBOX to a name that is deleted first."""
         if "a/b" in self.folders:
             self.rig.run(mailboxes.delete, self.rig.anna, "a/b")
-        self.rig.run(mailboxes.rename, self.rig.anna, "INBOX", "a/b")
+        self.rig.run(mailboxes.rename, self.rig.anna, "INBOX", "a/b", NOW)
         inbox = self.folders["INBOX"]
         self.make("a/b")
         self.folders["a/b"].messages, self.folders["a/b"].uidnext = inbox.messages, inbox.uidnext

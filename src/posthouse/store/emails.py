@@ -60,6 +60,7 @@ class NewEmail(NamedTuple):
     summary: Summary
     flags: int = 0  # bits of mail/keyword.py; DELETED_BIT is allowed (APPEND)
     keywords: tuple[str, ...] = ()
+    saved: Millis | None = None  # when it came into the mailbox (RFC 8514 §3); None: as `received` says
 
 
 class Appended(NamedTuple):
@@ -103,6 +104,9 @@ class Column(Enum):
     FLAGS = "p.flags"  # int
     KEYWORDS = "p.keywords"  # str
     MODSEQ = "p.modseq"  # int
+    SAVED = "p.saved"  # Millis
+    EMAIL = "p.email"  # int, EmailId
+    THREAD = "coalesce(nullif(e.thread, 0), e.id)"  # int, ThreadId
     RECEIVED = "e.received"  # Millis
     SIZE = "e.size"  # octets
     ENVELOPE = "e.envelope"  # bytes, the wire text in parentheses
@@ -162,9 +166,10 @@ def _append(
         identity = yield from _insert(box.account, email, keys[email.blob.id])
         words = " ".join(canonical_keywords(email.keywords)) if email.keywords else ""
         yield sql(
-            "INSERT INTO placement (mailbox, uid, email, flags, keywords, shared, created, modseq)"
-            " VALUES ($1, $2, $3, $4, $5, 0, $6, $6)",
+            "INSERT INTO placement (mailbox, uid, email, flags, keywords, shared, created, modseq, saved)"
+            " VALUES ($1, $2, $3, $4, $5, 0, $6, $6, $7)",
             box.mailbox, uid, identity, email.flags, words, modseq,
+            email.received if email.saved is None else email.saved,
         )  # fmt: skip
     return uidvalidity, tuple(UID(uid) for uid in range(first, first + len(new)))
 
@@ -209,7 +214,7 @@ def uids(box: Box) -> "Script[array[int]]":
 def _fetch_text(columns: tuple[Column, ...]) -> str:
     names = ", ".join(["p.uid", *(column.value for column in columns)])
     text = f"SELECT {names} FROM placement p"
-    if any(column.value.startswith("e.") for column in columns):
+    if any("e." in column.value for column in columns):
         text += " JOIN email e ON e.id = p.email"
     if any(column.value.startswith("h.") for column in columns):
         text += " JOIN header h ON h.email = p.email"
@@ -288,11 +293,12 @@ def _uids_in(mailbox: MailboxId, spans: Spans, where: str = "") -> Script[tuple[
     return tuple(UID(uid) for (uid,) in found)
 
 
-def copy(box: Box, spans: Spans, target: MailboxId) -> Script[Copied]:
-    """COPY (RFC 9051 §6.4.7): placements are added, no octet is copied. Raises NotFound (box or target)."""
+def copy(box: Box, spans: Spans, target: MailboxId, now: Millis) -> Script[Copied]:
+    """COPY (RFC 9051 §6.4.7): placements are added, no octet is copied. `now` is the save date of the copies
+    (RFC 8514 §3). Raises NotFound (box or target)."""
     row = yield from locked(box)
     spans = clip(spans, row.uidnext)
-    source, copied = yield from _place(box, spans, target, " 1")
+    source, copied = yield from _place(box, spans, target, _Marks(1, now))
     if not source:
         return copied
     for first, last in spans:
@@ -305,12 +311,13 @@ def copy(box: Box, spans: Spans, target: MailboxId) -> Script[Copied]:
     return copied
 
 
-def move(box: Box, spans: Spans, target: MailboxId) -> Script[Copied]:
-    """MOVE (RFC 9051 §6.4.8): each message is in exactly one of the two mailboxes at any moment."""
+def move(box: Box, spans: Spans, target: MailboxId, now: Millis) -> Script[Copied]:
+    """MOVE (RFC 9051 §6.4.8): each message is in exactly one of the two mailboxes at any moment. It gets a new save
+    date (RFC 8514 §3)."""
     row = yield from locked(box)
     spans = clip(spans, row.uidnext)
     count = yield from _count(box.mailbox, spans)
-    source, copied = yield from _place(box, spans, target, " shared")
+    source, copied = yield from _place(box, spans, target, _Marks(None, now))
     if not source:
         return copied
     crashpoint("store.inside_move")
@@ -320,7 +327,14 @@ def move(box: Box, spans: Spans, target: MailboxId) -> Script[Copied]:
     return copied
 
 
-def _place(box: Box, spans: Spans, target: MailboxId, shared: str) -> Script[tuple[tuple[UID, ...], Copied]]:
+class _Marks(NamedTuple):
+    """What new placements of old Emails have of their own; `shared` None: as the old one has it."""
+
+    shared: int | None
+    saved: Millis
+
+
+def _place(box: Box, spans: Spans, target: MailboxId, marks: _Marks) -> Script[tuple[tuple[UID, ...], Copied]]:
     """The placements of `spans` once more, in the target."""
     there = yield from get(Box(box.account, target))
     source = yield from _uids_in(box.mailbox, spans)
@@ -335,10 +349,10 @@ def _place(box: Box, spans: Spans, target: MailboxId, shared: str) -> Script[tup
             "SELECT count(*) FROM placement WHERE mailbox = $1 AND uid BETWEEN $2 AND $3", box.mailbox, first, last
         )
         yield sql(
-            "INSERT INTO placement (mailbox, uid, email, flags, keywords, shared, created, modseq)"
-            f" SELECT $4, $5 - 1 + row_number() OVER (ORDER BY uid), email, flags, keywords,{shared}, $6, $6"
-            " FROM placement WHERE mailbox = $1 AND uid BETWEEN $2 AND $3",
-            box.mailbox, first, last, target, uid, modseq,
+            "INSERT INTO placement (mailbox, uid, email, flags, keywords, shared, created, modseq, saved)"
+            " SELECT $4, $5 - 1 + row_number() OVER (ORDER BY uid), email, flags, keywords, coalesce($7, shared),"
+            " $6, $6, $8 FROM placement WHERE mailbox = $1 AND uid BETWEEN $2 AND $3",
+            box.mailbox, first, last, target, uid, modseq, *marks,
         )  # fmt: skip
         uid += some
     return source, Copied(uidvalidity, source, tuple(map(UID, range(base, uid))), modseq)

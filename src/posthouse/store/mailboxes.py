@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from posthouse.mail.ids import AccountId, MailboxId, ModSeq, UIDValidity
+from posthouse.mail.ids import AccountId, MailboxId, Millis, ModSeq, UIDValidity
 from posthouse.store.crashpoint import crashpoint
 from posthouse.store.script import Changed, Exists, NotFound, OverQuota, Refused, Row, Script, sql
 
@@ -295,9 +295,9 @@ def discard(box: Box) -> Script[None]:
     yield sql("INSERT INTO discarded (mailbox, account) VALUES ($1, $2)", box.mailbox, box.account)
 
 
-def rename(account: AccountId, old: str, new: str) -> Script[None]:
-    """RENAME with all inferiors (RFC 9051 §6.3.6). INBOX: its messages move to a new mailbox, INBOX and its
-    inferiors stay. Raises NotFound, Exists, Refused, OverQuota."""
+def rename(account: AccountId, old: str, new: str, now: Millis) -> Script[None]:
+    """RENAME with all inferiors (RFC 9051 §6.3.6). INBOX: its messages move to a new mailbox, where they are saved
+    `now` (RFC 8514 §3); INBOX and its inferiors stay. Raises NotFound, Exists, Refused, OverQuota."""
     new = _name(new.removesuffix(SEPARATOR))
     yield from lock(account)
     row = yield from find(account, old)
@@ -306,7 +306,7 @@ def rename(account: AccountId, old: str, new: str) -> Script[None]:
     if (yield from find(account, new)) is not None:
         raise Exists(f"the mailbox {new} exists")
     if row.name == INBOX:
-        yield from _empty_inbox(row, new)
+        yield from _empty_inbox(row, new, now)
         return
     if new.startswith(row.name + SEPARATOR):
         raise Refused("a mailbox cannot be moved below itself")
@@ -320,15 +320,15 @@ def rename(account: AccountId, old: str, new: str) -> Script[None]:
         yield sql("UPDATE mailbox SET name = $1 WHERE id = $2", renamed, mailbox)
 
 
-def _empty_inbox(inbox: MailboxRow, new: str) -> Script[None]:
+def _empty_inbox(inbox: MailboxRow, new: str, now: Millis) -> Script[None]:
     """All messages of INBOX move to a new mailbox, where they keep their UIDs under its own UIDVALIDITY."""
     modseq = yield from next_modseq(inbox.account)
     yield from _make_superiors(inbox.account, new, modseq)
     made = yield from _make(inbox.account, new, None, modseq)
     yield sql(
-        "INSERT INTO placement (mailbox, uid, email, flags, keywords, shared, created, modseq)"
-        " SELECT $1, uid, email, flags, keywords, shared, $2, $2 FROM placement WHERE mailbox = $3",
-        made, modseq, inbox.id,
+        "INSERT INTO placement (mailbox, uid, email, flags, keywords, shared, created, modseq, saved)"
+        " SELECT $1, uid, email, flags, keywords, shared, $2, $2, $4 FROM placement WHERE mailbox = $3",
+        made, modseq, inbox.id, now,
     )  # fmt: skip
     yield sql(
         "INSERT INTO expunged (mailbox, modseq, uid, email) SELECT mailbox, $1, uid, email FROM placement"

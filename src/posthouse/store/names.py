@@ -10,7 +10,7 @@ Rows given by these verbs carry the name as the user sees it, and no role, subsc
 from typing import NamedTuple
 
 from posthouse.mail.address import Address, Domain, parse_address
-from posthouse.mail.ids import AccountId
+from posthouse.mail.ids import AccountId, Millis
 from posthouse.store import access, mailboxes
 from posthouse.store.access import Rights
 from posthouse.store.accounts import fold
@@ -186,9 +186,11 @@ def delete(reader: Reader, name: str) -> Script[MailboxRow]:
     return place.row
 
 
-def rename(reader: Reader, old: str, new: str) -> Script[str]:
+def rename(reader: Reader, old: str, new: str, now: Millis) -> Script[str]:
     """RENAME, which needs the right "x" on the mailbox and "k" on the new parent; gives the new name in canonical
-    form. Access control lists go with the mailboxes. Raises NotFound, Forbidden, Exists, Refused, OverQuota."""
+    form. `now`: see mailboxes.rename. Access control lists go with the mailboxes.
+
+    Raises NotFound, Forbidden, Exists, Refused, OverQuota."""
     place = yield from need(reader, old, "x", selectable=False)
     found = yield from _whose(reader, new.removesuffix(SEPARATOR))
     if found is None or found[0].account != place.row.account:
@@ -198,7 +200,7 @@ def rename(reader: Reader, old: str, new: str) -> Script[str]:
         if place.local == INBOX:
             raise Refused("INBOX can be renamed by its owner only")
         yield from _demand_parent(reader, owner, local)
-    yield from mailboxes.rename(owner.account, place.local, local)
+    yield from mailboxes.rename(owner.account, place.local, local, now)
     return owner.prefix + (mailboxes.canonical_name(local) or local)
 
 

@@ -86,6 +86,33 @@ def by_received(box: Box, millis: Range) -> "Script[array[int]]":
     return _array(rows)
 
 
+def by_saved(box: Box, millis: Range) -> "Script[array[int]]":
+    """SAVEDBEFORE, SAVEDON, SAVEDSINCE: by the save date (RFC 8514 §4.3). Raises NotFound."""
+    yield from check(box)
+    rows = yield sql(
+        "SELECT uid FROM placement WHERE mailbox = $1 AND saved BETWEEN $2 AND $3 ORDER BY uid", box.mailbox, *millis
+    )
+    return _array(rows)
+
+
+def by_email(box: Box, email: int) -> "Script[array[int]]":
+    """EMAILID: the placements of one Email, found by the index however large the mailbox is. Raises NotFound."""
+    yield from check(box)
+    rows = yield sql("SELECT uid FROM placement WHERE email = $2 AND +mailbox = $1 ORDER BY uid", box.mailbox, email)
+    return _array(rows)
+
+
+def by_thread(box: Box, thread: int) -> "Script[array[int]]":
+    """THREADID: the placements of one thread's Emails, the same. Raises NotFound."""
+    yield from check(box)
+    rows = yield sql(
+        "SELECT uid FROM placement WHERE +mailbox = $1 AND email IN (SELECT id FROM email WHERE thread = $2"
+        " AND thread <> 0 UNION ALL SELECT id FROM email WHERE id = $2 AND thread = 0) ORDER BY uid",
+        box.mailbox, thread,
+    )  # fmt: skip
+    return _array(rows)
+
+
 def texts(box: Box, first: int = 1, last: int = LAST_UID, limit: int = CHUNK_ROWS) -> Script[list[Text]]:
     """Blobs of messages with uid in [first, last], ascending, at most `limit` and about CHUNK_OCTETS together: ask
     again from the last uid + 1. Raises NotFound."""

@@ -5,10 +5,11 @@
 ALTER TABLE placement ADD COLUMN saved BIGINT NOT NULL DEFAULT 0;
 UPDATE placement SET saved = (SELECT received FROM email e WHERE e.id = placement.email);
 
--- The THREADID of RFC 8474 §5.2: the id of the first Email of the thread.
+-- The THREADID of RFC 8474 §5.2: the id of the first Email of the thread; 0: this is the first.
 ALTER TABLE email ADD COLUMN thread BIGINT NOT NULL DEFAULT 0;
+CREATE INDEX email_thread ON email (thread) WHERE thread <> 0;
 
--- Which thread a Message-ID belongs to. key: the first 8 octets of SHA-256 of the id, as a number.
+-- Which thread a Message-ID under a subject belongs to (store/threads.py). key: octets of a digest of both, as a number.
 CREATE TABLE thread_key (account BIGINT NOT NULL, key BIGINT NOT NULL, thread BIGINT NOT NULL, PRIMARY KEY (account, key)) WITHOUT ROWID;
 
 -- What SORT and THREAD compare (RFC 5256 §2), written with the Email, never changed. Texts are casemapped.

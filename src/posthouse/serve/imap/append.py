@@ -140,11 +140,13 @@ async def _message_whole(session: Session, incoming: Incoming) -> None:
     announced, spool = incoming.announced, incoming.spool
     if announced is None or spool is None or incoming.refused is not None:
         return
-    received = session.house.clock() if announced.date is None else announced.date
+    now = session.house.clock()
+    received = now if announced.date is None else announced.date
     flags = announced.flags
     try:
         octets = await spool.octets()
-        incoming.ready.append(await prepare(session.store, octets, Millis(received), flags.bits, flags.keywords))
+        new = await prepare(session.store, octets, Millis(received), flags.bits, flags.keywords)
+        incoming.ready.append(new._replace(saved=now))
     except OSError:
         incoming.refused = _disk(announced.tag)
     except StoreError as error:

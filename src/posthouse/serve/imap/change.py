@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from posthouse.mail.ids import UID, MailboxId, ModSeq
+from posthouse.mail.ids import UID, MailboxId, Millis, ModSeq
 from posthouse.serve.imap.state import Session, no_such_number
 from posthouse.serve.imap.view import Ranges, count
 from posthouse.store import emails, names
@@ -133,29 +133,29 @@ async def _show_flags(session: Session, rows: Sequence[tuple[UID, int, str, ModS
 # --- COPY and MOVE
 
 
-def place(box: Box, spans: Spans, target: MailboxId, move: bool) -> Script[Copied]:
-    """COPY or MOVE, as one verb."""
-    if move:
-        return (yield from emails.move(box, spans, target))
-    return (yield from emails.copy(box, spans, target))
-
-
 class Transfer(NamedTuple):
-    """A COPY or MOVE to do. `wanted`: how many messages there must be, lest a part be taken for the whole
-    (RFC 9051 §6.4.7)."""
+    """A COPY or MOVE to do, saved `now` in the mailbox of this name (RFC 8514 §3). `wanted`: how many messages there
+    must be, lest a part be taken for the whole (RFC 9051 §6.4.7)."""
 
     spans: Spans
     name: str
     wanted: int | None
     move: bool
+    now: Millis
+
+
+def place(box: Box, target: MailboxId, order: Transfer) -> Script[Copied]:
+    """COPY or MOVE, as one verb."""
+    if order.move:
+        return (yield from emails.move(box, order.spans, target, order.now))
+    return (yield from emails.copy(box, order.spans, target, order.now))
 
 
 def transfer(reader: Reader, box: Box, order: Transfer) -> Script[Copied]:
     """Copy or move to the mailbox of this name. Raises NotFound, Forbidden, Stale."""
-    spans, name, wanted, move = order
-    target = (yield from names.need(reader, name, "i")).row
-    copied = yield from place(box, spans, target.id, move)
-    if wanted is not None and len(copied.source) != wanted:
+    target = (yield from names.need(reader, order.name, "i")).row
+    copied = yield from place(box, target.id, order)
+    if order.wanted is not None and len(copied.source) != order.wanted:
         raise Stale("Some of the messages were expunged meanwhile")
     return copied
 
@@ -195,9 +195,8 @@ async def _transfer(session: Session, command: Copy | Move, ranges: Ranges) -> C
     selected = session.selected
     spans = selected.view.uid_spans(ranges)
     wanted = None if command.uid else count(ranges)
-    moving = isinstance(command, Move)
+    order = Transfer(spans, command.mailbox, wanted, isinstance(command, Move), session.house.clock())
     try:
-        order = Transfer(spans, command.mailbox, wanted, moving)
         return await session.store.run(transfer, session.reader, selected.box, order)
     except NotFound:
         return no(command.tag, "There is no mailbox of that name; CREATE it first.", code.TRYCREATE)

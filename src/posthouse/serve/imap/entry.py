@@ -51,6 +51,7 @@ FOR_USERS = (
     "ESEARCH",
     "SEARCHRES",
     "MULTIAPPEND",
+    "SAVEDATE",
 )
 
 

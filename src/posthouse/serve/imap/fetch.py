@@ -64,6 +64,9 @@ _COLUMNS: dict[Shown, Column] = {
     Shown.SIZE: Column.SIZE,
     Shown.ENVELOPE: Column.ENVELOPE,
     Shown.STRUCTURE: Column.STRUCTURE,
+    Shown.EMAIL: Column.EMAIL,
+    Shown.THREAD: Column.THREAD,
+    Shown.SAVED: Column.SAVED,
 }
 _HEADERS = (SectionText.HEADER, SectionText.HEADER_FIELDS, SectionText.HEADER_FIELDS_NOT)
 

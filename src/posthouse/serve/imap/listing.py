@@ -151,5 +151,6 @@ def status_values(row: MailboxRow, items: tuple[StatusItem, ...]) -> MailboxStat
         StatusItem.UNSEEN: row.unseen,
         StatusItem.DELETED: row.deleted,
         StatusItem.SIZE: row.size,
+        StatusItem.MAILBOXID: row.id,
     }
     return MailboxStatus(row.name, tuple((item, values[item]) for item in items))

@@ -91,6 +91,7 @@ async def select(session: Session, command: Select) -> StatusResponse:
         session.selected.permanent_flags(),
         ok(None, "The next message gets this UID or a higher one.", code.uidnext(row.uidnext)),
         ok(None, "UIDs are valid while this number stays.", code.uidvalidity(row.uidvalidity)),
+        ok(None, "The mailbox keeps this id, whatever its name.", code.mailboxid(row.id)),
     )
     if session.rev2:
         old_name = command.mailbox if command.mailbox != row.name else None  # RFC 9051 §6.3.2: MUST
@@ -151,7 +152,7 @@ async def create(session: Session, command: Create) -> StatusResponse:
     except NameTaken:
         return no(command.tag, "There is a mailbox of that name already.", code.ALREADYEXISTS)
     normalized(session, command.mailbox.removesuffix("/"), row.name)
-    return ok(command.tag, "CREATE completed.")
+    return ok(command.tag, "CREATE completed.", code.mailboxid(row.id))
 
 
 def normalized(session: Session, asked: str, name: str, attributes: tuple[bytes, ...] = ()) -> None:
@@ -177,7 +178,9 @@ async def delete(session: Session, command: Delete) -> StatusResponse:
 async def rename(session: Session, command: Rename) -> StatusResponse:
     """RFC 9051 §6.3.6."""
     try:
-        name = await session.store.run(names.rename, session.reader, command.mailbox, command.target)
+        name = await session.store.run(
+            names.rename, session.reader, command.mailbox, command.target, session.house.clock()
+        )
     except NotFound:
         return no_such_mailbox(command.tag)
     except NameTaken:

@@ -36,8 +36,11 @@ from posthouse.wire.imap.search import (
     Not,
     Nothing,
     Numbers,
+    OfEmail,
+    OfThread,
     Or,
     Received,
+    Saved,
     Search,
     SearchKey,
     Sent,
@@ -144,8 +147,12 @@ class Question:
                 return frozenset(await read(rows.by_size, box, Range(min(octets + 1, rows.LARGEST))))
             case Smaller(octets):
                 return frozenset(await read(rows.by_size, box, Range(0, octets - 1)))
-            case Received(comparison, day):
-                return frozenset(await read(rows.by_received, box, _millis(comparison, day)))
+            case Received(comparison, day) | Saved(comparison, day):
+                by_date = rows.by_saved if isinstance(key, Saved) else rows.by_received
+                return frozenset(await read(by_date, box, _millis(comparison, day)))
+            case OfEmail(number) | OfThread(number):
+                by_id = rows.by_email if isinstance(key, OfEmail) else rows.by_thread
+                return frozenset(await read(by_id, box, number or 0))
             case Numbers():
                 return self._members(key)
             case _:

@@ -6,6 +6,7 @@ Which code belongs to which fault is not said here: that is for the sessions.
 
 from collections.abc import Iterable, Sequence
 
+from posthouse.mail.ids import MAILBOX_LETTER, MailboxId
 from posthouse.wire.imap.fetch import ALL_FLAGS, print_flag_list
 from posthouse.wire.imap.number_set import print_numbers
 
@@ -41,6 +42,11 @@ def permanentflags(keywords: Iterable[str] = ()) -> bytes:
 
 #: PERMANENTFLAGS of a mailbox opened read-only: none (RFC 9051 §6.3.3).
 NO_PERMANENTFLAGS = b"PERMANENTFLAGS ()"
+
+
+def mailboxid(mailbox: MailboxId) -> bytes:
+    """MAILBOXID (RFC 8474 §4.1, §4.2)."""
+    return b"MAILBOXID (%b%d)" % (MAILBOX_LETTER.encode("ascii"), mailbox)
 
 
 def uidnext(uid: int) -> bytes:

@@ -22,7 +22,7 @@ from functools import lru_cache
 from typing import cast
 
 from posthouse.mail.dates import format_internaldate
-from posthouse.mail.ids import Millis
+from posthouse.mail.ids import EMAIL_LETTER, THREAD_LETTER, Millis
 from posthouse.mail.keyword import FLAG_BITS
 from posthouse.mail.mime import Part, Span
 from posthouse.mail.structure import Section, SectionText
@@ -48,6 +48,9 @@ class Attribute(Enum):
     BODY = b"BODY"
     BODYSTRUCTURE = b"BODYSTRUCTURE"
     UID = b"UID"
+    EMAILID = b"EMAILID"
+    THREADID = b"THREADID"
+    SAVEDATE = b"SAVEDATE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,7 +311,8 @@ class Column(Enum):
     """What a row may bring, in the order of the row; the values are the store's column names.
 
     `flags`: bits of mail/keyword.py. `keywords`: text, separated by spaces. `received`: Millis. `size`: octets.
-    `envelope`, `structure`: wire text as mail/structure.py printed it at arrival.
+    `envelope`, `structure`: wire text as mail/structure.py printed it at arrival. `email`, `thread`: numbers.
+    `saved`: Millis.
     """
 
     UID = "uid"
@@ -318,6 +322,9 @@ class Column(Enum):
     SIZE = "size"
     ENVELOPE = "envelope"
     STRUCTURE = "structure"
+    EMAIL = "email"
+    THREAD = "thread"
+    SAVED = "saved"
 
 
 _COLUMNS_OF: dict[Attribute, tuple[Column, ...]] = {
@@ -328,8 +335,17 @@ _COLUMNS_OF: dict[Attribute, tuple[Column, ...]] = {
     Attribute.ENVELOPE: (Column.ENVELOPE,),
     Attribute.BODYSTRUCTURE: (Column.STRUCTURE,),
     Attribute.BODY: (Column.STRUCTURE,),
+    Attribute.EMAILID: (Column.EMAIL,),
+    Attribute.THREADID: (Column.THREAD,),
+    Attribute.SAVEDATE: (Column.SAVED,),
 }
-_NUMBERS = frozenset({Attribute.UID, Attribute.SIZE})
+# How a value that is no octets is printed; object ids are RFC 8474 §5.3's.
+_FORMS: dict[Attribute, bytes] = {
+    Attribute.UID: b" %d",
+    Attribute.SIZE: b" %d",
+    Attribute.EMAILID: b" (" + EMAIL_LETTER.encode() + b"%d)",
+    Attribute.THREADID: b" (" + THREAD_LETTER.encode() + b"%d)",
+}
 
 Row = Sequence[object]
 
@@ -373,7 +389,7 @@ def _plan(items: tuple[FetchItem, ...], uid: bool) -> FetchPlan:
     contents = tuple(item for item in items if not isinstance(item, Attribute))
     needed = {Column.UID}.union(*(_COLUMNS_OF[attribute] for attribute in attributes))
     columns = tuple(column for column in Column if column in needed)
-    pairs = [attribute.value + (b" %d" if attribute in _NUMBERS else b" %b") for attribute in attributes]
+    pairs = [attribute.value + _FORMS.get(attribute, b" %b") for attribute in attributes]
     return FetchPlan(columns, contents, tuple(attributes), b"* %d FETCH (" + b" ".join(pairs))
 
 
@@ -400,6 +416,8 @@ def _values(attribute: Attribute, columns: Mapping[Column, Sequence[object]]) ->
             return map(_internaldate, cast("Sequence[int]", columns[Column.RECEIVED]))
         case Attribute.BODY:
             return map(without_extension, cast("Sequence[bytes]", columns[Column.STRUCTURE]))
+        case Attribute.SAVEDATE:
+            return map(_internaldate, cast("Sequence[int]", columns[Column.SAVED]))
     return columns[_COLUMNS_OF[attribute][0]]
 
 

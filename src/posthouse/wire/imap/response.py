@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from posthouse.mail.ids import MAILBOX_LETTER
 from posthouse.wire.imap.condition import Condition
 from posthouse.wire.imap.fetch import ALL_FLAGS, print_flag_list
 from posthouse.wire.imap.grammar import ASTRING_CHARS
@@ -312,8 +313,11 @@ def _namespace(group: tuple[NamespacePrefix, ...], utf8: bool) -> bytes:
     return b"(%b)" % b"".join(b'(%b "%b")' % (print_string(prefix, utf8), delimiter) for prefix in prefixes)
 
 
+_STATUS_FORMS = {StatusItem.MAILBOXID: b" (" + MAILBOX_LETTER.encode() + b"%d)"}  # RFC 8474 §4.3
+
+
 def _mailbox_status(response: MailboxStatus, utf8: bool) -> bytes:
-    values = b" ".join(b"%b %d" % (item.value, number) for item, number in response.values)
+    values = b" ".join(item.value + _STATUS_FORMS.get(item, b" %d") % number for item, number in response.values)
     return b"* STATUS %b (%b)\r\n" % (print_mailbox(response.mailbox, utf8), values)
 
 

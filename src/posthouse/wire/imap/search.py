@@ -6,11 +6,13 @@ keys side by side are And. RECENT, NEW and OLD of RFC 3501 are answered for a se
 recent. It does not know messages. SORT, THREAD and the other extensions are absent.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from enum import Enum
 
+from posthouse.mail.ids import EMAIL_LETTER, THREAD_LETTER, parse_object_id
 from posthouse.mail.keyword import ANSWERED_BIT, DELETED_BIT, DRAFT_BIT, FLAGGED_BIT, SEEN_BIT, Keyword
 from posthouse.wire.imap.condition import Condition, Fault, over_limit
 from posthouse.wire.imap.grammar import OPEN, Scanner, flag_set
@@ -76,6 +78,28 @@ class Sent:
 
     comparison: Comparison
     day: date
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """SAVEDBEFORE, SAVEDON, SAVEDSINCE: the save date's day, disregarding time and zone (RFC 8514 §4.3)."""
+
+    comparison: Comparison
+    day: date
+
+
+@dataclass(frozen=True, slots=True)
+class OfEmail:
+    """EMAILID (RFC 8474 §6); None: an id that no Email has."""
+
+    email: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class OfThread:
+    """THREADID (RFC 8474 §6); None: an id that no thread has."""
+
+    thread: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +169,9 @@ SearchKey = (
     | Numbers
     | Received
     | Sent
+    | Saved
+    | OfEmail
+    | OfThread
     | Larger
     | Smaller
     | HeaderContains
@@ -204,6 +231,7 @@ _PLAIN: dict[bytes, SearchKey] = {
     b"NEW": Nothing(),
     b"OLD": All(),
     b"RECENT": Nothing(),
+    b"SAVEDATESUPPORTED": All(),  # RFC 8514 §4.3: every mailbox does
     b"SEEN": HasFlags(SEEN_BIT),
     b"UNANSWERED": Not(HasFlags(ANSWERED_BIT)),
     b"UNDELETED": Not(HasFlags(DELETED_BIT)),
@@ -271,6 +299,14 @@ def _header(scanner: Scanner, charset: str) -> SearchKey:
     return HeaderContains(field, scanner.text(charset))
 
 
+# RFC 8474 §7   objectid = 1*255(ALPHA / DIGIT / "_" / "-")
+_OBJECTID = re.compile(rb"[A-Za-z0-9_-]{1,255}")
+
+
+def _object_id(scanner: Scanner, letter: str) -> int | None:
+    return parse_object_id(scanner.match(_OBJECTID, "an object id")[0].decode("ascii"), letter)
+
+
 def _keyword(scanner: Scanner, charset: str) -> SearchKey:
     flags = flag_set([scanner.atom()])
     return HasFlags(flags.bits) if flags.bits else HasKeyword(flags.keywords[0])
@@ -280,16 +316,21 @@ def _keyword(scanner: Scanner, charset: str) -> SearchKey:
 _ARGUMENTS: dict[bytes, Callable[[Scanner, str], SearchKey]] = {
     b"BEFORE": lambda scanner, _: Received(Comparison.BEFORE, scanner.date()),
     b"BODY": lambda scanner, charset: BodyContains(scanner.text(charset)),
+    b"EMAILID": lambda scanner, _: OfEmail(_object_id(scanner, EMAIL_LETTER)),
     b"HEADER": _header,
     b"KEYWORD": _keyword,
     b"LARGER": lambda scanner, _: Larger(scanner.number()),
     b"ON": lambda scanner, _: Received(Comparison.ON, scanner.date()),
+    b"SAVEDBEFORE": lambda scanner, _: Saved(Comparison.BEFORE, scanner.date()),
+    b"SAVEDON": lambda scanner, _: Saved(Comparison.ON, scanner.date()),
+    b"SAVEDSINCE": lambda scanner, _: Saved(Comparison.SINCE, scanner.date()),
     b"SENTBEFORE": lambda scanner, _: Sent(Comparison.BEFORE, scanner.date()),
     b"SENTON": lambda scanner, _: Sent(Comparison.ON, scanner.date()),
     b"SENTSINCE": lambda scanner, _: Sent(Comparison.SINCE, scanner.date()),
     b"SINCE": lambda scanner, _: Received(Comparison.SINCE, scanner.date()),
     b"SMALLER": lambda scanner, _: Smaller(scanner.number()),
     b"TEXT": lambda scanner, charset: TextContains(scanner.text(charset)),
+    b"THREADID": lambda scanner, _: OfThread(_object_id(scanner, THREAD_LETTER)),
     b"UID": lambda scanner, _: Numbers(scanner.sequence_set(), uid=True),
     b"UNKEYWORD": lambda scanner, charset: Not(_keyword(scanner, charset)),
 }
