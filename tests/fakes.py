@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -67,6 +68,9 @@ class Stream(Protocol):
     async def starttls(self) -> None:
         """The client's side of a TLS handshake; the certificate is not checked."""
 
+    def deflate(self) -> None:
+        """From now on compress and inflate (RFC 4978)."""
+
     async def close(self) -> None:
         """Hang up."""
 
@@ -80,9 +84,13 @@ class SocketStream:
         self._loop = asyncio.get_running_loop()
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls: ssl.SSLObject | None = None
+        self._deflate: zlib._Compress | None = None
+        self._inflate: zlib._Decompress | None = None
 
     async def write(self, octets: bytes) -> None:
         """Send; two rounds of the loop let a session on the same loop see these octets before the next."""
+        if self._deflate is not None:
+            octets = self._deflate.compress(octets) + self._deflate.flush(zlib.Z_SYNC_FLUSH)
         try:
             if self._tls is None:
                 await self._loop.sock_sendall(self._sock, octets)
@@ -96,6 +104,20 @@ class SocketStream:
 
     async def read(self) -> bytes:
         """Some octets; b"" when the server has closed."""
+        if self._inflate is None:
+            return await self._read()
+        while octets := await self._read():
+            inflated = self._inflate.decompress(octets)
+            if inflated:
+                return inflated
+        return b""
+
+    def deflate(self) -> None:
+        """From now on compress and inflate (RFC 4978)."""
+        self._deflate = zlib.compressobj(wbits=-15)
+        self._inflate = zlib.decompressobj(wbits=-15)
+
+    async def _read(self) -> bytes:
         if self._tls is None:
             return await self._receive()
         while True:

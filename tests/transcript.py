@@ -25,6 +25,7 @@ The notations:
     S?: text    lines with S?: that stand together come in any order.
     S!: text    no line of this answer is like this, up to the server's falling silent.
     (starttls)  the client does its TLS handshake.  (starttls 2) on the second connection; so for the others.
+    (deflate)   from here on the client compresses, and inflates what it hears (RFC 4978).
     (close)     the client hangs up.
     (closed)    the server has hung up, and said nothing more.
     (wait 30m)  time passes: s, m or h.
@@ -139,7 +140,7 @@ class Transcript:
 _COMMENT = re.compile(r"\s{2,}# .*$|^#.*$")
 _GIVEN = re.compile(r"given ([^:]+): *(.*)\Z")
 _LINE = re.compile(r"(C|S[?!]?)(\d*):(?: (.*))?\Z")
-_DIRECTION = re.compile(r"\((starttls|close|closed)(?: (\d+))?\)\Z")
+_DIRECTION = re.compile(r"\((starttls|deflate|close|closed)(?: (\d+))?\)\Z")
 _WAIT = re.compile(r"\(wait (\d+(?:\.\d+)?)([smh])\)\Z")
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 
@@ -276,6 +277,8 @@ class _Stage:
         match direction.word:
             case "starttls":
                 await ear.stream.starttls()
+            case "deflate":
+                ear.stream.deflate()
             case "close":
                 await ear.stream.close()
                 ear.closed = True

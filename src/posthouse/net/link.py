@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Protocol, TypeVar, cast
 
+from posthouse.net.deflate import SLICE, Broken, Deflate
+
 LOW_WATER = 4  # writing goes on at this part of `high_water`: low enough that a slow peer costs few wake-ups
 READ_AHEAD = 256 * 1024  # octets taken in while the session is busy; then the kernel's window closes
 STALL_CHECK = 15.0  # seconds between two looks at that progress
@@ -80,11 +82,14 @@ class Link(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_deflate",
         "_discard",
         "_drained",
         "_early",
         "_engine",
         "_eof",
+        "_fault",
+        "_leaving",
         "_limit",
         "_limits",
         "_loop",
@@ -120,6 +125,9 @@ class Link(asyncio.Protocol):
         self._reading = True
         self._write_paused = False
         self._woken = False
+        self._deflate: Deflate | None = None
+        self._leaving = False  # the peer's compressed stream ends soon
+        self._fault: Broken | None = None  # why no more can be inflated
         self._eof = False
         self._lost = False
         self._discard = False
@@ -136,7 +144,8 @@ class Link(asyncio.Protocol):
         """The engine's next event; None when the peer has closed; WOKEN after `wake`.
 
         Waits only when the engine has nothing, and sends what was written before it waits. Raises TimeoutError when
-        one wait was longer than `deadline` allows (the link is still open then: say goodbye).
+        one wait was longer than `deadline` allows (the link is still open then: say goodbye), and Broken when what came
+        cannot be inflated (so too).
         """
         if self._engine is not engine:
             self._attach(engine)
@@ -145,7 +154,11 @@ class Link(asyncio.Protocol):
             if event is not None:
                 self._until = 0.0
                 return event
-            if self._lost or self._eof or self._discard:
+            if self._lost or self._discard:
+                return None
+            if self._deflate is not None and await self._inflate_more(engine):
+                continue
+            if self._eof:
                 return None
             if self._woken:
                 self._woken = False
@@ -163,6 +176,8 @@ class Link(asyncio.Protocol):
 
         Raises ConnectionError when the peer is gone, or has taken nothing for `stall_seconds` (the link is aborted).
         """
+        if self._deflate is not None:
+            await self._compress_most(self._deflate)
         self._hand_over()
         if self._write_paused:
             await self._wait_for_room()
@@ -195,6 +210,35 @@ class Link(asyncio.Protocol):
         if upgraded is None:  # pragma: no cover  (typeshed allows it; asyncio does when the peer left meanwhile)
             raise ConnectionResetError("the peer has closed the connection")
         self._adopt(upgraded)
+
+    def start_deflate(self) -> None:
+        """Send what was written as it is; from now on compress what is written and inflate what comes (RFC 4978 §3).
+        What came before, the engine has as it was."""
+        self._hand_over()
+        self._deflate = Deflate()
+
+    def stop_deflate(self) -> None:
+        """Send what was written compressed; from now on neither compress nor inflate (RFC 8437 §4.1). Harmless when
+        nothing is compressed."""
+        self._hand_over()
+        if self._deflate is not None:
+            self._leaving = True
+            self._leave(self._deflate)
+
+    @property
+    def deflating(self) -> bool:
+        """Whether what is written is compressed."""
+        return self._deflate is not None and not self._leaving
+
+    def rest(self) -> None:
+        """Nothing will be said for a while: hold less memory."""
+        if self._deflate is not None:
+            self._deflate.rest()
+
+    def excuse(self, octets: int) -> None:
+        """So many octets that came were announced and wanted: they are no bomb, however well they were compressed."""
+        if self._deflate is not None:
+            self._deflate.excuse(octets)
 
     def deadline(self, seconds: float) -> None:
         """From now on one wait in `next` may last this many seconds. It ends with an event: octets that make no
@@ -263,10 +307,13 @@ class Link(asyncio.Protocol):
         if self._discard:
             return
         self.received += len(data)
-        self._unread += len(data)
         if self._engine is None:
+            self._unread += len(data)
             self._early = [*(self._early or ()), data]
+        elif self._deflate is not None:
+            self._received_deflated(self._deflate, self._engine, data)
         else:
+            self._unread += len(data)
             self._engine.receive(data)
         if self._unread > READ_AHEAD:
             self._pause_reading()
@@ -329,7 +376,66 @@ class Link(asyncio.Protocol):
         out, self._out = self._out, []
         if self._transport is None or self._lost or self._discard:
             return
-        self._transport.write(out[0] if len(out) == 1 else b"".join(out))
+        octets = out[0] if len(out) == 1 else b"".join(out)
+        self._transport.write(octets if self._deflate is None or self._leaving else self._deflate.compress(octets))
+
+    async def _compress_most(self, deflate: Deflate) -> None:
+        """Compress and send all but a last SLICE of what was written, others having their turn in between."""
+        while not self._leaving and sum(map(len, self._out)) > SLICE:
+            octets = b"".join(self._out)
+            self._out = [octets[SLICE:]]  # kept here, so that nothing is lost when this task ends in the middle
+            if self._transport is not None and not self._lost and not self._discard:
+                self._transport.write(deflate.compress(octets[:SLICE], flush=False))
+            await asyncio.sleep(0)
+
+    def _received_deflated(self, deflate: Deflate, engine: Engine[object], data: bytes) -> None:
+        deflate.receive(data)
+        if self._leaving:
+            self._leave(deflate)
+            return
+        if self._unread < READ_AHEAD:
+            self._inflate(deflate, engine)
+        if deflate.held:
+            self._pause_reading()
+
+    def _inflate(self, deflate: Deflate, engine: Engine[object]) -> None:
+        """Give the engine what it has room for."""
+        if self._fault is not None:
+            return
+        try:
+            octets = deflate.inflate(READ_AHEAD - self._unread)
+        except Broken as broken:
+            self._fault = broken
+            return
+        if octets:
+            self._unread += len(octets)
+            engine.receive(octets)
+
+    async def _inflate_more(self, engine: Engine[object]) -> bool:
+        """The engine has run dry: whether there was more to inflate. Raises Broken."""
+        if self._fault is not None:
+            raise self._fault
+        deflate = self._deflate
+        if deflate is None or self._leaving or not deflate.held:
+            return False
+        await asyncio.sleep(0)  # others have their turn: little input may be much to do
+        self._unread = 0
+        self._inflate(deflate, engine)
+        return True
+
+    def _leave(self, deflate: Deflate) -> None:
+        """The peer compresses no more; give the engine what came behind the end of its stream."""
+        try:
+            octets = deflate.behind()
+        except Broken as broken:
+            self._fault = broken
+            return
+        if octets is None:
+            return
+        self._deflate, self._leaving = None, False
+        if octets and self._engine is not None:
+            self._unread += len(octets)
+            self._engine.receive(octets)
 
     def _pause_reading(self) -> None:
         if self._reading and self._transport is not None and not self._transport.is_closing():

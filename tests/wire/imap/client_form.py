@@ -39,6 +39,7 @@ from posthouse.wire.imap.command import (
     Unselect,
     Unsubscribe,
 )
+from posthouse.wire.imap.compress import Compress
 from posthouse.wire.imap.fetch import Attribute, Binary, BinarySize, BodySection, Fetch, FetchItem, Partial
 from posthouse.wire.imap.grammar import FlagSet, Scanner
 from posthouse.wire.imap.list import List, Lsub
@@ -182,6 +183,7 @@ PRINTERS: dict[type, Callable[[Any, bool], bytes]] = {
     Capability: lambda c, u: b"CAPABILITY",
     Check: lambda c, u: b"CHECK",
     Close: lambda c, u: b"CLOSE",
+    Compress: lambda c, u: b"COMPRESS DEFLATE",
     Copy: lambda c, u: uid(c) + b"COPY " + print_number_set(c.numbers) + b" " + mailbox(c.mailbox, u),
     Create: lambda c, u: b"CREATE " + mailbox(c.mailbox, u),
     Delete: lambda c, u: b"DELETE " + mailbox(c.mailbox, u),

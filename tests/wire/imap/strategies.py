@@ -110,7 +110,19 @@ def _lists(draw: st.DrawFn) -> List:
     return List(draw(TAGS), reference, tuple(patterns), selection, returns, status, extended=True)
 
 
-_PLAIN = [c.Capability, c.Check, c.Close, c.Expunge, c.Idle, c.Logout, c.Namespace, c.Noop, c.StartTls, c.Unselect]
+_PLAIN = [
+    c.Capability,
+    c.Check,
+    c.Close,
+    c.Compress,
+    c.Expunge,
+    c.Idle,
+    c.Logout,
+    c.Namespace,
+    c.Noop,
+    c.StartTls,
+    c.Unselect,
+]
 _ATOMS = st.from_regex(r"[A-Z][A-Z0-9=+-]{0,15}", fullmatch=True)
 _PARTIALS = st.builds(PartialRange, NUMBERS, NUMBERS)
 _PARTIALS |= _PARTIALS.map(lambda partial: PartialRange(-partial.first, -partial.last))

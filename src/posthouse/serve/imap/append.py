@@ -71,6 +71,7 @@ async def _take(session: Session, incoming: Incoming, announced: LiteralAnnounce
                 if not await _announced(session, incoming, event):
                     return None
             case Octets():
+                session.link.excuse(len(event.octets))
                 await _octets(incoming, event.octets)
             case Append():
                 return await _keep(session, incoming, event)

@@ -52,6 +52,7 @@ FOR_USERS = (
     "SEARCHRES",
     "MULTIAPPEND",
     "SAVEDATE",
+    "COMPRESS=DEFLATE",
 )
 
 

@@ -34,6 +34,7 @@ async def idle(session: Session, command: Idle) -> Event | StatusResponse | None
         while await session.welcome():
             await _tell(session, look=look)
             await link.flush()
+            link.rest()
             event: Event | Woken | None = await link.next(session.engine)
             if isinstance(event, Done):
                 return ok(command.tag, "IDLE completed.")

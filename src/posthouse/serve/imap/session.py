@@ -9,10 +9,12 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+from posthouse.net.deflate import Broken
 from posthouse.net.link import Link, Woken
 from posthouse.serve.errors import FAULT, REFUSAL_WORDS
 from posthouse.serve.imap import change, entry, listing, mailboxes
 from posthouse.serve.imap.append import append
+from posthouse.serve.imap.compress import compress
 from posthouse.serve.imap.fetch import fetch
 from posthouse.serve.imap.idle import idle
 from posthouse.serve.imap.search import search
@@ -23,6 +25,7 @@ from posthouse.store.script import StoreError
 from posthouse.transport.house import House
 from posthouse.wire.imap import code
 from posthouse.wire.imap import command as commands
+from posthouse.wire.imap.compress import Compress
 from posthouse.wire.imap.fetch import Fetch
 from posthouse.wire.imap.list import List, Lsub
 from posthouse.wire.imap.response import StatusResponse, bye, no, ok
@@ -59,6 +62,8 @@ async def session(link: Link, house: House, door: Door, limits: ImapSessionLimit
     except asyncio.CancelledError:
         talk.say(bye(CLOSING))
         raise
+    except Broken as error:
+        talk.say(bye(str(error), code.LIMIT))
     except ConnectionError:
         pass
     except TimeoutError:
@@ -156,6 +161,7 @@ ANSWERS: dict[type, Answer] = {
     commands.Capability: entry.capability,
     commands.Check: noop,
     commands.Close: mailboxes.close,
+    Compress: compress,
     commands.Copy: change.copy,
     commands.Create: mailboxes.create,
     commands.Delete: mailboxes.delete,

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from posthouse.mail.ids import Millis
+from posthouse.wire.imap.compress import Compress, parse_compress
 from posthouse.wire.imap.condition import Fault, over_limit
 from posthouse.wire.imap.fetch import Fetch, parse_fetch
 from posthouse.wire.imap.grammar import OPEN, TAG, USUAL, FlagSet, GrammarLimits, Scanner, flag_set
@@ -276,6 +277,7 @@ CommandAuth = (
     | Namespace
     | Status
     | Append
+    | Compress
     | Idle
     | Done
 )
@@ -447,6 +449,7 @@ _PARSERS: dict[bytes, Callable[[bytes, Scanner], Command]] = {
     b"CAPABILITY": _plain(Capability),
     b"CHECK": _plain(Check),
     b"CLOSE": _plain(Close),
+    b"COMPRESS": parse_compress,
     b"COPY": lambda tag, scanner: Copy(tag, _numbers(scanner), _mailbox(scanner)),
     b"CREATE": _create,
     b"DELETE": lambda tag, scanner: Delete(tag, _mailbox(scanner)),
