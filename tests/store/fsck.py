@@ -4,6 +4,8 @@ Called at the end of every store test. It changes nothing.
 """
 
 from posthouse.mail.ids import AccountId
+from posthouse.mail.summary import Summary
+from posthouse.store import threads
 from posthouse.store.blobs import BlobKey, Blobs, rows_of
 from posthouse.store.script import Script, StoreError, sql
 
@@ -72,6 +74,14 @@ _CHECKS: tuple[tuple[str, str], ...] = (
         "SELECT s.email FROM summary s WHERE NOT EXISTS (SELECT 1 FROM email e WHERE e.id = s.email)",
     ),
     (
+        "an Email's thread is not an earlier Email's",
+        "SELECT e.id FROM email e WHERE (e.thread < 0 OR e.thread >= e.id) AND {e}",
+    ),
+    (
+        "a placement was never saved",
+        "SELECT p.mailbox FROM placement p WHERE p.saved <= 0",
+    ),
+    (
         "a blob's references differ from a count",
         "SELECT b.id FROM blob b LEFT JOIN (SELECT blob, count(*) AS number FROM email GROUP BY blob) AS c"
         " ON c.blob = b.id WHERE b.refs <> coalesce(c.number, 0)",
@@ -99,7 +109,25 @@ def consistency(account: AccountId | None = None) -> Script[list[str]]:
         rows = yield sql(text.replace("{m}", mailboxes).replace("{e}", emails) + f" LIMIT {SHOWN}")
         if rows:
             faults.append(f"{words}: {', '.join(str(identity) for (identity, *_) in rows)}")
-    return faults
+    lost = yield from _lost_threads(emails)
+    return faults + lost
+
+
+def _lost_threads(emails: str) -> Script[list[str]]:
+    """Each Email with a Message-ID is found in its thread by it."""
+    known = {
+        (account, key): thread for account, key, thread in (yield sql("SELECT account, key, thread FROM thread_key"))
+    }
+    rows = yield sql(
+        "SELECT e.account, coalesce(nullif(e.thread, 0), e.id), s.* FROM email e JOIN summary s ON s.email = e.id"
+        f" WHERE {emails}"
+    )
+    lost = [
+        email
+        for account, thread, email, *columns in rows
+        if (summary := Summary(*columns)).message_id and known.get((account, threads.keys(summary)[0])) != thread
+    ]
+    return [f"an Email is not found in its thread by its Message-ID: {lost[:SHOWN]}"] if lost else []
 
 
 def blob_keys(after: BlobKey, limit: int = 1_000) -> Script[list[BlobKey]]:

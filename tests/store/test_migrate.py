@@ -83,3 +83,23 @@ def test_several_workers_start_at_once(tmp_path: Path) -> None:
     database = Database(tmp_path)
     assert database.connection.execute("SELECT count(*) FROM counter").fetchall() == [(1,)]
     database.close()
+
+
+def test_mail_of_version_1_is_saved_and_threaded(tmp_path: Path) -> None:
+    """RFC 8514 §3, RFC 8474 §5.2: what is known of it is when it came."""
+    database = Database(tmp_path)
+    migrate(database, STEPS[:1])
+    execute = database.connection.execute
+    for email, account, headers in (
+        (1, 1, b"Message-ID: <1@a>\r\nSubject: x\r\n\r\n"),
+        (2, 2, b"Message-ID: <2@a>\r\nReferences: <1@a>\r\nSubject: x\r\n\r\n"),
+        (3, 1, b"Message-ID: <3@a>\r\nReferences: <1@a>\r\nSubject: Re: x\r\n\r\n"),
+    ):
+        execute("INSERT INTO email VALUES (?, ?, 1, 0, ?, 0, x'', x'')", (email, account, 1000 + email))
+        execute("INSERT INTO header VALUES (?, ?)", (email, headers))
+        execute("INSERT INTO placement VALUES (?, 1, ?, 0, '', 0, 1, 1)", (email, email))
+    migrate(database)
+    assert execute("SELECT id, thread FROM email").fetchall() == [(1, 0), (2, 0), (3, 1)]
+    assert execute("SELECT saved FROM placement ORDER BY email").fetchall() == [(1001,), (1002,), (1003,)]
+    assert execute("SELECT count(*) FROM thread_key").fetchall() == [(4,)]
+    database.close()

@@ -17,6 +17,7 @@ from posthouse.mail.ids import UID, AccountId, EmailId, MailboxId, Millis, ModSe
 from posthouse.mail.keyword import DELETED_BIT, SEEN_BIT
 from posthouse.mail.structure import Description
 from posthouse.mail.summary import Summary
+from posthouse.store import threads
 from posthouse.store.blobs import BlobKey, NewBlob, keep
 from posthouse.store.crashpoint import crashpoint
 from posthouse.store.flags import FlagChange, Mode, Stored, canonical_keywords, store_flags
@@ -192,12 +193,14 @@ def _take_uids(box: Box, modseq: ModSeq, counts: tuple[int, int, int, int]) -> S
 
 def _insert(account: AccountId, new: NewEmail, blob: BlobKey) -> Script[EmailId]:
     description = new.description
+    found = yield from threads.find(account, threads.keys(new.summary))
     [(identity,)] = yield sql(
-        "INSERT INTO email (account, blob, size, received, header_size, envelope, structure)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id",
+        "INSERT INTO email (account, blob, size, received, header_size, envelope, structure, thread)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING id",
         account, blob, new.blob.size, new.received, description.header_size, description.envelope,
-        description.structure,
+        description.structure, found.thread or 0,
     )  # fmt: skip
+    yield from threads.keep(account, found, identity)
     yield sql("INSERT INTO header (email, block) VALUES ($1, $2)", identity, new.header)
     yield sql("INSERT INTO summary VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)", identity, *new.summary)
     return EmailId(identity)

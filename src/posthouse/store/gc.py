@@ -12,6 +12,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from posthouse.mail.ids import AccountId, MailboxId, Millis, ModSeq
+from posthouse.store import threads
 from posthouse.store.crashpoint import crashpoint
 from posthouse.store.emails import bury
 from posthouse.store.mailboxes import next_modseq
@@ -21,6 +22,9 @@ from posthouse.store.store import Store, SyncStore
 PURGE_CHUNK = 1_000  # placements in one script: about 20 ms of the writer
 COLLECT_CHUNK = 500  # blobs in one script
 NAMES_CHUNK = 500  # files asked about in one script
+HOUR_MILLIS = 3_600_000
+HOURS = 24  # in how many hours the keys of all accounts are looked through
+FIRST_KEY = -(1 << 63)
 KEEP_MILLIS = 24 * 3_600_000  # a blob without reference
 ORPHAN_SECONDS = 36 * 3_600  # a file no row names: longer than any transaction could still want to name it
 ROOM_SECONDS = 2.0  # make_room ends after this, so that the disk is measured again; its caller comes back
@@ -35,6 +39,7 @@ class Swept(NamedTuple):
     blobs: int
     files: int
     spool: int
+    threads: int = 0  # keys of threads
 
 
 def purge(limit: int = PURGE_CHUNK) -> Script[int]:
@@ -127,7 +132,7 @@ async def collect_garbage(store: Store, now: Millis) -> Swept:
             break
     orphans = await _sweep(store, now)
     spool = await asyncio.to_thread(store.blobs.sweep_spool, now / 1000 - SPOOL_SECONDS)
-    return Swept(placements, blobs, orphans, spool)
+    return Swept(placements, blobs, orphans, spool, await _sweep_threads(store, now))
 
 
 async def make_room(store: Store, now: Millis) -> int:
@@ -157,6 +162,26 @@ async def _sweep(store: Store, now: Millis) -> int:
         orphans = await store.read(unnamed, names)
         await asyncio.to_thread(store.blobs.remove, orphans)
         removed += len(orphans)
+    return removed
+
+
+async def _sweep_threads(store: Store, now: Millis) -> int:
+    """The keys of threads that are gone, of one account in HOURS: which, says the hour, so that each has its turn once
+    a day without anything being kept about it."""
+    removed, account = 0, await store.read(threads.next_account, 0)
+    while account is not None:
+        if account % HOURS == now // HOUR_MILLIS % HOURS:
+            removed += await _sweep_account(store, account)
+        account = await store.read(threads.next_account, account)
+    return removed
+
+
+async def _sweep_account(store: Store, account: AccountId) -> int:
+    removed, after = 0, FIRST_KEY
+    while (last := await store.read(threads.next_key, account, after)) is not None:
+        if await store.read(threads.dead, account, after, last):
+            removed += await store.run(threads.forget, account, after, last)
+        after = last
     return removed
 
 

@@ -6,16 +6,19 @@
 import time
 from collections.abc import Callable, Sequence
 from importlib.resources import files
+from typing import TypeVar
 
 import apsw
 
-from posthouse.mail.summary import summarize
+from posthouse.mail.summary import Summary, summarize
+from posthouse.store import threads
 from posthouse.store.crashpoint import crashpoint
-from posthouse.store.script import Row, Unavailable
-from posthouse.store.sqlite import Database, unavailable
+from posthouse.store.script import Row, Script, Sql, Unavailable
+from posthouse.store.sqlite import Database, rewrite, unavailable
 
 SUMMARIZED = 200  # header blocks, of 1 MiB at most, held at once while mail of an older version is read again
 
+T = TypeVar("T")
 Step = Callable[[apsw.Connection], None]
 
 
@@ -32,6 +35,7 @@ def _first(connection: apsw.Connection) -> None:
 def _second(connection: apsw.Connection) -> None:
     _run(connection, "step2.sql")
     _summarize(connection)
+    _thread(connection)
 
 
 def _summarize(connection: apsw.Connection) -> None:
@@ -42,6 +46,31 @@ def _summarize(connection: apsw.Connection) -> None:
     while rows := _rows(connection, f"{read} ORDER BY h.email LIMIT ?", last, SUMMARIZED):
         connection.executemany(insert, [(email, *summarize(block, received)) for email, block, received in rows])
         last = rows[-1][0]
+
+
+def _thread(connection: apsw.Connection) -> None:
+    """The threads of mail that is there already, as if it arrived once more in the order in which it came."""
+    read = "SELECT e.account, s.* FROM summary s JOIN email e ON e.id = s.email WHERE s.email > ?"
+    last = 0
+    while rows := _rows(connection, f"{read} ORDER BY s.email LIMIT ?", last, SUMMARIZED):
+        for account, email, *columns in rows:
+            found = _drive(connection, threads.find(account, threads.keys(Summary(*columns))))
+            if found.thread is not None:
+                connection.execute("UPDATE email SET thread = ? WHERE id = ?", (found.thread, email))
+            _drive(connection, threads.keep(account, found, email))
+        last = rows[-1][1]
+
+
+def _drive(connection: apsw.Connection, script: Script[T]) -> T:
+    """Run a script inside the transaction of a step."""
+    try:
+        step = next(script)
+        while True:
+            rows = connection.execute(rewrite(step.text), step.args).fetchall() if isinstance(step, Sql) else []
+            step = script.send(rows)
+    except StopIteration as end:
+        value: T = end.value
+        return value
 
 
 def _rows(connection: apsw.Connection, text: str, *parameters: int) -> list[Row]:

@@ -53,6 +53,7 @@ FOR_USERS = (
     "MULTIAPPEND",
     "SAVEDATE",
     "COMPRESS=DEFLATE",
+    "OBJECTID",
 )
 
 
