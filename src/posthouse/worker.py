@@ -121,6 +121,7 @@ class Worker:
             _plain(MessageLimits, limits.message),
             settings.login.allow_plaintext,
             settings.submission.add_sender,
+            settings.imap.unauthenticate,
         )
         watch = DiskWatch(house, first=self._orders.slot == 0)
         self._duties.append(asyncio.get_running_loop().create_task(watch.watch()))

@@ -9,7 +9,7 @@ from posthouse.mail.keyword import DELETED_BIT
 from posthouse.store import emails, gc, mailboxes
 from posthouse.store.emails import ALL, FlagChange, Mode
 from posthouse.store.mailboxes import COMPONENT_OCTETS, DEPTH, MAILBOXES, canonical_name
-from posthouse.store.script import Exists, NotFound, OverQuota, Refused, Script, sql
+from posthouse.store.script import Exists, NotFound, OverQuota, Refused, Script, UseRefused, sql
 from store_rig import NOW, Rig
 
 
@@ -78,7 +78,7 @@ def test_create_makes_superior_names(rig: Rig) -> None:
         rig.run(mailboxes.create, rig.anna, "inbox")
     with pytest.raises(Refused):
         rig.run(mailboxes.create, rig.anna, "a//b")
-    with pytest.raises(Refused):
+    with pytest.raises(UseRefused):
         rig.run(mailboxes.create, rig.anna, "Sent 2", "sent")
 
 

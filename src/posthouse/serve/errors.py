@@ -4,7 +4,17 @@ from typing import NamedTuple
 
 from posthouse.mail.status import Reply, reply
 from posthouse.serve.limits import Refusal
-from posthouse.store.script import Exists, Forbidden, NotFound, OverQuota, Refused, Stale, StoreError, Unavailable
+from posthouse.store.script import (
+    Exists,
+    Forbidden,
+    NotFound,
+    OverQuota,
+    Refused,
+    Stale,
+    StoreError,
+    Unavailable,
+    UseRefused,
+)
 from posthouse.wire.imap import code
 
 
@@ -35,6 +45,10 @@ STORE_WORDS: dict[type[StoreError], Words] = {
     Refused: Words(
         reply(550, "5.3.0", "That cannot be done here"),
         (code.CANNOT, "That cannot be done"),
+    ),
+    UseRefused: Words(
+        reply(550, "5.3.0", "That cannot be done here"),
+        (code.USEATTR, "The mailbox cannot have that special use"),
     ),
     Forbidden: Words(
         reply(550, "5.7.1", "You lack the right to do that"),

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from posthouse.mail.ids import AccountId, MailboxId, Millis, ModSeq, UIDValidity
 from posthouse.store.crashpoint import crashpoint
-from posthouse.store.script import Changed, Exists, NotFound, OverQuota, Refused, Row, Script, sql
+from posthouse.store.script import Changed, Exists, NotFound, OverQuota, Refused, Row, Script, UseRefused, sql
 
 SEPARATOR = "/"
 INBOX = "INBOX"
@@ -200,14 +200,14 @@ def create(account: AccountId, name: str, role: str | None = None) -> Script[Mai
     """CREATE (RFC 9051 §6.3.4): superior names are made as needed, a trailing "/" is dropped. Under the usual name of
     a role that no mailbox has, such as Sent after it was deleted, it has that role again.
 
-    Raises Exists, Refused (bad name, role taken), OverQuota (too many mailboxes)."""
+    Raises Exists, Refused (bad name), UseRefused (role taken), OverQuota (too many mailboxes)."""
     name = _name(name.removesuffix(SEPARATOR))
     yield from lock(account)
     present = yield from find(account, name)
     if present is not None and not present.noselect:
         raise Exists(f"the mailbox {name} exists")
     if role is not None and (yield from find_role(account, role)) is not None:
-        raise Refused(f"another mailbox is used for {role}")
+        raise UseRefused(f"another mailbox is used for {role} already")
     modseq = yield from next_modseq(account)
     yield from _make_superiors(account, name, modseq)
     if present is not None:

@@ -15,7 +15,7 @@ from posthouse.store import access, mailboxes
 from posthouse.store.access import Rights
 from posthouse.store.accounts import fold
 from posthouse.store.mailboxes import INBOX, SEPARATOR, MailboxRow
-from posthouse.store.script import Forbidden, NotFound, Refused, Script, sql
+from posthouse.store.script import Forbidden, NotFound, Refused, Script, UseRefused, sql
 
 OTHERS = "Other Users"  # the namespace prefix, without its separator
 VISIBLE = 5_000  # mailboxes of others in one LIST, those given to the user by name first
@@ -157,7 +157,9 @@ def create(reader: Reader, name: str, role: str | None = None) -> Script[Mailbox
     owner, local = found
     if owner.prefix:
         yield from _demand_parent(reader, owner, local)
-    made = yield from mailboxes.create(owner.account, local, role if not owner.prefix else None)
+    if owner.prefix and role is not None:  # RFC 6154 §7: what the server puts there is not for others
+        raise UseRefused("only the owner of a mailbox may give it a special use")
+    made = yield from mailboxes.create(owner.account, local, role)
     return _seen(made, owner)
 
 

@@ -64,6 +64,10 @@ class Refused(StoreError):
     """The thing asked for cannot be done to this object, ever (RFC 9051 §7.1 CANNOT): INBOX deleted, a bad name."""
 
 
+class UseRefused(StoreError):
+    """The special use asked for cannot be given (RFC 6154 §3 USEATTR)."""
+
+
 class Forbidden(StoreError):
     """The user lacks the right to do that (RFC 5530 §3 NOPERM)."""
 

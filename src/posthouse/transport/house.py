@@ -41,7 +41,7 @@ class House:
     `hostname` is our name in the greeting and in Received (RFC 5321 §4.1.3); `clock` is the wall clock; `tls` is the
     context STARTTLS uses, or None where there is no certificate. `allow_plaintext_login` offers AUTH without TLS: for
     tests and loopback only. `add_sender` decides what happens to a user's message whose From is not theirs: refused
-    (False), or a Sender field names them (RFC 6409 §8.1).
+    (False), or a Sender field names them (RFC 6409 §8.1). `unauthenticate` offers UNAUTHENTICATE (RFC 8437 §8).
     """
 
     store: Store
@@ -51,6 +51,7 @@ class House:
     limits: MessageLimits = field(default_factory=MessageLimits)
     allow_plaintext_login: bool = False
     add_sender: bool = False
+    unauthenticate: bool = True
     disk: DiskSpace = field(default_factory=DiskSpace)
     routes: Routes = field(default_factory=Routes)
 

@@ -4,8 +4,10 @@ Passwords are taken only under TLS, unless the house allows otherwise for tests 
 costs the same time and has the same words (serve/login.py). After some failures the connection ends.
 """
 
+import logging
 from collections.abc import Callable
 
+from posthouse import __version__
 from posthouse.net.link import Woken
 from posthouse.serve.errors import REFUSAL_WORDS
 from posthouse.serve.imap.state import Session
@@ -27,6 +29,10 @@ from posthouse.wire.imap.response import (
     ok,
 )
 from posthouse.wire.imap.server import AuthLine, Event, Fatal, Malformed, State
+
+log = logging.getLogger("posthouse.imap")
+
+ID_LOGGED = 300  # characters of what a client says of itself that a line of the log holds
 
 # What every client may know, and what only users need to. Each is whole (CAPABILITY promises nothing else).
 ALWAYS = (
@@ -54,6 +60,7 @@ FOR_USERS = (
     "SAVEDATE",
     "COMPRESS=DEFLATE",
     "OBJECTID",
+    "CREATE-SPECIAL-USE",
 )
 
 
@@ -65,7 +72,8 @@ def login_possible(session: Session) -> bool:
 def capabilities(session: Session) -> tuple[str, ...]:
     """CAPABILITY as it is now (RFC 9051 §6.1.1)."""
     if session.login is not None:
-        return (*ALWAYS, *FOR_USERS)
+        limit = f"APPENDLIMIT={session.house.limits.message_size}"  # RFC 7889 §2: the same for all mailboxes
+        return (*ALWAYS, *FOR_USERS, limit, *(("UNAUTHENTICATE",) if session.house.unauthenticate else ()))
     names = [*ALWAYS]
     if session.house.tls is not None and session.link.tls is None:
         names.append("STARTTLS")
@@ -89,9 +97,20 @@ async def capability(session: Session, command: Capability) -> StatusResponse:
 
 
 async def identify(session: Session, command: Id) -> StatusResponse:
-    """RFC 2971 §3.1. What the client says of itself is not kept."""
-    session.say(Identification(((b"name", b"Posthouse"),)))
+    """RFC 2971 §3.1. The version is for users only: it tells a stranger which faults to try. What the client says of
+    itself is no more than a line in the log, at debug."""
+    if log.isEnabledFor(logging.DEBUG):
+        said = {_shown(name): _shown(value or b"NIL") for name, value in command.fields}
+        log.debug("a client says what it is", extra={"peer": session.link.peer[0], "client": str(said)[:ID_LOGGED]})
+    fields: list[tuple[bytes, bytes | None]] = [(b"name", b"Posthouse")]
+    if session.login is not None:
+        fields.append((b"version", __version__.encode("ascii")))
+    session.say(Identification(tuple(fields)))
     return ok(command.tag, "ID completed.")
+
+
+def _shown(octets: bytes) -> str:
+    return octets[:ID_LOGGED].decode("utf-8", "replace")
 
 
 async def start_tls(session: Session, command: StartTls) -> StatusResponse | None:

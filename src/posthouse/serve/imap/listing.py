@@ -16,8 +16,11 @@ from posthouse.store.access import EVERY, Rights
 from posthouse.store.mailboxes import MailboxRow
 from posthouse.store.names import Reader, visible
 from posthouse.store.script import Script
+from posthouse.transport.house import MessageLimits
 from posthouse.wire.imap.list import DELIMITER, List, ListReturn, ListSelection, Lsub, StatusItem, matches
 from posthouse.wire.imap.response import Delimiter, Listed, MailboxStatus, StatusResponse, ok
+
+MESSAGE_SIZE = MessageLimits().message_size  # octets, unless it is set
 
 # RFC 6154 §2; RFC 8621's inbox has no such attribute
 SPECIAL_USE: dict[str, bytes] = {
@@ -25,6 +28,7 @@ SPECIAL_USE: dict[str, bytes] = {
     "archive": b"\\Archive",
     "drafts": b"\\Drafts",
     "flagged": b"\\Flagged",
+    "important": b"\\Important",  # RFC 8457 §3
     "junk": b"\\Junk",
     "sent": b"\\Sent",
     "trash": b"\\Trash",
@@ -80,12 +84,12 @@ async def list_names(session: Session, command: List) -> StatusResponse:
         session.say(Delimiter())
         return ok(command.tag, "LIST completed.")
     known = await session.store.read(names, session.reader)
-    for response in answer(command, known):
+    for response in answer(command, known, session.house.limits.message_size):
         session.say(response)
     return ok(command.tag, "LIST completed.")
 
 
-def answer(command: List, known: Names) -> Iterator[Listed | MailboxStatus]:
+def answer(command: List, known: Names, append_limit: int = MESSAGE_SIZE) -> Iterator[Listed | MailboxStatus]:
     """LIST responses, each with its STATUS response behind it where that was asked for."""
     patterns = [command.reference + pattern for pattern in command.patterns if pattern]
     criteria = command.selection - {ListSelection.REMOTE, ListSelection.RECURSIVEMATCH}
@@ -105,7 +109,7 @@ def answer(command: List, known: Names) -> Iterator[Listed | MailboxStatus]:
         childinfo = tuple(sorted(option.value for option in criteria)) if name in above else ()
         yield Listed(_attributes(command, known, name, fathers), name, childinfo)
         if ListReturn.STATUS in command.returns and known.readable(name):
-            yield status_values(known.rows[name], command.status)
+            yield status_values(known.rows[name], command.status, append_limit)
 
 
 def _chosen(name: str, known: Names, criteria: frozenset[ListSelection]) -> bool:
@@ -141,8 +145,8 @@ def answer_lsub(command: Lsub, known: Names) -> Iterator[Listed]:
         yield Listed((b"\\Noselect",) if name in above else (), name, lsub=True)
 
 
-def status_values(row: MailboxRow, items: tuple[StatusItem, ...]) -> MailboxStatus:
-    """STATUS of one mailbox (RFC 9051 §7.3.3)."""
+def status_values(row: MailboxRow, items: tuple[StatusItem, ...], append_limit: int) -> MailboxStatus:
+    """STATUS of one mailbox (RFC 9051 §7.3.3). `append_limit`: octets a message may have (RFC 7889 §3.1)."""
     values = {
         StatusItem.MESSAGES: row.total,
         StatusItem.RECENT: 0,
@@ -152,5 +156,6 @@ def status_values(row: MailboxRow, items: tuple[StatusItem, ...]) -> MailboxStat
         StatusItem.DELETED: row.deleted,
         StatusItem.SIZE: row.size,
         StatusItem.MAILBOXID: row.id,
+        StatusItem.APPENDLIMIT: append_limit,
     }
     return MailboxStatus(row.name, tuple((item, values[item]) for item in items))

@@ -13,14 +13,14 @@ from bisect import bisect_left
 
 from posthouse.mail.ids import UID
 from posthouse.serve.imap import listing
-from posthouse.serve.imap.listing import attributes, parents, status_values
-from posthouse.serve.imap.state import MailboxGone, Selected, Session, refusal
+from posthouse.serve.imap.listing import SPECIAL_USE, attributes, parents, status_values
+from posthouse.serve.imap.state import MailboxGone, Selected, Session, refusal, sentence
 from posthouse.serve.imap.view import View
 from posthouse.store import emails, mailboxes, names
 from posthouse.store.mailboxes import MailboxRow
 from posthouse.store.names import Place, Reader
 from posthouse.store.script import Exists as NameTaken
-from posthouse.store.script import NotFound, Refused, Script, StoreError
+from posthouse.store.script import NotFound, Refused, Script, StoreError, UseRefused
 from posthouse.wire.imap import code
 from posthouse.wire.imap.command import (
     Close,
@@ -49,6 +49,7 @@ from posthouse.wire.imap.response import (
 UNSEEN_COUNTED = 20_000  # messages; reading their uids takes some 5 ms, and the next command would need them anyway
 
 
+VIRTUAL = frozenset({"all", "flagged"})  # they would show what lies in other mailboxes (RFC 6154 §2)
 DELETED = "The selected mailbox was deleted."
 
 
@@ -147,12 +148,29 @@ def _closed(session: Session) -> None:
 
 async def create(session: Session, command: Create) -> StatusResponse:
     """RFC 9051 §6.3.4."""
+    role = _role(command.uses)
+    if role is None and command.uses:
+        return no(command.tag, _no_such_use(command.uses), code.USEATTR)
     try:
-        row = await session.store.run(names.create, session.reader, command.mailbox)
+        row = await session.store.run(names.create, session.reader, command.mailbox, role)
     except NameTaken:
         return no(command.tag, "There is a mailbox of that name already.", code.ALREADYEXISTS)
+    except UseRefused as error:
+        return no(command.tag, sentence(str(error)), code.USEATTR)
     normalized(session, command.mailbox.removesuffix("/"), row.name)
     return ok(command.tag, "CREATE completed.", code.mailboxid(row.id))
+
+
+def _role(uses: tuple[str, ...]) -> str | None:
+    """The role for these special uses; None where a mailbox cannot have them (RFC 6154 §3). There are no virtual
+    mailboxes here, and a mailbox has one role (RFC 8621 §2)."""
+    return uses[0] if len(uses) == 1 and uses[0] in SPECIAL_USE and uses[0] not in VIRTUAL else None
+
+
+def _no_such_use(uses: tuple[str, ...]) -> str:
+    if len(uses) > 1:
+        return "A mailbox has at most one special use here; nothing was created."
+    return f"The special use \\{uses[0].capitalize()} is not supported here; nothing was created."
 
 
 def normalized(session: Session, asked: str, name: str, attributes: tuple[bytes, ...] = ()) -> None:
@@ -212,7 +230,7 @@ async def status(session: Session, command: Status) -> StatusResponse:
         place = await session.store.read(names.need, session.reader, command.mailbox, "r")
     except NotFound:
         return no_such_mailbox(command.tag)
-    session.say(status_values(place.row, command.items))
+    session.say(status_values(place.row, command.items, session.house.limits.message_size))
     return ok(command.tag, "STATUS completed.")
 
 

@@ -19,6 +19,7 @@ from posthouse.serve.imap.fetch import fetch
 from posthouse.serve.imap.idle import idle
 from posthouse.serve.imap.search import search
 from posthouse.serve.imap.state import MailboxGone, Session, refusal
+from posthouse.serve.imap.unauthenticate import unauthenticate
 from posthouse.serve.limits import ImapSessionLimits, Refusal, Service
 from posthouse.serve.login import Door
 from posthouse.store.script import StoreError
@@ -94,11 +95,11 @@ async def _converse(talk: Session) -> None:
     link, engine = talk.link, talk.engine
     loop = asyncio.get_running_loop()
     entry.greet(talk)
-    began = loop.time()
+    talk.began = loop.time()
     while True:
         if talk.login is None:
             seconds = talk.door.peers.before_login(link.peer[0], talk.limits.before_login_seconds)
-            link.deadline(max(0.0, began + seconds - loop.time()))
+            link.deadline(max(0.0, talk.began + seconds - loop.time()))
         event: Event | Woken | None = await link.next(engine)
         if isinstance(event, Woken):
             event = None if link.closing else event
@@ -183,6 +184,7 @@ ANSWERS: dict[type, Answer] = {
     commands.Status: mailboxes.status,
     commands.StoreFlags: change.store_flags,
     commands.Subscribe: mailboxes.subscribe,
+    commands.Unauthenticate: unauthenticate,
     commands.Unselect: mailboxes.unselect,
     commands.Unsubscribe: mailboxes.subscribe,
 }

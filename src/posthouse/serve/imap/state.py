@@ -108,6 +108,7 @@ class Session:
     __slots__ = (
         "_entered",
         "_selected",
+        "began",
         "door",
         "enabled",
         "engine",
@@ -130,6 +131,7 @@ class Session:
         self.limits = limits
         self.login: Login | None = None
         self.enabled: set[str] = set()
+        self.began = 0.0  # loop time since when a login is awaited
         self.failures = 0
         self.hinted = 0
         self.idling = False
@@ -170,6 +172,16 @@ class Session:
         """Let go of everything that others count or hold for this session."""
         self.deselect()
         self._entered.close()
+
+    def forget(self) -> None:
+        """Be as after the greeting: nobody is logged in, and nothing of who was is left (RFC 8437 §3, §4.1)."""
+        self.leave()
+        self.login = None
+        self.enabled.clear()
+        self.hinted, self.vouched = 0, 0.0
+        self.engine.utf8 = False
+        self.engine.state = State.NOT_AUTHENTICATED
+        self.began = asyncio.get_running_loop().time()
 
     # --- speaking
 

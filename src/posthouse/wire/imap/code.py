@@ -30,6 +30,9 @@ UNAVAILABLE = b"UNAVAILABLE"
 UNKNOWN_CTE = b"UNKNOWN-CTE"
 
 
+USEATTR = b"USEATTR"
+
+
 def capability(names: Iterable[str]) -> bytes:
     """CAPABILITY (RFC 9051 §7.1)."""
     return b"CAPABILITY " + " ".join(names).encode("ascii")

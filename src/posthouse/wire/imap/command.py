@@ -25,6 +25,7 @@ from posthouse.wire.imap.grammar import OPEN, TAG, USUAL, FlagSet, GrammarLimits
 from posthouse.wire.imap.list import List, Lsub, StatusItem, parse_list, parse_lsub, parse_status_items
 from posthouse.wire.imap.number_set import NumberSet
 from posthouse.wire.imap.search import Search, parse_search
+from posthouse.wire.imap.special_use import parse_uses
 
 ID_FIELDS = 30  # RFC 2971 §3.3: a client must not send more
 CAPABILITIES = 100  # of one ENABLE; there are not that many to enable
@@ -104,10 +105,12 @@ class Select:
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """CREATE (RFC 9051 §6.3.4). A delimiter at the end, which announces children, is still there."""
+    """CREATE (RFC 9051 §6.3.4). A delimiter at the end, which announces children, is still there. `uses`: what USE
+    names (RFC 6154 §3)."""
 
     tag: bytes
     mailbox: str
+    uses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +144,13 @@ class Unsubscribe:
 
     tag: bytes
     mailbox: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unauthenticate:
+    """UNAUTHENTICATE (RFC 8437 §3)."""
+
+    tag: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +285,7 @@ CommandAuth = (
     | List
     | Lsub
     | Namespace
+    | Unauthenticate
     | Status
     | Append
     | Compress
@@ -385,7 +396,7 @@ def _examine(tag: bytes, scanner: Scanner) -> Select:
 
 
 def _create(tag: bytes, scanner: Scanner) -> Create:
-    return Create(tag, _mailbox_and_parameters(scanner))
+    return Create(tag, _mailbox(scanner), parse_uses(scanner) or ())
 
 
 def _mailbox_and_parameters(scanner: Scanner) -> str:
@@ -473,6 +484,7 @@ _PARSERS: dict[bytes, Callable[[bytes, Scanner], Command]] = {
     b"STATUS": _status,
     b"STORE": lambda tag, scanner: _store(tag, scanner, uid=False),
     b"SUBSCRIBE": lambda tag, scanner: Subscribe(tag, _mailbox(scanner)),
+    b"UNAUTHENTICATE": _plain(Unauthenticate),
     b"UNSELECT": _plain(Unselect),
     b"UNSUBSCRIBE": lambda tag, scanner: Unsubscribe(tag, _mailbox(scanner)),
 }

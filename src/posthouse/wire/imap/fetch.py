@@ -470,7 +470,7 @@ ALL_FLAGS = sum(bit for _, bit in FLAG_BITS)
 # RFC 9051 §2.3.2 spells these so; we keep keywords in lower case, and they are the same in any.
 _SPELLING = {
     keyword.lower(): keyword
-    for keyword in ("$Forwarded", "$Junk", "$MDNSent", "$NotJunk", "$Phishing", "$SubmitPending")
+    for keyword in ("$Forwarded", "$Important", "$Junk", "$MDNSent", "$NotJunk", "$Phishing", "$SubmitPending")
 }
 _MINUTES = [b"%02d:%02d" % divmod(minute, 60) for minute in range(24 * 60)]
 _SECONDS = [b':%02d +0000"' % second for second in range(60)]

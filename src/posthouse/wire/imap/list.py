@@ -17,8 +17,8 @@ DELIMITER = "/"  # between the levels of a mailbox name
 
 
 class StatusItem(Enum):
-    """status-att (RFC 9051 §6.3.11); SIZE is RFC 8438's too, MAILBOXID is RFC 8474 §4.3's, RECENT
-    is RFC 3501 §6.3.10's and always 0 here."""
+    """status-att (RFC 9051 §6.3.11); SIZE is RFC 8438's too, MAILBOXID is RFC 8474 §4.3's,
+    APPENDLIMIT RFC 7889 §3.1's, RECENT is RFC 3501 §6.3.10's and always 0 here."""
 
     MESSAGES = b"MESSAGES"
     RECENT = b"RECENT"
@@ -28,6 +28,7 @@ class StatusItem(Enum):
     DELETED = b"DELETED"
     SIZE = b"SIZE"
     MAILBOXID = b"MAILBOXID"
+    APPENDLIMIT = b"APPENDLIMIT"
 
 
 class ListSelection(Enum):
