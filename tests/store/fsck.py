@@ -78,6 +78,10 @@ _CHECKS: tuple[tuple[str, str], ...] = (
         "SELECT e.id FROM email e WHERE (e.thread < 0 OR e.thread >= e.id) AND {e}",
     ),
     (
+        "a preview has no Email",
+        "SELECT v.email FROM preview v WHERE NOT EXISTS (SELECT 1 FROM email e WHERE e.id = v.email)",
+    ),
+    (
         "a placement was never saved",
         "SELECT p.mailbox FROM placement p WHERE p.saved <= 0",
     ),

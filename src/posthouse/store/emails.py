@@ -114,6 +114,7 @@ class Column(Enum):
     STRUCTURE = "e.structure"  # bytes, the wire text of BODYSTRUCTURE
     HEADER_SIZE = "e.header_size"  # octets, with the empty line
     BLOB = "e.blob"  # int, BlobKey for store.blobs.get
+    PREVIEW = "v.text"  # str, None where it was not made (store/previews.py)
     HEADER = "h.block"  # bytes, the header block with its empty line
 
 
@@ -221,6 +222,8 @@ def _fetch_text(columns: tuple[Column, ...]) -> str:
         text += " JOIN email e ON e.id = p.email"
     if any(column.value.startswith("h.") for column in columns):
         text += " JOIN header h ON h.email = p.email"
+    if Column.PREVIEW in columns:
+        text += " LEFT JOIN preview v ON v.email = p.email"
     return text + " WHERE p.mailbox = $1 AND p.uid BETWEEN $2 AND $3 ORDER BY p.uid LIMIT $4"
 
 
@@ -406,6 +409,7 @@ def bury(mailbox: MailboxId, modseq: ModSeq, *, shared: bool) -> Script[None]:
         mailbox, modseq,
     )  # fmt: skip
     yield sql(f"DELETE FROM header WHERE email IN (SELECT id FROM email WHERE {dead})", mailbox, modseq)
+    yield sql(f"DELETE FROM preview WHERE email IN (SELECT id FROM email WHERE {dead})", mailbox, modseq)
     yield sql(f"DELETE FROM summary WHERE email IN (SELECT id FROM email WHERE {dead})", mailbox, modseq)
     yield sql(f"DELETE FROM email WHERE {dead}", mailbox, modseq)
     if not shared:

@@ -61,6 +61,7 @@ FOR_USERS = (
     "COMPRESS=DEFLATE",
     "OBJECTID",
     "CREATE-SPECIAL-USE",
+    "PREVIEW",
 )
 
 

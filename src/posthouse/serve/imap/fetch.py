@@ -19,7 +19,7 @@ from posthouse.mail.header import select_fields
 from posthouse.mail.keyword import SEEN_BIT
 from posthouse.mail.mime import Part, Span, parse
 from posthouse.mail.structure import Section, SectionText, find_part
-from posthouse.serve.imap import parts
+from posthouse.serve.imap import parts, preview
 from posthouse.serve.imap.change import Order, alter_flags
 from posthouse.serve.imap.parts import PIECE
 from posthouse.serve.imap.state import Session, no_such_number
@@ -67,6 +67,7 @@ _COLUMNS: dict[Shown, Column] = {
     Shown.EMAIL: Column.EMAIL,
     Shown.THREAD: Column.THREAD,
     Shown.SAVED: Column.SAVED,
+    Shown.PREVIEW: Column.PREVIEW,
 }
 _HEADERS = (SectionText.HEADER, SectionText.HEADER_FIELDS, SectionText.HEADER_FIELDS_NOT)
 
@@ -119,6 +120,8 @@ async def _columns_only(session: Session, prepared: FetchPlan, ranges: Ranges) -
     shown = 0
     for piece in chunks(ranges, ROWS):
         spans = selected.view.uid_spans(piece)
+        if Attribute.PREVIEW in prepared.attributes:
+            await preview.make(session, spans)
         rows = await session.store.read(emails.fetch, selected.box, spans, columns, ROWS)
         _name_keywords(session, prepared, rows)
         session.link.write(print_rows(prepared, _numbers(session, piece, rows), rows))
@@ -164,6 +167,8 @@ async def _with_contents(session: Session, prepared: FetchPlan, ranges: Ranges) 
     shown, unknown = 0, False
     for piece in chunks(ranges, WITH_CONTENTS):
         spans: Spans = selected.view.uid_spans(piece)
+        if Attribute.PREVIEW in prepared.attributes:
+            await preview.make(session, spans)
         rows = await session.store.read(emails.fetch, selected.box, spans, columns, WITH_CONTENTS)
         _name_keywords(session, prepared, rows)
         numbers = _numbers(session, piece, rows)

@@ -51,6 +51,8 @@ class Attribute(Enum):
     EMAILID = b"EMAILID"
     THREADID = b"THREADID"
     SAVEDATE = b"SAVEDATE"
+    PREVIEW = b"PREVIEW"
+    PREVIEW_LAZY = b"PREVIEW (LAZY)"  # answered as PREVIEW (RFC 8970 §4.1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +178,11 @@ def _item(scanner: Scanner) -> FetchItem:
     item = _PLAIN.get(word)
     if item is None:
         raise Fault(f"FETCH knows no item {word.decode('ascii')}.")
+    if item is Attribute.PREVIEW and scanner.take(b" (LAZY"):  # other parentheses are FETCH's own (RFC 4466 §2.4)
+        while scanner.take(b" LAZY"):
+            pass
+        scanner.mark(b")")
+        return Attribute.PREVIEW_LAZY
     return item
 
 
@@ -312,7 +319,7 @@ class Column(Enum):
 
     `flags`: bits of mail/keyword.py. `keywords`: text, separated by spaces. `received`: Millis. `size`: octets.
     `envelope`, `structure`: wire text as mail/structure.py printed it at arrival. `email`, `thread`: numbers.
-    `saved`: Millis.
+    `saved`: Millis. `preview`: text, None where it was not made.
     """
 
     UID = "uid"
@@ -325,6 +332,7 @@ class Column(Enum):
     EMAIL = "email"
     THREAD = "thread"
     SAVED = "saved"
+    PREVIEW = "preview"
 
 
 _COLUMNS_OF: dict[Attribute, tuple[Column, ...]] = {
@@ -338,7 +346,10 @@ _COLUMNS_OF: dict[Attribute, tuple[Column, ...]] = {
     Attribute.EMAILID: (Column.EMAIL,),
     Attribute.THREADID: (Column.THREAD,),
     Attribute.SAVEDATE: (Column.SAVED,),
+    Attribute.PREVIEW: (Column.PREVIEW,),
+    Attribute.PREVIEW_LAZY: (Column.PREVIEW,),
 }
+_LABELS: dict[Attribute, bytes] = {Attribute.PREVIEW_LAZY: Attribute.PREVIEW.value}
 # How a value that is no octets is printed; object ids are RFC 8474 §5.3's.
 _FORMS: dict[Attribute, bytes] = {
     Attribute.UID: b" %d",
@@ -389,7 +400,7 @@ def _plan(items: tuple[FetchItem, ...], uid: bool) -> FetchPlan:
     contents = tuple(item for item in items if not isinstance(item, Attribute))
     needed = {Column.UID}.union(*(_COLUMNS_OF[attribute] for attribute in attributes))
     columns = tuple(column for column in Column if column in needed)
-    pairs = [attribute.value + _FORMS.get(attribute, b" %b") for attribute in attributes]
+    pairs = [_LABELS.get(attribute, attribute.value) + _FORMS.get(attribute, b" %b") for attribute in attributes]
     return FetchPlan(columns, contents, tuple(attributes), b"* %d FETCH (" + b" ".join(pairs))
 
 
@@ -418,7 +429,20 @@ def _values(attribute: Attribute, columns: Mapping[Column, Sequence[object]]) ->
             return map(without_extension, cast("Sequence[bytes]", columns[Column.STRUCTURE]))
         case Attribute.SAVEDATE:
             return map(_internaldate, cast("Sequence[int]", columns[Column.SAVED]))
+        case Attribute.PREVIEW:
+            return [print_preview(text or "") for text in cast("Sequence[str | None]", columns[Column.PREVIEW])]
+        case Attribute.PREVIEW_LAZY:
+            texts = cast("Sequence[str | None]", columns[Column.PREVIEW])
+            return [b"NIL" if text is None else print_preview(text) for text in texts]
     return columns[_COLUMNS_OF[attribute][0]]
+
+
+def print_preview(text: str) -> bytes:
+    """nstring of UTF-8: quoted where every client can read it so, else a literal (RFC 8970 §3.3)."""
+    octets = text.encode("utf-8")
+    if octets.isascii() and text.isprintable():
+        return b'"' + octets.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
+    return b"{%d}\r\n%b" % (len(octets), octets)
 
 
 def print_message(plan: FetchPlan, number: int, row: Row, contents: Sequence[Content]) -> list[Piece]:
