@@ -171,6 +171,12 @@ class Link(asyncio.Protocol):
         """Keep chunks for the next `flush`; they leave joined, in one write."""
         self._out.extend(chunks)
 
+    def interject(self, octets: bytes) -> None:
+        """Send octets at once from outside the session's turn; forget them where something else waits to be sent."""
+        if not (self._out or self._write_paused or self._lost):
+            self._out.append(octets)
+            self._hand_over()
+
     async def flush(self) -> None:
         """Send what was written. Waits only while more than `high_water` is held for the peer.
 

@@ -36,6 +36,7 @@ from posthouse.wire.imap.command import (
     Status,
     StoreFlags,
     Subscribe,
+    Unauthenticate,
     Unselect,
     Unsubscribe,
 )
@@ -219,6 +220,7 @@ PRINTERS: dict[type, Callable[[Any, bool], bytes]] = {
         + flags(c.flags)
     ),
     Subscribe: lambda c, u: b"SUBSCRIBE " + mailbox(c.mailbox, u),
+    Unauthenticate: lambda c, u: b"UNAUTHENTICATE",
     Unselect: lambda c, u: b"UNSELECT",
     Unsubscribe: lambda c, u: b"UNSUBSCRIBE " + mailbox(c.mailbox, u),
 }

@@ -121,6 +121,7 @@ _PLAIN = [
     c.Namespace,
     c.Noop,
     c.StartTls,
+    c.Unauthenticate,
     c.Unselect,
 ]
 _ATOMS = st.from_regex(r"[A-Z][A-Z0-9=+-]{0,15}", fullmatch=True)

@@ -124,7 +124,7 @@ def test_examples(octets: bytes) -> None:
         b"a1 SELECT a b",
         b"a1 SELECT a (CONDSTORE)",
         b"a1 EXAMINE a (CONDSTORE)",
-        b"a1 CREATE a (USE (\\Drafts))",
+        b"a1 CREATE a (USE (Drafts))",
         b"a1 FETCH 1 (FLAGS) (CHANGEDSINCE 5)",
         b"a1 STORE 1 (UNCHANGEDSINCE 5) FLAGS (\\Seen)",
         b"a1 RENAME a",

@@ -62,6 +62,8 @@ FOR_USERS = (
     "OBJECTID",
     "CREATE-SPECIAL-USE",
     "PREVIEW",
+    "INPROGRESS",
+    "UTF8=ACCEPT",
 )
 
 
@@ -218,6 +220,7 @@ def _utf8(session: Session) -> None:
 # `session.enabled` where it matters.
 ENABLING: dict[str, tuple[str, Callable[[Session], None] | None]] = {
     "IMAP4REV2": ("IMAP4rev2", _utf8),  # RFC 9051 §5.1
+    "UTF8=ACCEPT": ("UTF8=ACCEPT", _utf8),  # RFC 9755 §3, RFC 6855 §3
 }
 
 

@@ -17,6 +17,7 @@ from posthouse.serve.imap.append import append
 from posthouse.serve.imap.compress import compress
 from posthouse.serve.imap.fetch import fetch
 from posthouse.serve.imap.idle import idle
+from posthouse.serve.imap.progress import attended
 from posthouse.serve.imap.search import search
 from posthouse.serve.imap.state import MailboxGone, Session, refusal
 from posthouse.serve.imap.unauthenticate import unauthenticate
@@ -194,7 +195,8 @@ async def _execute(talk: Session, command: commands.Command) -> StatusResponse |
     """The tagged answer to a command, all that must stand before it written."""
     look = isinstance(command, commands.Noop | commands.Check)
     try:
-        answer = await ANSWERS[type(command)](talk, command)
+        with attended(talk, command):
+            answer = await ANSWERS[type(command)](talk, command)
     except StoreError as error:
         answer = refusal(command.tag, error)
         look = True  # the selected mailbox itself may be the reason

@@ -53,6 +53,12 @@ def mailboxid(mailbox: MailboxId) -> bytes:
     return b"MAILBOXID (%b%d)" % (MAILBOX_LETTER.encode("ascii"), mailbox)
 
 
+def inprogress(tag: bytes) -> bytes:
+    """INPROGRESS of the command with this tag; how far it is, nobody knows (RFC 9585 §4). A tag with a bracket would
+    end the code."""
+    return b"INPROGRESS" if b"]" in tag else b'INPROGRESS ("%b" NIL NIL)' % tag
+
+
 def uidnext(uid: int) -> bytes:
     """UIDNEXT (RFC 9051 §7.1)."""
     return b"UIDNEXT %d" % uid

@@ -238,7 +238,7 @@ class Scanner:
         try:
             return octets.decode("utf-8")
         except UnicodeDecodeError:
-            raise Fault("The mailbox name is not valid UTF-8.", b"CANNOT", Condition.NO) from None
+            raise Fault("The mailbox name is not valid UTF-8.") from None  # BAD: RFC 9755 §3
 
     def flag(self) -> bytes:
         """flag (RFC 9051 §9), as it was spelled."""
