@@ -150,7 +150,7 @@ def test_large_moves_are_whole_or_not_at_all(rig: Rig) -> None:
         "import sys; from pathlib import Path; from posthouse.store import emails;"
         "from posthouse.store.mailboxes import Box; from posthouse.store.store import open_sync;"
         "s = open_sync(Path(sys.argv[1])); s.run(emails.move, Box(int(sys.argv[2]), int(sys.argv[3])),"
-        " emails.ALL, int(sys.argv[4]), 0)"
+        " emails.ALL, int(sys.argv[4]), 1)"
     )
     arguments = [str(rig.store.directory), str(inbox.account), str(inbox.mailbox), str(other.mailbox)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
