@@ -19,7 +19,9 @@ from posthouse.serve.imap.fetch import fetch
 from posthouse.serve.imap.idle import idle
 from posthouse.serve.imap.progress import attended
 from posthouse.serve.imap.search import search
+from posthouse.serve.imap.sort import sort
 from posthouse.serve.imap.state import MailboxGone, Session, refusal
+from posthouse.serve.imap.thread import thread
 from posthouse.serve.imap.unauthenticate import unauthenticate
 from posthouse.serve.limits import ImapSessionLimits, Refusal, Service
 from posthouse.serve.login import Door
@@ -42,6 +44,7 @@ from posthouse.wire.imap.server import (
     Malformed,
     Octets,
 )
+from posthouse.wire.imap.sort import Sort, Thread
 
 log = logging.getLogger("posthouse.imap")
 
@@ -180,6 +183,8 @@ ANSWERS: dict[type, Answer] = {
     commands.Noop: noop,
     commands.Rename: mailboxes.rename,
     Search: search,
+    Sort: sort,
+    Thread: thread,
     commands.Select: mailboxes.select,
     commands.StartTls: entry.start_tls,
     commands.Status: mailboxes.status,
@@ -209,7 +214,7 @@ async def _execute(talk: Session, command: commands.Command) -> StatusResponse |
         response_code, text = FAULT.imap
         talk.say(no(command.tag, text, response_code))
         raise
-    numbers_in_use = isinstance(command, Fetch | commands.StoreFlags | Search) and not command.uid
+    numbers_in_use = isinstance(command, Fetch | commands.StoreFlags | Search | Sort | Thread) and not command.uid
     try:
         await talk.sync(expunge=not numbers_in_use, look=look)
     except MailboxGone:

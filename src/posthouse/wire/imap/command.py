@@ -25,6 +25,7 @@ from posthouse.wire.imap.grammar import OPEN, TAG, USUAL, FlagSet, GrammarLimits
 from posthouse.wire.imap.list import List, Lsub, StatusItem, parse_list, parse_lsub, parse_status_items
 from posthouse.wire.imap.number_set import NumberSet
 from posthouse.wire.imap.search import Search, parse_search
+from posthouse.wire.imap.sort import Sort, Thread, parse_sort, parse_thread
 from posthouse.wire.imap.special_use import parse_uses
 
 ID_FIELDS = 30  # RFC 2971 §3.3: a client must not send more
@@ -292,7 +293,7 @@ CommandAuth = (
     | Idle
     | Done
 )
-CommandSelect = Check | Close | Unselect | Expunge | Search | Fetch | StoreFlags | Copy | Move
+CommandSelect = Check | Close | Unselect | Expunge | Search | Sort | Thread | Fetch | StoreFlags | Copy | Move
 Command = CommandAny | CommandNonauth | CommandAuth | CommandSelect
 
 # RFC 9051 §9   command = tag SP (command-any / command-auth / command-nonauth / command-select) CRLF
@@ -480,11 +481,13 @@ _PARSERS: dict[bytes, Callable[[bytes, Scanner], Command]] = {
     b"RENAME": _rename,
     b"SEARCH": lambda tag, scanner: parse_search(tag, scanner, uid=False),
     b"SELECT": _select,
+    b"SORT": lambda tag, scanner: parse_sort(tag, scanner, uid=False),
     b"STARTTLS": _plain(StartTls),
     b"STATUS": _status,
     b"STORE": lambda tag, scanner: _store(tag, scanner, uid=False),
     b"SUBSCRIBE": lambda tag, scanner: Subscribe(tag, _mailbox(scanner)),
     b"UNAUTHENTICATE": _plain(Unauthenticate),
+    b"THREAD": lambda tag, scanner: parse_thread(tag, scanner, uid=False),
     b"UNSELECT": _plain(Unselect),
     b"UNSUBSCRIBE": lambda tag, scanner: Unsubscribe(tag, _mailbox(scanner)),
 }
@@ -495,5 +498,7 @@ _UID_PARSERS: dict[bytes, Callable[[bytes, Scanner], Command]] = {
     b"FETCH": lambda tag, scanner: parse_fetch(tag, scanner, uid=True),
     b"MOVE": lambda tag, scanner: Move(tag, _numbers(scanner), _mailbox(scanner), uid=True),
     b"SEARCH": lambda tag, scanner: parse_search(tag, scanner, uid=True),
+    b"SORT": lambda tag, scanner: parse_sort(tag, scanner, uid=True),
     b"STORE": lambda tag, scanner: _store(tag, scanner, uid=True),
+    b"THREAD": lambda tag, scanner: parse_thread(tag, scanner, uid=True),
 }

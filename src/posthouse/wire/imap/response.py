@@ -155,6 +155,13 @@ class SearchResult:
 
 
 @dataclass(frozen=True, slots=True)
+class SortResult:
+    """SORT (RFC 5256 §4): numbers in the order of the criteria."""
+
+    numbers: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
 class ExtendedSearchResult:
     """ESEARCH (RFC 9051 §7.3.4): what was asked for and found; `all` is not printed when empty or None. `ascending`
     is false for the results of SORT, which keep their order (RFC 5267 §3.2)."""
@@ -204,6 +211,7 @@ Response = (
     | MailboxStatus
     | Flags
     | SearchResult
+    | SortResult
     | ExtendedSearchResult
     | Exists
     | Recent
@@ -329,6 +337,10 @@ def _search_result(response: SearchResult, utf8: bool) -> bytes:
     return " ".join(["* SEARCH", *map(str, response.numbers)]).encode() + b"\r\n"
 
 
+def _sort_result(response: SortResult, utf8: bool) -> bytes:
+    return " ".join(["* SORT", *map(str, response.numbers)]).encode() + b"\r\n"
+
+
 def _extended_search_result(response: ExtendedSearchResult, utf8: bool) -> bytes:
     listed = print_numbers if response.ascending else print_in_order
     line = b"* ESEARCH (TAG %b)" % print_string(response.tag)
@@ -375,6 +387,7 @@ _PRINTERS: dict[type[Response], Callable[[Any, bool], bytes]] = {
     MailboxStatus: _mailbox_status,
     Flags: _flags,
     SearchResult: _search_result,
+    SortResult: _sort_result,
     ExtendedSearchResult: _extended_search_result,
     Exists: _exists,
     Recent: _recent,

@@ -3,7 +3,7 @@ search_return.py.
 
 Keys that say the same are one value: UNSEEN is Not(HasFlags(SEEN_BIT)), FROM x is HeaderContains("from", x), several
 keys side by side are And. RECENT, NEW and OLD of RFC 3501 are answered for a server without \\Recent: no message is
-recent. It does not know messages. SORT, THREAD and the other extensions are absent.
+recent. It does not know messages. SORT and THREAD are in sort.py.
 """
 
 import re
@@ -200,18 +200,24 @@ def parse_search(tag: bytes, scanner: Scanner, uid: bool) -> Search:
     scanner.space()
     charset = "utf-8"
     if scanner.take(b"CHARSET "):
-        charset = _charset(scanner.astring())
+        charset = parse_charset(scanner)
         scanner.space()
+    return Search(tag, parse_program(scanner, charset), returns, uid)
+
+
+def parse_program(scanner: Scanner, charset: str) -> SearchKey:
+    """search-key *(SP search-key), to the end of the command (RFC 9051 §9)."""
     program = _Program(scanner, charset)
     keys = [program.key(0)]
     while not scanner.ended:
         scanner.space()
         keys.append(program.key(0))
-    return Search(tag, _both(keys), returns, uid)
+    return _both(keys)
 
 
-def _charset(name: bytes) -> str:
-    charset = CHARSETS.get(name.upper())
+def parse_charset(scanner: Scanner) -> str:
+    """The name of a charset, as Python's codec (RFC 9051 §6.4.4)."""
+    charset = CHARSETS.get(scanner.astring().upper())
     if charset is None:
         raise Fault("Search texts may be in US-ASCII or UTF-8 only.", BADCHARSET, Condition.NO)
     return charset

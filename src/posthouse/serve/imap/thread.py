@@ -1,0 +1,62 @@
+"""THREAD and UID THREAD (RFC 5256 §3): what was found, as threads.
+
+Summaries are read in pieces and linked in a thread; of a piece only numbers are kept.
+"""
+
+import asyncio
+from collections.abc import Sequence, Set
+
+from posthouse.mail.thread import Related, Threader, print_threads
+from posthouse.serve.imap.search import asked, matching
+from posthouse.serve.imap.sort import FEW, numbered
+from posthouse.serve.imap.state import Session
+from posthouse.serve.imap.view import View
+from posthouse.store import sorting
+from posthouse.store.spans import LAST_UID
+from posthouse.wire.imap import code
+from posthouse.wire.imap.number_set import runs
+from posthouse.wire.imap.response import Printed, StatusResponse, ok
+from posthouse.wire.imap.sort import Thread
+
+PIECE = 2_000  # summaries held at once: some 300 octets each, never more than about 200 KB
+AT_ONCE = 2  # mailboxes a worker threads at the same time; each of 100,000 messages takes some 50 MB meanwhile
+
+_turns = asyncio.Semaphore(AT_ONCE)
+
+
+async def thread(session: Session, command: Thread) -> StatusResponse:
+    """RFC 5256 §3."""
+    view = await session.load()
+    matched = await matching(await asked(session), command.key)
+    async with _turns:
+        threader = Threader(command.algorithm)
+        found = await _read(session, matched, threader)
+        octets = await asyncio.to_thread(_worded, view, threader, found, command.uid)
+    session.say(Printed(octets))
+    if view.held:
+        return ok(command.tag, "THREAD completed; some messages were expunged meanwhile.", code.EXPUNGEISSUED)
+    return ok(command.tag, "THREAD completed.")
+
+
+async def _read(session: Session, matched: Set[int], threader: Threader) -> list[int]:
+    """Add the messages in the order of the mailbox; their uids, without those that were expunged meanwhile."""
+    box, found = session.selected.box, list[int]()
+    spans = runs(sorted(matched)) if len(matched) <= FEW else [(min(matched), max(matched))]
+    while spans:
+        some = await session.store.read(sorting.related, box, spans, PIECE)
+        found += await asyncio.to_thread(_take, threader, some, matched)
+        last = some[-1][0] if len(some) == PIECE else LAST_UID
+        spans = [(max(first, last + 1), end) for first, end in spans if end > last]
+    return found
+
+
+def _take(threader: Threader, some: Sequence[tuple[int, Related]], matched: Set[int]) -> list[int]:
+    some = [pair for pair in some if pair[0] in matched]
+    threader.add(related for _, related in some)
+    return [uid for uid, _ in some]
+
+
+def _worded(view: View, threader: Threader, found: Sequence[int], uid: bool) -> bytes:
+    numbers = found if uid else numbered(view, found)
+    threads = print_threads(threader.finish(), numbers)
+    return b"* THREAD %b\r\n" % threads if threads else b"* THREAD\r\n"
