@@ -47,6 +47,7 @@ from posthouse.wire.imap.list import List, Lsub
 from posthouse.wire.imap.number_set import NumberSet, print_spans
 from posthouse.wire.imap.search import Search, SearchKey
 from posthouse.wire.imap.search_return import SearchReturns
+from posthouse.wire.imap.sort import Sort, Thread
 from posthouse.wire.imap.utf7 import encode_utf7
 
 ATOM = re.compile(rb"[A-Za-z0-9._$/-]+")
@@ -208,6 +209,15 @@ PRINTERS: dict[type, Callable[[Any, bool], bytes]] = {
         + (key(c.key) if not isinstance(c.key, search.And) else key(c.key)[1:-1])
     ),
     Select: lambda c, u: (b"EXAMINE " if c.read_only else b"SELECT ") + mailbox(c.mailbox, u),
+    Sort: lambda c, u: (
+        uid(c)
+        + b"SORT "
+        + search_returns(c.returns)
+        + b"("
+        + b" ".join((b"REVERSE " if one.reverse else b"") + one.key.value for one in c.criteria)
+        + b") UTF-8 "
+        + key(c.key)
+    ),
     StartTls: lambda c, u: b"STARTTLS",
     Status: lambda c, u: b"STATUS " + mailbox(c.mailbox, u) + b" " + words(c.items),
     StoreFlags: lambda c, u: (
@@ -221,6 +231,7 @@ PRINTERS: dict[type, Callable[[Any, bool], bytes]] = {
     ),
     Subscribe: lambda c, u: b"SUBSCRIBE " + mailbox(c.mailbox, u),
     Unauthenticate: lambda c, u: b"UNAUTHENTICATE",
+    Thread: lambda c, u: uid(c) + b"THREAD " + c.algorithm.value + b" UTF-8 " + key(c.key),
     Unselect: lambda c, u: b"UNSELECT",
     Unsubscribe: lambda c, u: b"UNSUBSCRIBE " + mailbox(c.mailbox, u),
 }

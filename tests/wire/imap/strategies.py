@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from posthouse.mail.keyword import FLAG_BITS, Keyword
 from posthouse.mail.structure import Section, SectionText
+from posthouse.mail.thread import ThreadAlgorithm
 from posthouse.wire.imap import command as c
 from posthouse.wire.imap import fetch as f
 from posthouse.wire.imap import search as s
@@ -13,6 +14,7 @@ from posthouse.wire.imap.grammar import FlagSet, canonical_mailbox
 from posthouse.wire.imap.list import List, ListReturn, ListSelection, Lsub, StatusItem
 from posthouse.wire.imap.number_set import LARGEST, STAR, NumberSet, merge
 from posthouse.wire.imap.search_return import PartialRange, SearchReturn, SearchReturns
+from posthouse.wire.imap.sort import Sort, SortCriterion, SortKey, Thread
 
 TAGS = st.from_regex(rb"[A-Za-z0-9.\]\[_-]{1,12}", fullmatch=True)
 NUMBERS = st.integers(1, LARGEST)
@@ -150,6 +152,19 @@ FAMILIES: dict[str, st.SearchStrategy[c.Command]] = {
     "rename": st.builds(c.Rename, TAGS, NAMES, NAMES),
     "status": st.builds(c.Status, TAGS, NAMES, _STATUS_ITEMS),
     "list": _lists(),
+    "sort": st.builds(
+        Sort,
+        TAGS,
+        st.lists(
+            st.builds(SortCriterion, st.sampled_from(list(SortKey)), st.booleans()),
+            min_size=1,
+            unique_by=lambda criterion: criterion.key,
+        ).map(tuple),
+        SEARCH_KEYS,
+        _RETURNS,
+        st.booleans(),
+    ),
+    "thread": st.builds(Thread, TAGS, st.sampled_from(list(ThreadAlgorithm)), SEARCH_KEYS, st.booleans()),
     "search": st.builds(s.Search, TAGS, SEARCH_KEYS, _RETURNS, st.booleans()),
     "fetch": st.builds(f.Fetch, TAGS, NUMBER_SETS, ITEM_LISTS, st.booleans()),
     "store": st.builds(
