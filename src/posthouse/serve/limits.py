@@ -119,7 +119,7 @@ class ImapSessionLimits:
     idle_seconds: float = 35 * 60.0  # RFC 9051 §5.4 asks for 30 minutes
     login_failures: int = 3
     append_size: int = 100 * 1024 * 1024  # all messages of one APPEND
-    append_messages: int = 100
+    append_messages: int = 1_000
     line: int = 65_536
     line_before_login: int = 8_192
     literal: int = 65_536  # of any command but APPEND

@@ -13,6 +13,7 @@ from enum import Enum
 from functools import lru_cache
 from typing import NamedTuple
 
+from posthouse.mail.fieldmap import field_map
 from posthouse.mail.ids import UID, AccountId, EmailId, MailboxId, Millis, ModSeq, UIDValidity
 from posthouse.mail.keyword import DELETED_BIT, SEEN_BIT
 from posthouse.mail.structure import Description
@@ -49,6 +50,9 @@ __all__ = [
     "store_flags",
     "uids",
 ]
+
+
+SHORT = 16_384  # octets of a header block of which many are read at once
 
 
 class NewEmail(NamedTuple):
@@ -116,6 +120,8 @@ class Column(Enum):
     BLOB = "e.blob"  # int, BlobKey for store.blobs.get
     PREVIEW = "v.text"  # str, None where it was not made (store/previews.py)
     HEADER = "h.block"  # bytes, the header block with its empty line
+    SHORT_HEADER = f"CASE WHEN length(h.block) <= {SHORT} THEN h.block END"  # the same, or None where it is longer
+    FIELDS = "h.fields"  # bytes or None, the map of mail/fieldmap.py
 
 
 def add(box: Box, new: Sequence[NewEmail]) -> Script[Appended]:
@@ -202,7 +208,8 @@ def _insert(account: AccountId, new: NewEmail, blob: BlobKey) -> Script[EmailId]
         description.structure, found.thread or 0,
     )  # fmt: skip
     yield from threads.keep(account, found, identity)
-    yield sql("INSERT INTO header (email, block) VALUES ($1, $2)", identity, new.header)
+    fields = field_map(new.header)
+    yield sql("INSERT INTO header (email, block, fields) VALUES ($1, $2, $3)", identity, new.header, fields)
     yield sql("INSERT INTO summary VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)", identity, *new.summary)
     return EmailId(identity)
 
@@ -220,7 +227,7 @@ def _fetch_text(columns: tuple[Column, ...]) -> str:
     text = f"SELECT {names} FROM placement p"
     if any("e." in column.value for column in columns):
         text += " JOIN email e ON e.id = p.email"
-    if any(column.value.startswith("h.") for column in columns):
+    if any("h." in column.value for column in columns):
         text += " JOIN header h ON h.email = p.email"
     if Column.PREVIEW in columns:
         text += " LEFT JOIN preview v ON v.email = p.email"

@@ -27,6 +27,9 @@ CREATE TABLE summary (
     parents TEXT NOT NULL               -- References, or else In-Reply-To, separated by spaces
 );
 
+-- Where the fields of the block lie (mail/fieldmap.py); NULL: it has to be read.
+ALTER TABLE header ADD COLUMN fields BYTEA;
+
 -- The short text of RFC 8970, made once.
 CREATE TABLE preview (email INTEGER PRIMARY KEY, text TEXT NOT NULL);
 

@@ -102,6 +102,12 @@ class Store:
             raise Unavailable("the store is overloaded")
         return cast(T, await self._submit(self._reads, Call(verb, args, kwargs)))
 
+    def reading(self, verb: Callable[P, Script[T]], *args: P.args, **kwargs: P.kwargs) -> "asyncio.Future[T]":
+        """The same, begun at once: the next rows are read while the last ones are printed. Await it, or cancel it."""
+        if self._reads.qsize() >= QUEUE:
+            raise Unavailable("the store is overloaded")
+        return self._submit(self._reads, Call(verb, args, kwargs))
+
     def _submit(self, queue: "SimpleQueue[_Job | None]", call: Call) -> "asyncio.Future[Any]":
         if self._closing:
             raise Unavailable("the store is closing")

@@ -23,7 +23,7 @@ def test_the_defaults_of_limits_md():
     assert (limits.line, limits.line_before_login) == (64 * 1024, 8 * 1024)
     assert (limits.literal, limits.literal_before_login) == (64 * 1024, 4 * 1024)
     assert (limits.literals, limits.command) == (500, 1024 * 1024)
-    assert (limits.append_size, limits.append_messages) == (100 * 1024 * 1024, 100)
+    assert (limits.append_size, limits.append_messages) == (100 * 1024 * 1024, 1_000)
     assert (limits.before_login_seconds, limits.sasl_seconds, limits.idle_seconds) == (60.0, 180.0, 35 * 60.0)
     assert (LinkLimits().high_water, LinkLimits().stall_seconds, LinkLimits().handshake_seconds) == (1 << 20, 300, 30)
 

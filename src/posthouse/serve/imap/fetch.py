@@ -9,12 +9,14 @@ They go out piece by piece, at the client's pace: a message of 50 MiB is never h
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from itertools import chain
 from typing import NamedTuple
 
 from posthouse.mail import content, structure
+from posthouse.mail.fieldmap import Selection
 from posthouse.mail.header import select_fields
 from posthouse.mail.keyword import SEEN_BIT
 from posthouse.mail.mime import Part, Span, parse
@@ -53,6 +55,7 @@ from posthouse.wire.imap.response import StatusResponse, no, ok
 log = logging.getLogger("posthouse.imap")
 
 ROWS = 1_000  # rows of one question to the store: some 2 ms of printing, then others have their turn
+HEADERS = 500  # the same with headers of at most emails.SHORT octets: 8 MiB, if all are as long as that
 WITH_CONTENTS = 100  # the same where headers or messages come along
 TOGETHER = 1024 * 1024  # octets of small messages read at once
 LARGE = 256 * 1024  # octets; a larger message is read alone, parsed in a thread, and its tree remembered
@@ -90,7 +93,9 @@ async def fetch(session: Session, command: Fetch) -> StatusResponse:
     if command.sets_seen and ranges and not session.selected.read_only and await _set_seen(session, ranges):
         items = items if Attribute.FLAGS in items else (*items, Attribute.FLAGS)
     prepared = plan(items, command.uid)
-    if prepared.contents:
+    if all(_of_own_header(item) for item in prepared.contents) and Attribute.PREVIEW not in prepared.attributes:
+        answered = await _rows_only(session, prepared, ranges)
+    elif prepared.contents:
         answered = await _with_contents(session, prepared, ranges)
     else:
         answered = await _columns_only(session, prepared, ranges)
@@ -128,6 +133,63 @@ async def _columns_only(session: Session, prepared: FetchPlan, ranges: Ranges) -
         await session.link.flush()
         shown += len(rows)
     return Answered(shown, unknown_encoding=False)
+
+
+async def _ahead(
+    session: Session, ranges: Ranges, columns: Sequence[Column], size: int
+) -> AsyncGenerator[tuple[Ranges, list[Row]], None]:
+    """Rows of piece after piece; those of the next are read in the store's thread while these are printed."""
+    selected = session.selected
+    pieces = iter(chunks(ranges, size))
+
+    def begin(piece: Ranges) -> "asyncio.Future[list[Row]]":
+        return session.store.reading(emails.fetch, selected.box, selected.view.uid_spans(piece), columns, size)
+
+    piece = next(pieces, None)
+    reading = begin(piece) if piece else None
+    try:
+        while piece is not None and reading is not None:
+            rows, this = await reading, piece
+            piece = next(pieces, None)
+            reading = begin(piece) if piece else None
+            yield this, rows
+    finally:
+        if reading is not None:
+            reading.cancel()
+
+
+async def _rows_only(session: Session, prepared: FetchPlan, ranges: Ranges) -> Answered:
+    """Columns, and selections of the messages' own headers: what lists of messages are made of."""
+    columns = [_COLUMNS[column] for column in prepared.columns if column is not Shown.UID]
+    cutters = [_cutter(item) for item in prepared.contents if isinstance(item, BodySection)]
+    if cutters:
+        columns += [Column.SHORT_HEADER, Column.FIELDS]
+    shown = 0
+    async with aclosing(_ahead(session, ranges, columns, HEADERS if cutters else ROWS)) as pieces:
+        async for piece, rows in pieces:
+            if cutters and any(row[-2] is None for row in rows):  # a long header: one message after the other
+                shown += (await _with_contents(session, prepared, piece)).messages
+                continue
+            _name_keywords(session, prepared, rows)
+            contents = [[cut(row[-2], row[-1]) for row in rows] for cut in cutters]
+            session.link.write(print_rows(prepared, _numbers(session, piece, rows), rows, contents))
+            await session.link.flush()
+            shown += len(rows)
+    return Answered(shown, unknown_encoding=False)
+
+
+def _cutter(item: BodySection) -> Callable[[bytes, bytes | None], bytes]:
+    """What makes the item's content of a header block and its map."""
+    section, partial = item.section, item.partial
+    names = frozenset(name.lower() for name in section.fields)
+    whole = section.text is SectionText.HEADER
+    selection = Selection(names, matching=section.text is SectionText.HEADER_FIELDS)
+
+    def cut(block: bytes, fields: bytes | None) -> bytes:
+        chosen = block if whole else selection.cut(block, fields)
+        return chosen if partial is None else partial.cut(chosen)
+
+    return cut
 
 
 def _numbers(session: Session, piece: Ranges, rows: Sequence[Row]) -> Iterator[int]:

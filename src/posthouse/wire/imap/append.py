@@ -12,7 +12,7 @@ from posthouse.mail.ids import Millis
 from posthouse.wire.imap.condition import Fault
 from posthouse.wire.imap.grammar import OPEN, QUOTE, TAG, FlagSet, Scanner
 
-MESSAGES = 100  # messages of one APPEND (limits.md)
+MESSAGES = 1_000  # messages of one APPEND (limits.md); their octets have a bound of their own
 
 
 @dataclass(frozen=True, slots=True)

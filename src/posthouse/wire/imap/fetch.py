@@ -407,14 +407,20 @@ def _plan(items: tuple[FetchItem, ...], uid: bool) -> FetchPlan:
 _cached_plan = lru_cache(1024)(_plan)
 
 
-def print_rows(plan: FetchPlan, numbers: Iterable[int], rows: Sequence[Row]) -> bytes:
-    """The FETCH responses of many messages whose plan has no contents. `numbers` are their message sequence numbers;
-    each row holds exactly `plan.columns` (RFC 9051 §7.5.2)."""
+def print_rows(
+    plan: FetchPlan, numbers: Iterable[int], rows: Sequence[Row], contents: Sequence[Sequence[bytes]] = ()
+) -> bytes:
+    """The FETCH responses of many messages. `numbers` are their message sequence numbers; each row begins with
+    `plan.columns`; `contents` are the octets of each of `plan.contents`, message by message (RFC 9051 §7.5.2)."""
     if not rows:
         return b""
-    columns = dict(zip(plan.columns, zip(*rows, strict=True), strict=True))
+    columns = dict(zip(plan.columns, zip(*rows, strict=True), strict=False))
     values = [_values(attribute, columns) for attribute in plan.attributes]
-    template = plan.template + b")\r\n"
+    labels = [item.label.replace(b"%", b"%%") + b" {%d}\r\n%b" for item in plan.contents]
+    for octets in contents:
+        values += [map(len, octets), octets]
+    separator = b" " if plan.attributes and labels else b""
+    template = plan.template + separator + b" ".join(labels) + b")\r\n"
     return b"".join(map(template.__mod__, zip(numbers, *values, strict=True)))
 
 

@@ -1,0 +1,43 @@
+"""A selection cut by a field map is the one that reading the block gives."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from posthouse.mail.fieldmap import LONGEST, MAPPED_FIELDS, Selection, field_map
+from posthouse.mail.header import select_fields
+
+NAMES = (b"From", b"to", b"SUBJECT", b"Received", b"X-Own", b"X-Other", b"Date")
+LINES = st.sampled_from(
+    [name + b": value\r\n" for name in NAMES]
+    + [
+        b"To: folded\r\n\tand so\r\n on\r\n",
+        b"Cc:\r\n",
+        b"Bcc : odd\r\n",
+        b"no field\r\n",
+        b"bare: lf\n",
+        b" lone fold\r\n",
+    ]
+)
+BLOCKS = st.builds(
+    lambda lines, blank: b"".join(lines) + blank, st.lists(LINES, max_size=12), st.sampled_from([b"\r\n", b"\n", b""])
+)
+CHOSEN = st.frozensets(st.sampled_from([name.lower() for name in NAMES] + [b"cc", b"bcc", b"bare", b"none"]))
+
+
+@given(BLOCKS, CHOSEN, st.booleans())
+def test_the_map_changes_nothing(block: bytes, names: frozenset[bytes], matching: bool) -> None:
+    selection = Selection(names, matching=matching)
+    wanted = select_fields(block, names, matching=matching)
+    assert selection.cut(block, field_map(block)) == wanted
+    assert selection.cut(block, None) == wanted
+
+
+def test_what_has_no_map() -> None:
+    assert field_map(b"From: a\r\nthis is no field\r\nTo: b\r\n\r\n") is None
+    assert field_map(b"X: " + b"a" * LONGEST + b"\r\n\r\n") is None
+    assert field_map(b"X: a\r\n" * (MAPPED_FIELDS + 1) + b"\r\n") is None
+
+
+def test_a_map_is_small() -> None:
+    block = b"From: a\r\nTo: b\r\n\r\n"
+    assert len(field_map(block) or b"") == 2 + 3 * 2
