@@ -29,7 +29,8 @@ _NAMES = (
     b" resent-cc resent-date resent-message-id disposition-notification-to return-receipt-to mail-followup-to"
     b" mail-reply-to thread-topic thread-index x-gm-message-state x-forwarded-message-id x-google-dkim-signature"
     b" x-universally-unique-identifier x-uniform-type-identifier x-apple-content-length x-mozilla-draft-info"
-    b" feedback-id autocrypt errors-to face x-face status x-status x-keywords x-evolution-source followup-to archived-at"
+    b" feedback-id"
+    b" autocrypt errors-to face x-face status x-status x-keywords x-evolution-source followup-to archived-at"
     b" sensitivity accept-language x-originating-ip x-ms-exchange-organization-authas x-report-abuse supersedes"
 ).split()
 _NUMBER_OF = {name: number for number, name in enumerate(_NAMES, 1)}
