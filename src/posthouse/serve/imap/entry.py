@@ -10,6 +10,7 @@ from collections.abc import Callable
 from posthouse import __version__
 from posthouse.net.link import Woken
 from posthouse.serve.errors import REFUSAL_WORDS
+from posthouse.serve.imap import condstore
 from posthouse.serve.imap.state import Session
 from posthouse.serve.limits import Refusal, Service
 from posthouse.serve.login import note
@@ -54,6 +55,8 @@ FOR_USERS = (
     "LIST-STATUS",
     "SPECIAL-USE",
     "STATUS=SIZE",
+    "CONDSTORE",
+    "QRESYNC",
     "ESEARCH",
     "SEARCHRES",
     "SORT",
@@ -225,6 +228,8 @@ def _utf8(session: Session) -> None:
 # What ENABLE turns on: as ENABLED spells it, and what to do at once, if anything. Everything else is asked of
 # `session.enabled` where it matters.
 ENABLING: dict[str, tuple[str, Callable[[Session], None] | None]] = {
+    "CONDSTORE": ("CONDSTORE", condstore.announce),  # RFC 7162 §3.1
+    "QRESYNC": ("QRESYNC", condstore.begin),  # RFC 7162 §3.2.3
     "IMAP4REV2": ("IMAP4rev2", _utf8),  # RFC 9051 §5.1
     "UTF8=ACCEPT": ("UTF8=ACCEPT", _utf8),  # RFC 9755 §3, RFC 6855 §3
 }
@@ -233,8 +238,9 @@ ENABLING: dict[str, tuple[str, Callable[[Session], None] | None]] = {
 async def enable(session: Session, command: Enable) -> StatusResponse:
     """RFC 9051 §6.3.1, RFC 5161 §3.1. What is not known here, or is enabled already, is passed over."""
     named = []
+    before = frozenset(session.enabled)  # one of them may enable another
     for name in dict.fromkeys(command.names):
-        if name in session.enabled or name not in ENABLING:
+        if name in before or name not in ENABLING:
             continue
         spelling, begin = ENABLING[name]
         session.enabled.add(name)

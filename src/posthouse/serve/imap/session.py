@@ -216,9 +216,10 @@ async def _execute(talk: Session, command: commands.Command) -> StatusResponse |
         raise
     numbers_in_use = isinstance(command, Fetch | commands.StoreFlags | Search | Sort | Thread) and not command.uid
     try:
-        await talk.sync(expunge=not numbers_in_use, look=look)
+        await talk.sync(expunge=not numbers_in_use, look=look or talk.ahead)
     except MailboxGone:
         mailboxes.mailbox_gone(talk)
     except StoreError:
         log.warning("the changes of a mailbox could not be read; they will be told later")
+    talk.settle()
     return answer

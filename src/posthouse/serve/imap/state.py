@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 from posthouse.mail.ids import MailboxId, ModSeq
 from posthouse.net.link import Link
 from posthouse.serve.errors import words
-from posthouse.serve.imap.view import Ranges, Told, View, join
+from posthouse.serve.imap.view import FlagRow, Ranges, Told, View, join
 from posthouse.serve.limits import ImapSessionLimits, Refusal
 from posthouse.serve.login import Door
 from posthouse.store import emails
@@ -29,7 +29,7 @@ from posthouse.transport.house import House
 from posthouse.wire.imap import code
 from posthouse.wire.imap.fetch import print_flags
 from posthouse.wire.imap.number_set import NumberSet
-from posthouse.wire.imap.response import Exists, Expunged, Flags, Response, StatusResponse, bad, bye, no, ok
+from posthouse.wire.imap.response import Exists, Expunged, Flags, Response, StatusResponse, Vanished, bad, bye, no, ok
 from posthouse.wire.imap.server import ImapServer, State
 
 COLUMNS = 64  # columns of uids a worker remembers; one of 100,000 messages takes 400 KB
@@ -77,10 +77,11 @@ class Selected:
     """The mailbox a session has selected, and what it was told of it.
 
     `saved` is the search result variable as spans of uids (RFC 9051 §6.4.4.1); `keywords` were named in FLAGS; `heard`
-    is the account's ModSeq of the last hint that was looked after.
+    is the account's ModSeq of the last hint that was looked after. `shown` is the highest MODSEQ shown since the last
+    tagged answer, `lowered` that a lower HIGHESTMODSEQ had to be said after one (RFC 7162 §3.2).
     """
 
-    __slots__ = ("box", "heard", "keywords", "name", "read_only", "saved", "unwatch", "view")
+    __slots__ = ("box", "heard", "keywords", "lowered", "name", "read_only", "saved", "shown", "unwatch", "view")
 
     def __init__(self, box: Box, name: str, view: View, *, read_only: bool) -> None:
         self.box = box
@@ -89,6 +90,8 @@ class Selected:
         self.read_only = read_only
         self.heard = 0
         self.saved: tuple[tuple[int, int], ...] = ()
+        self.shown = 0
+        self.lowered = False
         self.keywords = set(USUAL_KEYWORDS)
         self.unwatch: Callable[[], None] | None = None
 
@@ -189,6 +192,11 @@ class Session:
     def rev2(self) -> bool:
         """Whether the client enabled IMAP4rev2."""
         return "IMAP4REV2" in self.enabled
+
+    @property
+    def condstore(self) -> bool:
+        """Whether the client is CONDSTORE-aware (RFC 7162 §3.1)."""
+        return "CONDSTORE" in self.enabled
 
     def say(self, *responses: Response) -> None:
         """Write responses; they leave with the next flush."""
@@ -309,7 +317,7 @@ class Session:
 
     async def _word(self, told: Told) -> None:
         for start in range(0, len(told.expunged), TELL_AT_ONCE):
-            self.say(*map(Expunged, told.expunged[start : start + TELL_AT_ONCE]))
+            self._expunged(told, slice(start, start + TELL_AT_ONCE))
             await self.link.flush()
             await asyncio.sleep(0)  # others have their turn
         if told.exists is not None:
@@ -317,9 +325,47 @@ class Session:
         self.name_keywords(row[2] for _, row in told.flags if row[2])
         for start in range(0, len(told.flags), TELL_AT_ONCE):
             some = told.flags[start : start + TELL_AT_ONCE]
-            self.link.write(*[print_flags(number, bits, keywords, uid) for number, (uid, bits, keywords, _) in some])
+self.link.write(*[self.flag_line(number, row) for number, row in some])
             await self.link.flush()
             await asyncio.sleep(0)  # others have their turn
+
+    def _expunged(self, told: Told, some: slice) -> None:
+        if "QRESYNC" in self.enabled:
+            self.say(Vanished(told.vanished[some]))
+        else:
+            self.say(*map(Expunged, told.expunged[some]))
+
+    def flag_line(self, number: int, row: FlagRow, *, uid: bool = True) -> bytes:
+        """The FETCH response with the flags of a message; who is CONDSTORE-aware gets UID and MODSEQ always
+        (RFC 7162 §3.2.4)."""
+        if self.condstore:
+            self.show(row[3])
+            return print_flags(number, row[1], row[2], row[0], row[3])
+        return print_flags(number, row[1], row[2], row[0] if uid else None)
+
+    def show(self, modseq: int) -> None:
+        """A MODSEQ is being shown to the client, which may take it for its HIGHESTMODSEQ at the next tagged answer."""
+        self.selected.shown = max(self.selected.shown, modseq)
+
+    @property
+    def ahead(self) -> bool:
+        """Whether a MODSEQ was shown that is higher than what all changes were told up to."""
+        return self._selected is not None and self._selected.shown > self._selected.view.modseq
+
+    def settle(self) -> None:
+        """Before a tagged answer: where the client was shown a MODSEQ above a change it was not told, such as a removal
+        that is held, say up to where it knows all; and again when it knows more (RFC 7162 §3.2, §6)."""
+        selected = self._selected
+        if selected is None:
+            return
+        known = selected.view.known
+        if selected.shown > known:
+            self.say(ok(None, "Some changes are told later.", code.highestmodseq(known)))
+            selected.lowered = True
+        elif selected.lowered and not selected.view.held:
+            self.say(ok(None, "All changes up to here are told.", code.highestmodseq(known)))
+            selected.lowered = False
+        selected.shown = 0
 
     def name_keywords(self, several: Iterable[str]) -> None:
         """Name keywords in FLAGS before the first message that has them is shown (RFC 9051 §7.3.5)."""

@@ -30,22 +30,25 @@ class Told(NamedTuple):
     """What `sync` found: numbers that went, the new total, and the rows whose flags are news, with their numbers.
 
     It is printed in this order: EXPUNGE counts down from the highest number, so each number is right as it stands;
-    EXISTS follows when messages came; FETCH uses the numbers after both.
+    EXISTS follows when messages came; FETCH uses the numbers after both. `vanished`: the uids of those that went,
+    ascending, for who is told so instead (RFC 7162 §3.2.10).
     """
 
     expunged: tuple[int, ...]
     exists: int | None
     flags: tuple[tuple[int, FlagRow], ...]
+    vanished: tuple[int, ...] = ()
 
 
 class View:
     """The messages of one selected mailbox as its session counts them.
 
     `total` is the number last told by EXISTS less the EXPUNGEs since; `uidnext` bounds the uids told; `modseq` says up
-    to which change the client knows all; `held` are uids that are gone but whose EXPUNGE may not be said yet.
+    to which change the client knows all; `held` are uids that are gone but whose EXPUNGE may not be said yet, and
+    `known` the `modseq` before the first of them: what a client may be told as HIGHESTMODSEQ (RFC 7162 §3.2).
     """
 
-    __slots__ = ("held", "modseq", "total", "uidnext", "uids")
+    __slots__ = ("_known", "held", "modseq", "total", "uidnext", "uids")
 
     def __init__(self, total: int, uidnext: int, modseq: int) -> None:
         self.total = total
@@ -53,6 +56,12 @@ class View:
         self.modseq = ModSeq(modseq)
         self.uids: array[int] | None = None if total else array("I")
         self.held: set[int] = set()
+        self._known = self.modseq
+
+    @property
+    def known(self) -> ModSeq:
+        """Everything up to this change has been told, removals too."""
+        return self._known if self.held else self.modseq
 
     # --- loading
 
@@ -124,8 +133,9 @@ class View:
 
         `expunge`: removals may be told now; otherwise they are held, and their messages keep their numbers.
         """
+        self._known = self.known
         self.held.update(changes.vanished)
-        expunged = self._remove() if expunge and self.held else ()
+        expunged, vanished = self._remove() if expunge and self.held else ((), ())
         if changes.arrived:
             self._append([row[0] for row in changes.arrived])
         flags = []
@@ -135,15 +145,15 @@ class View:
                 flags.append((number, row))
         self.uidnext = max(self.uidnext, changes.uidnext)
         self.modseq = ModSeq(max(self.modseq, changes.modseq))
-        return Told(expunged, self.total if changes.arrived else None, tuple(flags))
+        return Told(expunged, self.total if changes.arrived else None, tuple(flags), vanished)
 
     def _append(self, arrived: list[int]) -> None:
         if self.uids is not None:
             self.uids = self.uids + array("I", arrived)  # a new array: the old one may be shared
         self.total += len(arrived)
 
-    def _remove(self) -> tuple[int, ...]:
-        """Forget the held uids; their numbers, highest first."""
+    def _remove(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Forget the held uids; their numbers, highest first, and the uids themselves, ascending."""
         uids = self.column
         places = sorted(
             place for uid in self.held if (place := bisect_left(uids, uid)) < len(uids) and uids[place] == uid
@@ -157,7 +167,7 @@ class View:
         self.uids = kept
         self.total = len(kept)
         self.held.clear()
-        return tuple(place + 1 for place in reversed(places))
+        return tuple(place + 1 for place in reversed(places)), tuple(uids[place] for place in places)
 
 
 def join(ranges: Iterable[tuple[int, int]]) -> Ranges:

@@ -77,3 +77,13 @@ def appenduid(validity: int, uids: Sequence[int]) -> bytes:
 def copyuid(validity: int, sources: Sequence[int], targets: Sequence[int]) -> bytes:
     """COPYUID (RFC 9051 §7.1, RFC 4315 §3): both ascending, the n-th of one became the n-th of the other."""
     return b"COPYUID %d %b %b" % (validity, print_numbers(sources), print_numbers(targets))
+
+
+def highestmodseq(modseq: int) -> bytes:
+    """HIGHESTMODSEQ (RFC 7162 §3.1.2.1)."""
+    return b"HIGHESTMODSEQ %d" % modseq
+
+
+def modified(numbers: Sequence[int]) -> bytes:
+    """MODIFIED (RFC 7162 §3.1.3): the message numbers, or UIDs, that failed UNCHANGEDSINCE, ascending."""
+    return b"MODIFIED " + print_numbers(numbers)

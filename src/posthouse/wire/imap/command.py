@@ -7,8 +7,8 @@ by piece in append.py because its messages stream. A session dispatches by type:
 
 Mailbox names are text, INBOX in upper case. User names and passwords are octets: they are never cut at NUL but
 refused. It does not know states (server.py) nor what a command does. A list of parameters or modifiers in parentheses
-behind SELECT, EXAMINE, CREATE, FETCH, SEARCH or STORE is RFC 4466's; none is known yet, so each is refused with BAD
-as §2.1 asks.
+behind SELECT, EXAMINE, CREATE, FETCH, SEARCH or STORE is RFC 4466's; those not known are refused with BAD as §2.1
+asks.
 """
 
 import re
@@ -20,6 +20,7 @@ from enum import Enum
 from posthouse.mail.ids import Millis
 from posthouse.wire.imap.compress import Compress, parse_compress
 from posthouse.wire.imap.condition import Fault, over_limit
+from posthouse.wire.imap.condstore import NO_PARAMETERS, SelectParameters, select_parameters, store_modifiers
 from posthouse.wire.imap.fetch import Fetch, parse_fetch
 from posthouse.wire.imap.grammar import OPEN, TAG, USUAL, FlagSet, GrammarLimits, Scanner, flag_set
 from posthouse.wire.imap.list import List, Lsub, StatusItem, parse_list, parse_lsub, parse_status_items
@@ -102,6 +103,7 @@ class Select:
     tag: bytes
     mailbox: str
     read_only: bool = False
+    parameters: SelectParameters = NO_PARAMETERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +253,7 @@ class StoreFlags:
     silent: bool
     flags: FlagSet
     uid: bool = False
+    unchanged_since: int | None = None  # RFC 7162 §3.1.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -389,11 +392,11 @@ def _enable(tag: bytes, scanner: Scanner) -> Enable:
 
 
 def _select(tag: bytes, scanner: Scanner) -> Select:
-    return Select(tag, _mailbox_and_parameters(scanner))
+    return Select(tag, _mailbox(scanner), parameters=select_parameters(scanner))
 
 
 def _examine(tag: bytes, scanner: Scanner) -> Select:
-    return Select(tag, _mailbox_and_parameters(scanner), read_only=True)
+    return Select(tag, _mailbox(scanner), read_only=True, parameters=select_parameters(scanner))
 
 
 def _create(tag: bytes, scanner: Scanner) -> Create:
@@ -432,7 +435,7 @@ def _numbers(scanner: Scanner) -> NumberSet:
 
 def _store(tag: bytes, scanner: Scanner, uid: bool) -> StoreFlags:
     numbers = _numbers(scanner)
-    no_parameters(scanner)
+    unchanged_since = store_modifiers(scanner)
     scanner.space()
     word = scanner.word()
     silent = word.endswith(b".SILENT")
@@ -449,7 +452,7 @@ def _store(tag: bytes, scanner: Scanner, uid: bool) -> StoreFlags:
             scanner.space()
             spelled.append(scanner.flag())
         flags = flag_set(spelled)
-    return StoreFlags(tag, numbers, mode, silent, flags, uid)
+    return StoreFlags(tag, numbers, mode, silent, flags, uid, unchanged_since)
 
 
 def _plain(make: Callable[[bytes], Command]) -> Callable[[bytes, Scanner], Command]:

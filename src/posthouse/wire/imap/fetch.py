@@ -11,7 +11,7 @@ Printing: `plan(items, uid)` is made once a command and cached. It says which `c
   passed through uncopied; a Span among them stands for octets of the message that the session sends piece by piece.
 
 `print_flags` prints the unsolicited FETCH of a changed message. This file does not know sections of messages (that is
-mail/structure.py), nor MODSEQ items (RFC 7162), PREVIEW, or the other extensions of FETCH.
+mail/structure.py), nor PREVIEW, or the other extensions of FETCH.
 """
 
 import re
@@ -28,6 +28,7 @@ from posthouse.mail.mime import Part, Span
 from posthouse.mail.structure import Section, SectionText
 from posthouse.wire.imap.body import without_extension
 from posthouse.wire.imap.condition import Fault, over_limit
+from posthouse.wire.imap.condstore import NO_MODIFIERS, FetchModifiers, split_fetch_modifiers
 from posthouse.wire.imap.grammar import ASTRING_CHARS, OPEN, Scanner
 from posthouse.wire.imap.number_set import NumberSet
 
@@ -53,6 +54,7 @@ class Attribute(Enum):
     SAVEDATE = b"SAVEDATE"
     PREVIEW = b"PREVIEW"
     PREVIEW_LAZY = b"PREVIEW (LAZY)"  # answered as PREVIEW (RFC 8970 §4.1)
+    MODSEQ = b"MODSEQ"  # RFC 7162 §3.1.4.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,7 @@ class Fetch:
     numbers: NumberSet
     items: tuple[FetchItem, ...]
     uid: bool = False
+    modifiers: FetchModifiers = NO_MODIFIERS
 
     @property
     def sets_seen(self) -> bool:
@@ -166,9 +169,14 @@ def parse_fetch(tag: bytes, scanner: Scanner, uid: bool) -> Fetch:
     scanner.space()
     numbers = scanner.sequence_set()
     scanner.space()
-    items = parse_items(scanner.octets[scanner.position :])
+    spelled, modifiers = split_fetch_modifiers(scanner.octets[scanner.position :])
+    items = parse_items(spelled)
     scanner.position = len(scanner.octets)
-    return Fetch(tag, numbers, items, uid)
+    if modifiers.vanished and not uid:
+        raise Fault("VANISHED may stand behind UID FETCH only.")
+    if modifiers.changed_since is not None and Attribute.MODSEQ not in items:
+        items = (*items, Attribute.MODSEQ)  # RFC 7162 §3.1.4.1
+    return Fetch(tag, numbers, items, uid, modifiers)
 
 
 def _item(scanner: Scanner) -> FetchItem:
@@ -333,6 +341,7 @@ class Column(Enum):
     THREAD = "thread"
     SAVED = "saved"
     PREVIEW = "preview"
+    MODSEQ = "modseq"
 
 
 _COLUMNS_OF: dict[Attribute, tuple[Column, ...]] = {
@@ -348,12 +357,14 @@ _COLUMNS_OF: dict[Attribute, tuple[Column, ...]] = {
     Attribute.SAVEDATE: (Column.SAVED,),
     Attribute.PREVIEW: (Column.PREVIEW,),
     Attribute.PREVIEW_LAZY: (Column.PREVIEW,),
+    Attribute.MODSEQ: (Column.MODSEQ,),
 }
 _LABELS: dict[Attribute, bytes] = {Attribute.PREVIEW_LAZY: Attribute.PREVIEW.value}
 # How a value that is no octets is printed; object ids are RFC 8474 §5.3's.
 _FORMS: dict[Attribute, bytes] = {
     Attribute.UID: b" %d",
     Attribute.SIZE: b" %d",
+    Attribute.MODSEQ: b" (%d)",
     Attribute.EMAILID: b" (" + EMAIL_LETTER.encode() + b"%d)",
     Attribute.THREADID: b" (" + THREAD_LETTER.encode() + b"%d)",
 }
@@ -481,11 +492,20 @@ def _print_content(item: ContentItem, content: Content) -> tuple[Piece, ...]:
     return (item.label + b" %b{%d}\r\n" % (tilde, len(content)), content)
 
 
-def print_flags(number: int, bits: int, keywords: str, uid: int | None = None) -> bytes:
-    """The FETCH response that tells of changed flags; with the UID where the client wants it (RFC 9051 §7.5.2)."""
+def print_flags(number: int, bits: int, keywords: str, uid: int | None = None, modseq: int | None = None) -> bytes:
+    """The FETCH response that tells of changed flags; with UID and MODSEQ where the client wants them
+    (RFC 9051 §7.5.2, RFC 7162 §3.2.4)."""
+    flags = print_flag_list(bits, keywords)
     if uid is None:
-        return b"* %d FETCH (FLAGS %b)\r\n" % (number, print_flag_list(bits, keywords))
-    return b"* %d FETCH (UID %d FLAGS %b)\r\n" % (number, uid, print_flag_list(bits, keywords))
+        return b"* %d FETCH (FLAGS %b)\r\n" % (number, flags)
+    if modseq is None:
+        return b"* %d FETCH (UID %d FLAGS %b)\r\n" % (number, uid, flags)
+    return b"* %d FETCH (UID %d MODSEQ (%d) FLAGS %b)\r\n" % (number, uid, modseq, flags)
+
+
+def print_modseq(number: int, uid: int, modseq: int) -> bytes:
+    """The FETCH response that tells of a new mod-sequence alone: after STORE.SILENT (RFC 7162 §3.1.3)."""
+    return b"* %d FETCH (UID %d MODSEQ (%d))\r\n" % (number, uid, modseq)
 
 
 @lru_cache(512)  # a keyword list may have 10 KB

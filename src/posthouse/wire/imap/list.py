@@ -29,6 +29,7 @@ class StatusItem(Enum):
     SIZE = b"SIZE"
     MAILBOXID = b"MAILBOXID"
     APPENDLIMIT = b"APPENDLIMIT"
+    HIGHESTMODSEQ = b"HIGHESTMODSEQ"  # RFC 7162 §3.1.7
 
 
 class ListSelection(Enum):

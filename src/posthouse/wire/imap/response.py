@@ -149,9 +149,10 @@ class Flags:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """SEARCH (RFC 3501 §7.2.5): ascending numbers."""
+    """SEARCH (RFC 3501 §7.2.5): ascending numbers; `modseq` where the search named MODSEQ (RFC 7162 §3.1.6)."""
 
     numbers: Sequence[int]
+    modseq: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +175,7 @@ class ExtendedSearchResult:
     count: int | None = None
     partial: tuple[PartialRange, Sequence[int]] | None = None
     ascending: bool = True
+    modseq: int | None = None  # RFC 7162 §3.1.10
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +199,14 @@ class Expunged:
     number: int
 
 
+@dataclass(frozen=True, slots=True)
+class Vanished:
+    """VANISHED (RFC 7162 §3.2.10): ascending UIDs, at least one. `earlier`: the client does not count them any more."""
+
+    uids: Sequence[int]
+    earlier: bool = False
+
+
 Response = (
     StatusResponse
     | ContinueRequest
@@ -216,6 +226,7 @@ Response = (
     | Exists
     | Recent
     | Expunged
+    | Vanished
 )
 
 _QUOTABLE = re.compile(rb"[^\x00\r\n\x7f-\xff]*")
@@ -334,7 +345,10 @@ def _flags(response: Flags, utf8: bool) -> bytes:
 
 
 def _search_result(response: SearchResult, utf8: bool) -> bytes:
-    return " ".join(["* SEARCH", *map(str, response.numbers)]).encode() + b"\r\n"
+    line = " ".join(["* SEARCH", *map(str, response.numbers)]).encode()
+    if response.modseq is not None:
+        line += b" (MODSEQ %d)" % response.modseq
+    return line + b"\r\n"
 
 
 def _sort_result(response: SortResult, utf8: bool) -> bytes:
@@ -357,6 +371,8 @@ def _extended_search_result(response: ExtendedSearchResult, utf8: bool) -> bytes
     if response.partial is not None:
         partial, numbers = response.partial
         line += b" PARTIAL (%d:%d %b)" % (partial.first, partial.last, listed(numbers) if numbers else b"NIL")
+    if response.modseq is not None:
+        line += b" MODSEQ %d" % response.modseq
     return line + b"\r\n"
 
 
@@ -370,6 +386,10 @@ def _recent(response: Recent, utf8: bool) -> bytes:
 
 def _expunged(response: Expunged, utf8: bool) -> bytes:
     return b"* %d EXPUNGE\r\n" % response.number
+
+
+def _vanished(response: Vanished, utf8: bool) -> bytes:
+    return b"* VANISHED %b%b\r\n" % (b"(EARLIER) " if response.earlier else b"", print_numbers(response.uids))
 
 
 # Any: a dict cannot say that the function takes just the type that is its key.
@@ -392,4 +412,5 @@ _PRINTERS: dict[type[Response], Callable[[Any, bool], bytes]] = {
     Exists: _exists,
     Recent: _recent,
     Expunged: _expunged,
+    Vanished: _vanished,
 }

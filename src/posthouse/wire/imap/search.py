@@ -15,6 +15,7 @@ from enum import Enum
 from posthouse.mail.ids import EMAIL_LETTER, THREAD_LETTER, parse_object_id
 from posthouse.mail.keyword import ANSWERED_BIT, DELETED_BIT, DRAFT_BIT, FLAGGED_BIT, SEEN_BIT, Keyword
 from posthouse.wire.imap.condition import Condition, Fault, over_limit
+from posthouse.wire.imap.condstore import Modified, search_modseq
 from posthouse.wire.imap.grammar import OPEN, Scanner, flag_set
 from posthouse.wire.imap.number_set import NumberSet
 from posthouse.wire.imap.search_return import SearchReturns, parse_returns
@@ -177,6 +178,7 @@ SearchKey = (
     | HeaderContains
     | BodyContains
     | TextContains
+    | Modified
     | Not
     | Or
     | And
@@ -325,6 +327,7 @@ _ARGUMENTS: dict[bytes, Callable[[Scanner, str], SearchKey]] = {
     b"EMAILID": lambda scanner, _: OfEmail(_object_id(scanner, EMAIL_LETTER)),
     b"HEADER": _header,
     b"KEYWORD": _keyword,
+    b"MODSEQ": lambda scanner, _: search_modseq(scanner),
     b"LARGER": lambda scanner, _: Larger(scanner.number()),
     b"ON": lambda scanner, _: Received(Comparison.ON, scanner.date()),
     b"SAVEDBEFORE": lambda scanner, _: Saved(Comparison.BEFORE, scanner.date()),
