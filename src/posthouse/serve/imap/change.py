@@ -11,16 +11,18 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from posthouse.mail.ids import UID, MailboxId, Millis, ModSeq
+from posthouse.serve.imap import condstore
 from posthouse.serve.imap.state import Session, no_such_number
 from posthouse.serve.imap.view import Ranges, count
 from posthouse.store import emails, names
+from posthouse.store.changed import failing, without
 from posthouse.store.emails import Changes, Copied, FlagChange, Mode, Spans, Stored
 from posthouse.store.mailboxes import Box
 from posthouse.store.names import Reader
 from posthouse.store.script import NotFound, Script, Stale
 from posthouse.wire.imap import code
 from posthouse.wire.imap.command import Copy, Expunge, Move, StoreFlags, StoreMode
-from posthouse.wire.imap.fetch import print_flags
+from posthouse.wire.imap.fetch import print_modseq
 from posthouse.wire.imap.response import StatusResponse, no, ok
 
 LINES = 1_000  # FETCH lines joined before the peer's pace is asked for
@@ -49,32 +51,43 @@ class Altered(NamedTuple):
     before: Changes
     stored: Stored
     beside: Changes
+    failed: Sequence[tuple[UID, int, str, ModSeq]]
     rows: Sequence[tuple[UID, int, str, ModSeq]]
 
 
 class Order(NamedTuple):
-    """A STORE to do. `whole`: it names every message the client knows; `show`: its new flags are wanted."""
+    """A STORE to do. `whole`: it names every message the client knows; `show`: its new flags are wanted; `news`: those
+    that changed are; `unchanged_since`: messages changed later are left alone (RFC 7162 §3.1.3)."""
 
     spans: Spans
     change: FlagChange
     whole: bool
     show: bool
+    news: bool = False
+    unchanged_since: int | None = None
 
 
 def alter(box: Box, order: Order, client: Known) -> Script[Altered]:
     """Change flags. Two placements of one Email in a mailbox share their keywords (decision 0021), so a message that
     was not named may change too."""
     before = yield from emails.changes(box, client.modseq, client.uidnext)
-    stored = yield from emails.store_flags(box, order.spans, order.change)
+    spans = order.spans
+    failed: Sequence[tuple[UID, int, str, ModSeq]] = ()
+    if order.unchanged_since is not None:
+        failed = yield from failing(box, spans, order.change, order.unchanged_since)
+        spans = without(spans, [row[0] for row in failed])
+    stored = yield from emails.store_flags(box, spans, order.change)
     uidnext = max(client.uidnext, before.uidnext)
     beside = Changes(stored.modseq, uidnext, before.total, (), (), ())
-    if stored.count and not order.whole:
+    if stored.count and (failed or not order.whole):
         found = yield from emails.changes(box, before.modseq, uidnext)
-        beside = found._replace(changed=tuple(row for row in found.changed if not inside(row[0], order.spans)))
+        beside = found._replace(changed=tuple(row for row in found.changed if not inside(row[0], spans)))
     rows: Sequence[tuple[UID, int, str, ModSeq]] = ()
-    if order.show:
-        rows = yield from emails.flags(box, order.spans)
-    return Altered(before, stored, beside, rows)
+    if order.show or (order.news and stored.count):
+        rows = yield from emails.flags(box, spans)
+    if not order.show:
+        rows = [row for row in rows if row[3] == stored.modseq]
+    return Altered(before, stored, beside, failed, rows)
 
 
 def inside(uid: int, spans: Spans) -> bool:
@@ -83,7 +96,7 @@ def inside(uid: int, spans: Spans) -> bool:
     return place >= 0 and uid <= spans[place][1]
 
 
-async def alter_flags(session: Session, order: Order, *, expunge: bool) -> Sequence[tuple[UID, int, str, ModSeq]]:
+async def alter_flags(session: Session, order: Order, *, expunge: bool) -> Altered:
     """Change flags and tell what others did; gives the new flags of the messages named, where wanted."""
     selected = session.selected
     view = selected.view
@@ -91,11 +104,13 @@ async def alter_flags(session: Session, order: Order, *, expunge: bool) -> Seque
     session.heard(altered.stored.modseq)
     await session.tell(altered.before, expunge=expunge)
     await session.tell(altered.beside, expunge=expunge)
-    return altered.rows
+    return altered
 
 
 async def store_flags(session: Session, command: StoreFlags) -> StatusResponse:
     """RFC 9051 §6.4.6."""
+    if command.unchanged_since is not None:
+        condstore.aware(session)
     if session.selected.read_only:
         return read_only(command.tag)
     ranges = await session.resolve(command.numbers, uid=command.uid)
@@ -106,17 +121,51 @@ async def store_flags(session: Session, command: StoreFlags) -> StatusResponse:
     wanted = count(ranges)
     change = FlagChange(_MODES[command.mode], command.flags.bits, command.flags.keywords)
     view = session.selected.view
-    order = Order(view.uid_spans(ranges), change, wanted == view.total, not command.silent)
-    rows = await alter_flags(session, order, expunge=command.uid)
+    conditional = command.unchanged_since is not None
+    order = Order(
+        view.uid_spans(ranges),
+        change,
+        wanted == view.total,
+        conditional or not command.silent,
+        session.condstore,
+        command.unchanged_since,
+    )
+    known = view.modseq
+    altered = await alter_flags(session, order, expunge=command.uid)
+    rows = altered.rows
+    # those whose change the client was told of before; the others were told as news
+    await _show_flags(session, [row for row in altered.failed if row[3] <= known], command)
+    if command.silent and session.condstore:
+        await _show_modseqs(session, rows)
+    elif not command.silent:
+        await _show_flags(session, rows, command)
+    if altered.failed:
+        return _modified(session, command, altered)
     if command.silent:
         return ok(command.tag, "STORE completed.")
-    await _show_flags(session, rows, uid=command.uid)
     if len(rows) < wanted and not command.uid:
         return ok(command.tag, "STORE completed; some messages were expunged meanwhile.", code.EXPUNGEISSUED)
     return ok(command.tag, "STORE completed.")
 
 
-async def _show_flags(session: Session, rows: Sequence[tuple[UID, int, str, ModSeq]], *, uid: bool) -> None:
+def _modified(session: Session, command: StoreFlags, altered: Altered) -> StatusResponse:
+    """RFC 7162 §3.1.3: the messages that were left alone, in the numbers of the command."""
+    uids = [row[0] for row in altered.failed]
+    numbers = uids if command.uid else [number for uid in uids if (number := session.selected.view.number(uid))]
+    return ok(command.tag, "STORE completed, but for messages changed meanwhile.", code.modified(numbers))
+
+
+async def _show_modseqs(session: Session, rows: Sequence[tuple[UID, int, str, ModSeq]]) -> None:
+    view = session.selected.view
+    for start in range(0, len(rows), LINES):
+        numbered = [(view.number(row[0]), row) for row in rows[start : start + LINES]]
+        session.link.write(*[print_modseq(number, row[0], row[3]) for number, row in numbered if number is not None])
+        session.show(max(row[3] for _, row in numbered))
+        await session.link.flush()
+        await asyncio.sleep(0)  # others have their turn
+
+
+async def _show_flags(session: Session, rows: Sequence[tuple[UID, int, str, ModSeq]], command: StoreFlags) -> None:
     view = session.selected.view
     session.name_keywords(row[2] for row in rows if row[2])
     for start in range(0, len(rows), LINES):
@@ -124,7 +173,7 @@ async def _show_flags(session: Session, rows: Sequence[tuple[UID, int, str, ModS
         for row in rows[start : start + LINES]:
             number = view.number(row[0])
             if number is not None:
-                lines.append(print_flags(number, row[1], row[2], row[0] if uid else None))
+                lines.append(session.flag_line(number, row, uid=command.uid))
         session.link.write(*lines)
         await session.link.flush()
         await asyncio.sleep(0)  # others have their turn
@@ -188,7 +237,7 @@ async def move(session: Session, command: Move) -> StatusResponse:
         return ok(command.tag, "No message was meant, so nothing was moved.")
     session.say(ok(None, "Moved.", code.copyuid(moved.uidvalidity, moved.source, moved.target)))
     await session.sync(expunge=True, look=True)
-    return ok(command.tag, "MOVE completed.")
+    return ok(command.tag, "MOVE completed.", _highest(session))
 
 
 async def _transfer(session: Session, command: Copy | Move, ranges: Ranges) -> Copied | StatusResponse:
@@ -216,7 +265,13 @@ async def expunge(session: Session, command: Expunge) -> StatusResponse:
     if command.uids is not None:
         ranges = await session.resolve(command.uids, uid=True)
         spans = selected.view.uid_spans(ranges or ())
+    gone = 0
     if spans is None or spans:
-        await session.store.run(emails.expunge, selected.box, spans)
+        gone = len((await session.store.run(emails.expunge, selected.box, spans)).uids)
     await session.sync(expunge=True, look=True)
-    return ok(command.tag, "EXPUNGE completed.")
+    return ok(command.tag, "EXPUNGE completed.", _highest(session) if gone else None)
+
+
+def _highest(session: Session) -> bytes | None:
+    """HIGHESTMODSEQ in the tagged answer to EXPUNGE and MOVE (RFC 7162 §3.2.7, RFC 6851 §4.4)."""
+    return code.highestmodseq(session.selected.view.known) if session.condstore else None

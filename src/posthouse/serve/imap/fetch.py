@@ -21,7 +21,7 @@ from posthouse.mail.header import select_fields
 from posthouse.mail.keyword import SEEN_BIT
 from posthouse.mail.mime import Part, Span, parse
 from posthouse.mail.structure import Section, SectionText, find_part
-from posthouse.serve.imap import parts, preview
+from posthouse.serve.imap import condstore, parts, preview
 from posthouse.serve.imap.change import Order, alter_flags
 from posthouse.serve.imap.parts import PIECE
 from posthouse.serve.imap.state import Session, no_such_number
@@ -71,6 +71,7 @@ _COLUMNS: dict[Shown, Column] = {
     Shown.THREAD: Column.THREAD,
     Shown.SAVED: Column.SAVED,
     Shown.PREVIEW: Column.PREVIEW,
+    Shown.MODSEQ: Column.MODSEQ,
 }
 _HEADERS = (SectionText.HEADER, SectionText.HEADER_FIELDS, SectionText.HEADER_FIELDS_NOT)
 
@@ -86,12 +87,21 @@ class Answered(NamedTuple):
 
 async def fetch(session: Session, command: Fetch) -> StatusResponse:
     """RFC 9051 §6.4.5. \\Seen is set first, so that the answers show it."""
+    modifiers = command.modifiers
+    if modifiers.vanished and "QRESYNC" not in session.enabled:
+        return condstore.needs_enable(command.tag)
+    if Attribute.MODSEQ in command.items:
+        condstore.aware(session)
+    if modifiers.vanished:
+        await condstore.report_vanished(session, command)
     ranges = await session.resolve(command.numbers, uid=command.uid)
     if ranges is None:
         return no_such_number(command.tag)
+    if modifiers.changed_since is not None:
+        ranges = await condstore.changed_since(session, ranges, modifiers.changed_since)
     items = command.items
     if command.sets_seen and ranges and not session.selected.read_only and await _set_seen(session, ranges):
-        items = items if Attribute.FLAGS in items else (*items, Attribute.FLAGS)
+        items = tuple(dict.fromkeys((*items, *_with_seen(session))))
     prepared = plan(items, command.uid)
     if all(_of_own_header(item) for item in prepared.contents) and Attribute.PREVIEW not in prepared.attributes:
         answered = await _rows_only(session, prepared, ranges)
@@ -104,6 +114,13 @@ async def fetch(session: Session, command: Fetch) -> StatusResponse:
     if answered.messages < count(ranges) and not command.uid:
         return ok(command.tag, "FETCH completed; some messages were expunged meanwhile.", code.EXPUNGEISSUED)
     return ok(command.tag, "FETCH completed.")
+
+
+def _with_seen(session: Session) -> tuple[Attribute, ...]:
+    """What is shown of messages that FETCH set \\Seen of (RFC 9051 §6.4.5, RFC 7162 §3.2.4)."""
+    if session.condstore:
+        return (Attribute.FLAGS, Attribute.UID, Attribute.MODSEQ)
+    return (Attribute.FLAGS,)
 
 
 async def _set_seen(session: Session, ranges: Ranges) -> bool:
@@ -204,6 +221,9 @@ def _name_keywords(session: Session, prepared: FetchPlan, rows: Sequence[Row]) -
     if Shown.KEYWORDS in prepared.columns:
         place = prepared.columns.index(Shown.KEYWORDS)
         session.name_keywords(row[place] for row in rows if row[place])
+    if Shown.MODSEQ in prepared.columns and rows:
+        place = prepared.columns.index(Shown.MODSEQ)
+        session.show(max(row[place] for row in rows))
 
 
 # --- with contents

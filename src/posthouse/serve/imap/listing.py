@@ -155,6 +155,7 @@ def status_values(row: MailboxRow, items: tuple[StatusItem, ...], append_limit: 
         StatusItem.UNSEEN: row.unseen,
         StatusItem.DELETED: row.deleted,
         StatusItem.SIZE: row.size,
+        StatusItem.HIGHESTMODSEQ: row.modseq,
         StatusItem.MAILBOXID: row.id,
         StatusItem.APPENDLIMIT: append_limit,
     }

@@ -12,11 +12,12 @@ One that deletes it itself knows, and goes on in either version.
 from bisect import bisect_left
 
 from posthouse.mail.ids import UID
-from posthouse.serve.imap import listing
+from posthouse.serve.imap import condstore, listing
 from posthouse.serve.imap.listing import SPECIAL_USE, attributes, parents, status_values
 from posthouse.serve.imap.state import MailboxGone, Selected, Session, refusal, sentence
 from posthouse.serve.imap.view import View
 from posthouse.store import emails, mailboxes, names
+from posthouse.store.changed import Since, catch_up
 from posthouse.store.mailboxes import MailboxRow
 from posthouse.store.names import Place, Reader
 from posthouse.store.script import Exists as NameTaken
@@ -34,6 +35,8 @@ from posthouse.wire.imap.command import (
     Unselect,
     Unsubscribe,
 )
+from posthouse.wire.imap.condstore import Resync
+from posthouse.wire.imap.list import StatusItem
 from posthouse.wire.imap.response import (
     Exists,
     Flags,
@@ -61,25 +64,33 @@ def no_such_mailbox(tag: bytes) -> StatusResponse:
 # --- SELECT
 
 
-def open_mailbox(reader: Reader, name: str) -> Script[tuple[Place, UID | None]]:
+def open_mailbox(reader: Reader, name: str, resync: Resync | None) -> Script[tuple[Place, UID | None, Since]]:
     """What SELECT says, of one snapshot. Raises NotFound, Forbidden."""
     place = yield from names.need(reader, name, "r")
     unseen = None
     if place.row.unseen:
         unseen = yield from emails.first_unseen(place.row.box)
-    return place, unseen
+    since = Since((), ())
+    if resync is not None and resync.uidvalidity == place.row.uidvalidity:
+        since = yield from catch_up(place.row.box, resync.modseq)
+    return place, unseen, since
 
 
 async def select(session: Session, command: Select) -> StatusResponse:
     """RFC 9051 §6.3.2, §6.3.3; RFC 3501 §6.3.1 for the RECENT and UNSEEN of IMAP4rev1."""
+    resync = command.parameters.resync
+    if condstore.lacks_enable(session, resync):
+        return condstore.needs_enable(command.tag)
     if session.selecting:
         session.deselect()
         session.say(ok(None, "The mailbox selected before is closed now.", code.CLOSED))
     try:
-        place, unseen = await session.store.read(open_mailbox, session.reader, command.mailbox)
+        place, unseen, since = await session.store.read(open_mailbox, session.reader, command.mailbox, resync)
     except NotFound:
         return no_such_mailbox(command.tag)
     row = place.row
+    if command.parameters.condstore:
+        condstore.aware(session)  # before the mailbox is selected, whose HIGHESTMODSEQ comes below
     view = View(row.total, row.uidnext, row.modseq)
     session.select(Selected(row.box, row.name, view, read_only=command.read_only))
     session.say(Flags(tuple(sorted(session.selected.keywords))), Exists(row.total))
@@ -97,6 +108,7 @@ async def select(session: Session, command: Select) -> StatusResponse:
     if session.rev2:
         old_name = command.mailbox if command.mailbox != row.name else None  # RFC 9051 §6.3.2: MUST
         session.say(Listed(await _attributes(session, row), row.name, old_name=old_name))
+    await condstore.opened(session, resync, since)
     if command.read_only:
         return ok(command.tag, "EXAMINE completed.", code.READ_ONLY)
     return ok(command.tag, "SELECT completed.", code.READ_WRITE)
@@ -230,7 +242,9 @@ async def status(session: Session, command: Status) -> StatusResponse:
         place = await session.store.read(names.need, session.reader, command.mailbox, "r")
     except NotFound:
         return no_such_mailbox(command.tag)
-    session.say(status_values(place.row, command.items, session.house.limits.message_size))
+    if StatusItem.HIGHESTMODSEQ in command.items:
+        condstore.aware(session)
+    session.say(status_values(condstore.knowable(session, place.row), command.items, session.house.limits.message_size))
     return ok(command.tag, "STATUS completed.")
 
 

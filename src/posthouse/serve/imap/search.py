@@ -7,15 +7,18 @@ memory at once is bounded.
 
 import asyncio
 from collections.abc import Iterator, Sequence, Set
+from dataclasses import replace
 from datetime import date
 from itertools import chain
 
+from posthouse.serve.imap import condstore
 from posthouse.serve.imap.criteria import DAY, EPOCH, Facts, Test, decider
 from posthouse.serve.imap.search_return import extended, kept
 from posthouse.serve.imap.state import Session
 from posthouse.serve.imap.view import View, join
 from posthouse.store import emails, mailboxes
 from posthouse.store import search as rows
+from posthouse.store.changed import highest, uids_changed
 from posthouse.store.emails import Column, Spans
 from posthouse.store.mailboxes import Box
 from posthouse.store.script import Row, Script, StoreError
@@ -23,6 +26,7 @@ from posthouse.store.search import Flagged, Range
 from posthouse.store.store import Store
 from posthouse.transport.house import House
 from posthouse.wire.imap import code
+from posthouse.wire.imap.condstore import Modified
 from posthouse.wire.imap.number_set import runs
 from posthouse.wire.imap.response import SearchResult, StatusResponse, ok
 from posthouse.wire.imap.search import (
@@ -47,6 +51,7 @@ from posthouse.wire.imap.search import (
     Smaller,
     TextContains,
 )
+from posthouse.wire.imap.search_return import SearchReturns
 
 HEADERS = 250  # header blocks held at once: 1 MiB each at most, 4 KiB usually
 MESSAGES = 50  # messages held at once, and
@@ -57,6 +62,9 @@ async def search(session: Session, command: Search) -> StatusResponse:
     """RFC 9051 §6.4.4."""
     view = await session.load()
     returns = command.returns
+    of_modseq = condstore.names_modseq(command.key)
+    if of_modseq:
+        condstore.aware(session)
     try:
         matched = await matching(await asked(session), command.key)
     except StoreError:
@@ -70,13 +78,26 @@ async def search(session: Session, command: Search) -> StatusResponse:
     await asyncio.sleep(0)
     if returns is not None and returns.saving:
         session.selected.saved = kept(found, returns)
+    modseq = await highest_modseq(session, found, returns) if of_modseq else None
     if returns is None and not session.rev2:
-        session.say(SearchResult(numbers))
+        session.say(SearchResult(numbers, modseq))
     elif returns is None or not returns.only_saving:
-        session.say(extended(command.tag, numbers, returns, uid=command.uid))
+        session.say(replace(extended(command.tag, numbers, returns, uid=command.uid), modseq=modseq))
     if view.held:
         return ok(command.tag, "SEARCH completed; some messages were expunged meanwhile.", code.EXPUNGEISSUED)
     return ok(command.tag, "SEARCH completed.")
+
+
+async def highest_modseq(session: Session, found: Sequence[int], returns: SearchReturns | None) -> int | None:
+    """The highest mod-sequence of the messages returned, None where there are none: for SORT too (RFC 7162 §3.1.6,
+    §3.1.9, RFC 4731 §3.2)."""
+    uids = frozenset(
+        found if returns is None else chain.from_iterable(range(a, b + 1) for a, b in kept(found, returns))
+    )
+    modseq = await session.store.read(highest, session.selected.box, uids) if uids else None
+    if modseq is not None:
+        session.show(modseq)
+    return modseq
 
 
 def _numbers(view: View, matched: Set[int], found: Sequence[int]) -> list[int]:
@@ -155,6 +176,8 @@ class Question:
                 return frozenset(await read(by_id, box, number or 0))
             case Numbers():
                 return self._members(key)
+            case Modified(modseq):
+                return frozenset(await read(uids_changed, box, modseq - 1))
             case _:
                 return self.everything
 

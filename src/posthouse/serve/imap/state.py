@@ -325,7 +325,7 @@ class Session:
         self.name_keywords(row[2] for _, row in told.flags if row[2])
         for start in range(0, len(told.flags), TELL_AT_ONCE):
             some = told.flags[start : start + TELL_AT_ONCE]
-self.link.write(*[self.flag_line(number, row) for number, row in some])
+            self.link.write(*[self.flag_line(number, row) for number, row in some])
             await self.link.flush()
             await asyncio.sleep(0)  # others have their turn
 

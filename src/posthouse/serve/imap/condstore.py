@@ -1,0 +1,194 @@
+"""CONDSTORE and QRESYNC (RFC 7162): what is said to who is aware of mod-sequences, and how a client that was away is
+brought up to date.
+
+A client takes the highest MODSEQ it was shown for its HIGHESTMODSEQ. So after each command that showed one the session
+looks for changes below it (state.py, `ahead`), and where a removal is held back it says a lower HIGHESTMODSEQ itself
+(`settle`). Tombstones are kept as long as the mailbox, so the message sequence match data of QRESYNC only shortens the
+answer.
+"""
+
+import asyncio
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+
+from posthouse.mail.ids import ModSeq
+from posthouse.serve.imap.state import TELL_AT_ONCE, Session
+from posthouse.serve.imap.view import Ranges, View, join
+from posthouse.store import changed as store_changed
+from posthouse.store.changed import Since
+from posthouse.store.mailboxes import MailboxRow
+from posthouse.wire.imap import code
+from posthouse.wire.imap.condstore import Modified, Resync
+from posthouse.wire.imap.fetch import Fetch
+from posthouse.wire.imap.number_set import NumberSpan, runs
+from posthouse.wire.imap.response import StatusResponse, Vanished, bad, ok
+from posthouse.wire.imap.search import And, Not, Or, SearchKey
+
+
+def announce(session: Session) -> None:
+    """A first CONDSTORE enabling command tells HIGHESTMODSEQ of the selected mailbox (RFC 7162 §3.1)."""
+    if session.selecting:
+        session.say(ok(None, "Mod-sequences are told from now on.", code.highestmodseq(session.selected.view.known)))
+
+
+def aware(session: Session) -> None:
+    """A CONDSTORE enabling command came (RFC 7162 §3.1)."""
+    if not session.condstore:
+        session.enabled.add("CONDSTORE")
+        announce(session)
+
+
+def begin(session: Session) -> None:
+    """ENABLE QRESYNC is one of them (RFC 7162 §3.2.3)."""
+    aware(session)
+
+
+def lacks_enable(session: Session, resync: Resync | None) -> bool:
+    """Whether QRESYNC stands among the parameters of SELECT before it was enabled (RFC 7162 §3.2.5)."""
+    return resync is not None and "QRESYNC" not in session.enabled
+
+
+def needs_enable(tag: bytes) -> StatusResponse:
+    """RFC 7162 §3.2.3."""
+    return bad(tag, "Send ENABLE QRESYNC first.")
+
+
+def knowable(session: Session, row: MailboxRow) -> MailboxRow:
+    """The row with a HIGHESTMODSEQ that the client may keep: of the selected mailbox never more than it was told."""
+    if not session.selecting or session.selected.box != row.box:
+        return row
+    return row._replace(modseq=ModSeq(min(row.modseq, session.selected.view.known)))
+
+
+# --- QRESYNC
+
+
+def inside(uids: Sequence[int], spans: Sequence[NumberSpan]) -> list[int]:
+    """Those of the ascending uids that lie in the ascending spans."""
+    found: list[int] = []
+    for first, last in spans:
+        found += uids[bisect_left(uids, first) : bisect_right(uids, last)]
+    return found
+
+
+async def opened(session: Session, asked: Resync | None, since: Since) -> None:
+    """What SELECT says more to who is aware, behind all it says to everybody (RFC 7162 §3.1.2, §3.2.5)."""
+    if session.condstore:
+        modseq = session.selected.view.modseq
+        session.say(ok(None, "The highest mod-sequence.", code.highestmodseq(modseq)))
+    if asked is not None:
+        await resync(session, asked, since)
+
+
+async def resync(session: Session, asked: Resync, since: Since) -> None:
+    """Tell what happened while the client was away (RFC 7162 §3.2.5.1): VANISHED (EARLIER) first, then flags."""
+    gone: Sequence[int] = since.vanished
+    rows = since.rows
+    if asked.known is not None:
+        gone = inside(gone, asked.known)
+        wanted = frozenset(inside([row[0] for row in rows], asked.known))
+        rows = tuple(row for row in rows if row[0] in wanted)
+    if gone and asked.numbers:
+        matched = last_match(await session.load(), asked.numbers, asked.uids)
+        gone = gone[bisect_right(gone, matched) :]
+    await earlier(session, gone)
+    if not rows:
+        return
+    view = await session.load()
+    session.name_keywords(row[2] for row in rows if row[2])
+    for start in range(0, len(rows), TELL_AT_ONCE):
+        numbered = ((view.number(row[0]), row) for row in rows[start : start + TELL_AT_ONCE])
+        session.link.write(*[session.flag_line(number, row) for number, row in numbered if number is not None])
+        await session.link.flush()
+        await asyncio.sleep(0)  # others have their turn
+
+
+async def earlier(session: Session, uids: Sequence[int]) -> None:
+    """VANISHED (EARLIER), a thousand uids a line (RFC 7162 §3.2.10.1)."""
+    for start in range(0, len(uids), TELL_AT_ONCE):
+        session.say(Vanished(uids[start : start + TELL_AT_ONCE], earlier=True))
+        await session.link.flush()
+        await asyncio.sleep(0)  # others have their turn
+
+
+def last_match(view: View, numbers: Sequence[NumberSpan], uids: Sequence[NumberSpan]) -> int:
+    """The highest uid for which the client's number and uid are ours too, 0 where there is none (RFC 7162 §3.2.5.2).
+
+    Both lists are walked side by side in stretches where each rises by one. In a stretch the uid of a message less its
+    number never falls, so those that match stand together and the last is found by halving."""
+    column = view.column
+    found = 0
+    for number, uid, length in _stretches(numbers, uids):
+        stop = min(number - 1 + length, len(column))
+        place = (
+            bisect_right(range(stop), uid - number + 1, lo=min(number - 1, stop), key=lambda at: column[at] - at) - 1
+        )
+        if place >= number - 1 and column[place] - place == uid - number + 1:
+            found = column[place]
+    return found
+
+
+def _stretches(numbers: Sequence[NumberSpan], uids: Sequence[NumberSpan]) -> list[tuple[int, int, int]]:
+    """(first number, first uid, how many) until the shorter of both lists ends."""
+    found: list[tuple[int, int, int]] = []
+    one, two = list(reversed(numbers)), list(reversed(uids))
+    while one and two:
+        (number, last_number), (uid, last_uid) = one.pop(), two.pop()
+        length = min(last_number - number, last_uid - uid) + 1
+        found.append((number, uid, length))
+        if number + length <= last_number:
+            one.append((number + length, last_number))
+        if uid + length <= last_uid:
+            two.append((uid + length, last_uid))
+    return found
+
+
+# --- FETCH
+
+
+async def report_vanished(session: Session, command: Fetch) -> None:
+    """VANISHED of UID FETCH (RFC 7162 §3.2.6). What the client still counts is told first, and not as EARLIER. `*` is
+    taken for the highest uid there ever was, because that message may be the one that is gone."""
+    await session.sync(expunge=True, look=True)
+    view = (await session.load()) if command.numbers.saved else session.selected.view
+    since = command.modifiers.changed_since or 0
+    gone = await session.store.read(store_changed.vanished, session.selected.box, since, view.known)
+    await earlier(session, inside(gone, command.numbers.resolve(max(1, view.uidnext - 1))))
+
+
+async def changed_since(session: Session, ranges: Ranges, since: int) -> Ranges:
+    """Those of the messages that have a higher mod-sequence (RFC 7162 §3.1.4.1)."""
+    view = session.selected.view
+    uids = await session.store.read(store_changed.uids_changed, session.selected.box, since)
+    there = view.by_uid(runs(uids))
+    return _both(ranges, there)
+
+
+def _both(one: Ranges, two: Ranges) -> Ranges:
+    found = []
+    at = 0
+    for start, stop in one:
+        while at < len(two) and two[at][1] <= start:
+            at += 1
+        place = at
+        while place < len(two) and two[place][0] < stop:
+            found.append((max(start, two[place][0]), min(stop, two[place][1])))
+            place += 1
+    return join(found)
+
+
+# --- SEARCH
+
+
+def names_modseq(key: SearchKey) -> bool:
+    """Whether MODSEQ is among the keys (RFC 7162 §3.1.5)."""
+    match key:
+        case Modified():
+            return True
+        case Not(inner):
+            return names_modseq(inner)
+        case Or(first, second):
+            return names_modseq(first) or names_modseq(second)
+        case And(keys):
+            return any(map(names_modseq, keys))
+    return False
