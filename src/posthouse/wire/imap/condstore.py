@@ -20,7 +20,7 @@ Member = TypeVar("Member")
 # RFC 7162 §7   entry-type-req = "priv" / "shared" / "all"
 _ENTRY_TYPES = (b"PRIV", b"SHARED", b"ALL")
 # RFC 4466 §2.4: modifiers stand behind the items, which never end in parentheses behind a space
-_FETCH_MODIFIERS = re.compile(rb" \([^()\[\]]*\)\Z")
+_FETCH_MODIFIERS = re.compile(rb" \((?!LAZY[ )])[^()\[\]]*\)\Z", re.IGNORECASE)  # PREVIEW (LAZY) is an item
 
 
 @dataclass(frozen=True, slots=True)
