@@ -133,8 +133,7 @@ class Device:
         away, self.away = self.away, None
         if away is not None and away[0] == key:
             self.mirror = away[2].return_after()
-            known = ",".join(str(uid) for uid in self.mirror.uids) or "1"
-            await self.do(f"{word} {name} (QRESYNC ({away[1]} {self.mirror.highest} {known}))")
+            await self.do(f"{word} {name} (QRESYNC ({away[1]} {self.mirror.highest}))")
             self.mirror.returned()
         else:
             if not self.folder:

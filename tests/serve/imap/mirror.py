@@ -50,6 +50,8 @@ class Mirror:
         self.named: set[str] = set()
         self.codes: dict[str, int] = {}
         self.highest = 0
+        self.told: int | None = None  # HIGHESTMODSEQ since the last tagged answer
+        self.recent = 0  # the highest MODSEQ of a FETCH since then
         self.resync: int | None = None  # EXISTS of a SELECT with QRESYNC, until its end
 
     # --- looking
@@ -97,7 +99,7 @@ class Mirror:
         elif found := CODE.match(line):
             self.codes[found[1].decode()] = int(found[2])
             if found[1] == b"HIGHESTMODSEQ":
-                self.highest = max(self.highest, int(found[2]))
+                self.told = int(found[2])
 
     def _counted(self, number: int, line: bytes) -> int:
         assert 1 <= number <= len(self.entries), f"no message has that number of {len(self.entries)}: {line!r}"
@@ -150,6 +152,7 @@ class Mirror:
         if modseq:
             assert int(modseq[1]) >= entry.modseq, f"MODSEQ falls: {items!r}"
             entry.modseq = int(modseq[1])
+            self.recent = max(self.recent, entry.modseq)
 
     def _flags(self, entry: Entry, flags: frozenset[str], heard: Heard) -> None:
         unnamed = flags - SYSTEM - self.named
@@ -178,8 +181,10 @@ class Mirror:
         self.resync = None
 
     def settle(self) -> None:
-        """A command is over: all changes up to the highest ModSeq told are known."""
-        self.highest = max([self.highest, *(entry.modseq for entry in self.entries)])
+        """A command is over: all changes up to HIGHESTMODSEQ are known, even where a higher MODSEQ was seen; else all
+        up to the highest MODSEQ (RFC 7162 §6)."""
+        self.highest = max(self.highest, self.recent) if self.told is None else self.told
+        self.told, self.recent = None, 0
 
 
 def spelled(octets: bytes) -> set[int]:

@@ -88,7 +88,7 @@ def test_items(octets: bytes, items: tuple[f.FetchItem, ...]) -> None:
         b"BODY[4294967296]",
         b"FLAGS[]",
         b"ENVELOPE[1]",
-        b"MODSEQ",
+        b"MODSEQ[]",
         b"(FLAGS  UID)",
         b"(FLAGS",
         b"FLAGS)",

@@ -99,7 +99,7 @@ def test_examples(octets: bytes) -> None:
         b"SEARCH RETURN (PARTIAL 1:2 ALL) ALL",
         b"SEARCH UID",
         b"SEARCH HEADER X",
-        b"SEARCH MODSEQ 5",
+        b"SEARCH MODSEQ five",
     ],
 )
 def test_what_is_no_search_is_refused(octets: bytes) -> None:
