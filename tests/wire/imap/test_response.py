@@ -84,6 +84,7 @@ EXAMPLES: list[tuple[r.Response, bytes]] = [
     (r.Exists(23), b"* 23 EXISTS\r\n"),
     (r.Recent(), b"* 0 RECENT\r\n"),
     (r.Expunged(44), b"* 44 EXPUNGE\r\n"),
+    (r.SortResult((3, 1), 620162338), b"* SORT 3 1 (MODSEQ 620162338)\r\n"),  # RFC 7162 §3.1.9
     (r.Vanished((405, 407, 410)), b"* VANISHED 405,407,410\r\n"),  # RFC 7162 §3.2.7
     (r.Vanished((41, 43, 44), earlier=True), b"* VANISHED (EARLIER) 41,43:44\r\n"),
 ]

@@ -180,6 +180,12 @@ def _both(one: Ranges, two: Ranges) -> Ranges:
 # --- SEARCH
 
 
+def aware_by(session: Session, key: SearchKey) -> None:
+    """A SEARCH or SORT that names MODSEQ is a CONDSTORE enabling command (RFC 7162 §3.1)."""
+    if names_modseq(key):
+        aware(session)
+
+
 def names_modseq(key: SearchKey) -> bool:
     """Whether MODSEQ is among the keys (RFC 7162 §3.1.5)."""
     match key:

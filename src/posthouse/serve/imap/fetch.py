@@ -87,18 +87,9 @@ class Answered(NamedTuple):
 
 async def fetch(session: Session, command: Fetch) -> StatusResponse:
     """RFC 9051 §6.4.5. \\Seen is set first, so that the answers show it."""
-    modifiers = command.modifiers
-    if modifiers.vanished and "QRESYNC" not in session.enabled:
-        return condstore.needs_enable(command.tag)
-    if Attribute.MODSEQ in command.items:
-        condstore.aware(session)
-    if modifiers.vanished:
-        await condstore.report_vanished(session, command)
-    ranges = await session.resolve(command.numbers, uid=command.uid)
-    if ranges is None:
-        return no_such_number(command.tag)
-    if modifiers.changed_since is not None:
-        ranges = await condstore.changed_since(session, ranges, modifiers.changed_since)
+    ranges = await _wanted(session, command)
+    if isinstance(ranges, StatusResponse):
+        return ranges
     items = command.items
     if command.sets_seen and ranges and not session.selected.read_only and await _set_seen(session, ranges):
         items = tuple(dict.fromkeys((*items, *_with_seen(session))))
@@ -114,6 +105,23 @@ async def fetch(session: Session, command: Fetch) -> StatusResponse:
     if answered.messages < count(ranges) and not command.uid:
         return ok(command.tag, "FETCH completed; some messages were expunged meanwhile.", code.EXPUNGEISSUED)
     return ok(command.tag, "FETCH completed.")
+
+
+async def _wanted(session: Session, command: Fetch) -> Ranges | StatusResponse:
+    """The messages meant, by numbers and modifiers; or the refusal (RFC 7162 §3.1.4, §3.2.6)."""
+    modifiers = command.modifiers
+    if modifiers.vanished and "QRESYNC" not in session.enabled:
+        return condstore.needs_enable(command.tag)
+    if Attribute.MODSEQ in command.items:
+        condstore.aware(session)
+    if modifiers.vanished:
+        await condstore.report_vanished(session, command)
+    ranges = await session.resolve(command.numbers, uid=command.uid)
+    if ranges is None:
+        return no_such_number(command.tag)
+    if modifiers.changed_since is None:
+        return ranges
+    return await condstore.changed_since(session, ranges, modifiers.changed_since)
 
 
 def _with_seen(session: Session) -> tuple[Attribute, ...]:

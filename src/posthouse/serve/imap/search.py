@@ -62,9 +62,7 @@ async def search(session: Session, command: Search) -> StatusResponse:
     """RFC 9051 §6.4.4."""
     view = await session.load()
     returns = command.returns
-    of_modseq = condstore.names_modseq(command.key)
-    if of_modseq:
-        condstore.aware(session)
+    condstore.aware_by(session, command.key)
     try:
         matched = await matching(await asked(session), command.key)
     except StoreError:
@@ -78,7 +76,7 @@ async def search(session: Session, command: Search) -> StatusResponse:
     await asyncio.sleep(0)
     if returns is not None and returns.saving:
         session.selected.saved = kept(found, returns)
-    modseq = await highest_modseq(session, found, returns) if of_modseq else None
+    modseq = await highest_modseq(session, command.key, found, returns)
     if returns is None and not session.rev2:
         session.say(SearchResult(numbers, modseq))
     elif returns is None or not returns.only_saving:
@@ -88,13 +86,16 @@ async def search(session: Session, command: Search) -> StatusResponse:
     return ok(command.tag, "SEARCH completed.")
 
 
-async def highest_modseq(session: Session, found: Sequence[int], returns: SearchReturns | None) -> int | None:
-    """The highest mod-sequence of the messages returned, None where there are none: for SORT too (RFC 7162 §3.1.6,
-    §3.1.9, RFC 4731 §3.2)."""
-    uids = frozenset(
-        found if returns is None else chain.from_iterable(range(a, b + 1) for a, b in kept(found, returns))
-    )
-    modseq = await session.store.read(highest, session.selected.box, uids) if uids else None
+async def highest_modseq(
+    session: Session, key: SearchKey, found: Sequence[int], returns: SearchReturns | None
+) -> int | None:
+    """The highest mod-sequence of the messages returned, None where there are none or the key does not name MODSEQ:
+    for SORT too (RFC 7162 §3.1.6, §3.1.9, RFC 4731 §3.2)."""
+    if not found or not condstore.names_modseq(key):
+        return None
+    spans = runs(sorted(found)) if returns is None else kept(found, returns)
+    uids = frozenset(chain.from_iterable(range(first, last + 1) for first, last in spans))
+    modseq = await session.store.read(highest, session.selected.box, uids)
     if modseq is not None:
         session.show(modseq)
     return modseq

@@ -5,8 +5,10 @@ The database sorts, in a reader's thread; what is long to word is worded in a th
 
 import asyncio
 from collections.abc import Sequence, Set
+from dataclasses import replace
 
-from posthouse.serve.imap.search import asked, matching
+from posthouse.serve.imap import condstore
+from posthouse.serve.imap.search import asked, highest_modseq, matching
 from posthouse.serve.imap.search_return import extended, kept
 from posthouse.serve.imap.state import Session
 from posthouse.serve.imap.view import View
@@ -28,6 +30,7 @@ async def sort(session: Session, command: Sort) -> StatusResponse:
     """RFC 5256 §3, RFC 5267 §3."""
     view = await session.load()
     returns = command.returns
+    condstore.aware_by(session, command.key)
     try:
         matched = await matching(await asked(session), command.key)
         found = await ordered(session.store, session.selected.box, matched, command.criteria)
@@ -38,11 +41,12 @@ async def sort(session: Session, command: Sort) -> StatusResponse:
     numbers = found if command.uid else await asyncio.to_thread(numbered, view, found)
     if returns is not None and returns.saving:
         session.selected.saved = await asyncio.to_thread(kept, found, returns)
+    modseq = await highest_modseq(session, command.key, found, returns)
     if returns is None:
-        await say(session, SortResult(numbers), len(numbers))
+        await say(session, SortResult(numbers, modseq), len(numbers))
     elif not returns.only_saving:
         result = extended(command.tag, numbers, returns, uid=command.uid, ascending=False)
-        await say(session, result, len(numbers))
+        await say(session, replace(result, modseq=modseq), len(numbers))
     if view.held:
         return ok(command.tag, "SORT completed; some messages were expunged meanwhile.", code.EXPUNGEISSUED)
     return ok(command.tag, "SORT completed.")

@@ -157,9 +157,10 @@ class SearchResult:
 
 @dataclass(frozen=True, slots=True)
 class SortResult:
-    """SORT (RFC 5256 §4): numbers in the order of the criteria."""
+    """SORT (RFC 5256 §4): numbers in the order of the criteria; `modseq` as in SEARCH (RFC 7162 §3.1.9)."""
 
     numbers: Sequence[int]
+    modseq: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,7 +353,10 @@ def _search_result(response: SearchResult, utf8: bool) -> bytes:
 
 
 def _sort_result(response: SortResult, utf8: bool) -> bytes:
-    return " ".join(["* SORT", *map(str, response.numbers)]).encode() + b"\r\n"
+    line = " ".join(["* SORT", *map(str, response.numbers)]).encode()
+    if response.modseq is not None:
+        line += b" (MODSEQ %d)" % response.modseq
+    return line + b"\r\n"
 
 
 def _extended_search_result(response: ExtendedSearchResult, utf8: bool) -> bytes:
