@@ -41,6 +41,7 @@ from posthouse.wire.imap.command import (
     Unsubscribe,
 )
 from posthouse.wire.imap.compress import Compress
+from posthouse.wire.imap.condstore import Modified, SelectParameters
 from posthouse.wire.imap.fetch import Attribute, Binary, BinarySize, BodySection, Fetch, FetchItem, Partial
 from posthouse.wire.imap.grammar import FlagSet, Scanner
 from posthouse.wire.imap.list import List, Lsub
@@ -48,6 +49,7 @@ from posthouse.wire.imap.number_set import NumberSet, print_spans
 from posthouse.wire.imap.search import Search, SearchKey
 from posthouse.wire.imap.search_return import SearchReturns
 from posthouse.wire.imap.sort import Sort, Thread
+from posthouse.wire.imap.uidbatches import UidBatches
 from posthouse.wire.imap.utf7 import encode_utf7
 
 ATOM = re.compile(rb"[A-Za-z0-9._$/-]+")
@@ -141,10 +143,23 @@ KEYS: dict[type, Callable[[Any], bytes]] = {
     search.HeaderContains: lambda k: b"HEADER " + astring(k.field.encode()) + b" " + astring(k.text.encode()),
     search.BodyContains: lambda k: b"BODY " + astring(k.text.encode()),
     search.TextContains: lambda k: b"TEXT " + astring(k.text.encode()),
+    Modified: lambda k: b"MODSEQ %d" % k.modseq,
     search.Not: lambda k: b"NOT " + key(k.key),
     search.Or: lambda k: b"OR " + key(k.first) + b" " + key(k.second),
     search.And: lambda k: b"(" + b" ".join(map(key, k.keys)) + b")",
 }
+
+
+def select(parameters: SelectParameters) -> bytes:
+    if parameters.resync is None:
+        return b" (CONDSTORE)" if parameters.condstore else b""
+    asked = parameters.resync
+    out = b" (QRESYNC (%d %d" % (asked.uidvalidity, asked.modseq)
+    if asked.known is not None:
+        out += b" " + print_spans(asked.known)
+    if asked.numbers:
+        out += b" (" + print_spans(asked.numbers) + b" " + print_spans(asked.uids) + b")"
+    return out + b"))"
 
 
 def fields(pairs: tuple[tuple[bytes, bytes | None], ...]) -> bytes:
@@ -208,7 +223,7 @@ PRINTERS: dict[type, Callable[[Any, bool], bytes]] = {
         + search_returns(c.returns)
         + (key(c.key) if not isinstance(c.key, search.And) else key(c.key)[1:-1])
     ),
-    Select: lambda c, u: (b"EXAMINE " if c.read_only else b"SELECT ") + mailbox(c.mailbox, u),
+    Select: lambda c, u: (b"EXAMINE " if c.read_only else b"SELECT ") + mailbox(c.mailbox, u) + select(c.parameters),
     Sort: lambda c, u: (
         uid(c)
         + b"SORT "
@@ -224,7 +239,7 @@ PRINTERS: dict[type, Callable[[Any, bool], bytes]] = {
         uid(c)
         + b"STORE "
         + print_number_set(c.numbers)
-        + b" "
+        + (b" " if c.unchanged_since is None else b" (UNCHANGEDSINCE %d) " % c.unchanged_since)
         + c.mode.value
         + (b".SILENT " if c.silent else b" ")
         + flags(c.flags)
@@ -232,6 +247,7 @@ PRINTERS: dict[type, Callable[[Any, bool], bytes]] = {
     Subscribe: lambda c, u: b"SUBSCRIBE " + mailbox(c.mailbox, u),
     Unauthenticate: lambda c, u: b"UNAUTHENTICATE",
     Thread: lambda c, u: uid(c) + b"THREAD " + c.algorithm.value + b" UTF-8 " + key(c.key),
+    UidBatches: lambda c, u: b"UIDBATCHES %d" % c.size + (b" %d:%d" % c.wanted if c.wanted else b""),
     Unselect: lambda c, u: b"UNSELECT",
     Unsubscribe: lambda c, u: b"UNSUBSCRIBE " + mailbox(c.mailbox, u),
 }

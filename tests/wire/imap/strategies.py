@@ -10,11 +10,13 @@ from posthouse.mail.thread import ThreadAlgorithm
 from posthouse.wire.imap import command as c
 from posthouse.wire.imap import fetch as f
 from posthouse.wire.imap import search as s
+from posthouse.wire.imap.condstore import Modified, Resync, SelectParameters
 from posthouse.wire.imap.grammar import FlagSet, canonical_mailbox
 from posthouse.wire.imap.list import List, ListReturn, ListSelection, Lsub, StatusItem
 from posthouse.wire.imap.number_set import LARGEST, STAR, NumberSet, merge
 from posthouse.wire.imap.search_return import PartialRange, SearchReturn, SearchReturns
 from posthouse.wire.imap.sort import Sort, SortCriterion, SortKey, Thread
+from posthouse.wire.imap.uidbatches import UidBatches
 
 TAGS = st.from_regex(rb"[A-Za-z0-9.\]\[_-]{1,12}", fullmatch=True)
 NUMBERS = st.integers(1, LARGEST)
@@ -84,6 +86,7 @@ _LEAVES = st.one_of(
     st.builds(s.HeaderContains, _HEADER_NAMES, TEXTS),
     st.builds(s.BodyContains, TEXTS),
     st.builds(s.TextContains, TEXTS),
+    st.builds(Modified, st.integers(0, 2**63 - 1)),
 )
 SEARCH_KEYS: st.SearchStrategy[s.SearchKey] = st.recursive(
     _LEAVES,
@@ -138,6 +141,15 @@ _RETURNS = (
         _PARTIALS,
     )
 )
+_MODSEQS = st.integers(0, 2**63 - 1)
+_DEFINITE = st.lists(st.tuples(NUMBERS, NUMBERS).map(sorted).map(tuple), min_size=1, max_size=5).map(merge)
+_PARAMETERS = (
+    st.sampled_from([SelectParameters(), SelectParameters(True)])
+    | st.builds(Resync, NUMBERS, _MODSEQS, st.none() | _DEFINITE).map(lambda asked: SelectParameters(True, asked))
+    | st.builds(Resync, NUMBERS, _MODSEQS, st.none() | _DEFINITE, _DEFINITE, _DEFINITE).map(
+        lambda asked: SelectParameters(True, asked)
+    )
+)
 _ID_FIELDS = st.lists(st.tuples(OCTETS, st.none() | OCTETS), max_size=4).map(tuple)
 FAMILIES: dict[str, st.SearchStrategy[c.Command]] = {
     "plain": st.sampled_from(_PLAIN).flatmap(lambda kind: st.builds(kind, TAGS)),
@@ -145,7 +157,10 @@ FAMILIES: dict[str, st.SearchStrategy[c.Command]] = {
     "authenticate": st.builds(c.Authenticate, TAGS, _ATOMS, st.none() | st.binary(max_size=50)),
     "login": st.builds(c.Login, TAGS, OCTETS, OCTETS),
     "enable": st.builds(c.Enable, TAGS, st.lists(_ATOMS, min_size=1, max_size=4).map(tuple)),
-    "select": st.builds(c.Select, TAGS, NAMES, st.booleans()),
+    "select": st.builds(c.Select, TAGS, NAMES, st.booleans(), _PARAMETERS),
+    "uidbatches": st.builds(
+        UidBatches, TAGS, NUMBERS, st.none() | st.lists(NUMBERS, min_size=2, max_size=2).map(sorted).map(tuple)
+    ),
     "mailbox": st.sampled_from([c.Create, c.Delete, c.Subscribe, c.Unsubscribe]).flatmap(
         lambda kind: st.builds(kind, TAGS, NAMES)
     ),
@@ -168,7 +183,14 @@ FAMILIES: dict[str, st.SearchStrategy[c.Command]] = {
     "search": st.builds(s.Search, TAGS, SEARCH_KEYS, _RETURNS, st.booleans()),
     "fetch": st.builds(f.Fetch, TAGS, NUMBER_SETS, ITEM_LISTS, st.booleans()),
     "store": st.builds(
-        c.StoreFlags, TAGS, NUMBER_SETS, st.sampled_from(c.StoreMode), st.booleans(), FLAG_SETS, st.booleans()
+        c.StoreFlags,
+        TAGS,
+        NUMBER_SETS,
+        st.sampled_from(c.StoreMode),
+        st.booleans(),
+        FLAG_SETS,
+        st.booleans(),
+        st.none() | _MODSEQS,
     ),
     "copy": st.sampled_from([c.Copy, c.Move]).flatmap(
         lambda kind: st.builds(kind, TAGS, NUMBER_SETS, NAMES, st.booleans())

@@ -22,7 +22,6 @@ from posthouse.store.names import Reader
 from posthouse.store.script import NotFound, Script, Stale
 from posthouse.wire.imap import code
 from posthouse.wire.imap.command import Copy, Expunge, Move, StoreFlags, StoreMode
-from posthouse.wire.imap.fetch import print_modseq
 from posthouse.wire.imap.response import StatusResponse, no, ok
 
 LINES = 1_000  # FETCH lines joined before the peer's pace is asked for
@@ -159,8 +158,7 @@ async def _show_modseqs(session: Session, rows: Sequence[tuple[UID, int, str, Mo
     view = session.selected.view
     for start in range(0, len(rows), LINES):
         numbered = [(view.number(row[0]), row) for row in rows[start : start + LINES]]
-        session.link.write(*[print_modseq(number, row[0], row[3]) for number, row in numbered if number is not None])
-        session.show(max(row[3] for _, row in numbered))
+        session.link.write(*[session.modseq_line(number, row) for number, row in numbered if number is not None])
         await session.link.flush()
         await asyncio.sleep(0)  # others have their turn
 

@@ -39,7 +39,7 @@ def aware(session: Session) -> None:
 
 
 def begin(session: Session) -> None:
-    """ENABLE QRESYNC is one of them (RFC 7162 §3.2.3)."""
+    """ENABLE QRESYNC is one of them, with CONDSTORE beside it or not (RFC 7162 §3.2.3)."""
     aware(session)
 
 

@@ -57,6 +57,8 @@ FOR_USERS = (
     "STATUS=SIZE",
     "CONDSTORE",
     "QRESYNC",
+    "UIDONLY",
+    "UIDBATCHES",
     "ESEARCH",
     "SEARCHRES",
     "SORT",
@@ -228,6 +230,7 @@ def _utf8(session: Session) -> None:
 # What ENABLE turns on: as ENABLED spells it, and what to do at once, if anything. Everything else is asked of
 # `session.enabled` where it matters.
 ENABLING: dict[str, tuple[str, Callable[[Session], None] | None]] = {
+    "UIDONLY": ("UIDONLY", None),  # RFC 9586 §3.1
     "CONDSTORE": ("CONDSTORE", condstore.announce),  # RFC 7162 §3.1
     "QRESYNC": ("QRESYNC", condstore.begin),  # RFC 7162 §3.2.3
     "IMAP4REV2": ("IMAP4rev2", _utf8),  # RFC 9051 §5.1
@@ -238,14 +241,14 @@ ENABLING: dict[str, tuple[str, Callable[[Session], None] | None]] = {
 async def enable(session: Session, command: Enable) -> StatusResponse:
     """RFC 9051 §6.3.1, RFC 5161 §3.1. What is not known here, or is enabled already, is passed over."""
     named = []
-    before = frozenset(session.enabled)  # one of them may enable another
     for name in dict.fromkeys(command.names):
-        if name in before or name not in ENABLING:
+        if name in session.enabled or name not in ENABLING:
             continue
-        spelling, begin = ENABLING[name]
         session.enabled.add(name)
+        named.append(name)
+    session.say(Enabled(tuple(ENABLING[name][0] for name in named)))
+    for name in named:
+        _, begin = ENABLING[name]
         if begin is not None:
             begin(session)
-        named.append(spelling)
-    session.say(Enabled(tuple(named)))
     return ok(command.tag, "ENABLE completed.")

@@ -51,6 +51,7 @@ from posthouse.wire.imap.fetch import (
 from posthouse.wire.imap.fetch import Column as Shown
 from posthouse.wire.imap.number_set import runs
 from posthouse.wire.imap.response import StatusResponse, no, ok
+from posthouse.wire.imap.uidonly import uid_plan
 
 log = logging.getLogger("posthouse.imap")
 
@@ -93,7 +94,7 @@ async def fetch(session: Session, command: Fetch) -> StatusResponse:
     items = command.items
     if command.sets_seen and ranges and not session.selected.read_only and await _set_seen(session, ranges):
         items = tuple(dict.fromkeys((*items, *_with_seen(session))))
-    prepared = plan(items, command.uid)
+    prepared = uid_plan(items) if session.uid_only else plan(items, command.uid)
     if all(_of_own_header(item) for item in prepared.contents) and Attribute.PREVIEW not in prepared.attributes:
         answered = await _rows_only(session, prepared, ranges)
     elif prepared.contents:
@@ -218,7 +219,9 @@ def _cutter(item: BodySection) -> Callable[[bytes, bytes | None], bytes]:
 
 
 def _numbers(session: Session, piece: Ranges, rows: Sequence[Row]) -> Iterator[int]:
-    """The message sequence numbers of rows: those of the piece, if none has gone."""
+    """The message sequence numbers of rows: those of the piece, if none has gone. With UIDONLY the UIDs."""
+    if session.uid_only:
+        return iter([row[0] for row in rows])
     if len(rows) == count(piece):
         return chain.from_iterable(range(start + 1, stop + 1) for start, stop in piece)
     view = session.selected.view

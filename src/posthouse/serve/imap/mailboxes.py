@@ -117,7 +117,7 @@ async def select(session: Session, command: Select) -> StatusResponse:
 async def _first_unseen(session: Session, unseen: UID | None) -> int | None:
     """The message sequence number of the first message without \\Seen (RFC 3501 §7.1 UNSEEN)."""
     view = session.selected.view
-    if unseen is None or (view.uids is None and view.total > UNSEEN_COUNTED):
+    if unseen is None or session.uid_only or (view.uids is None and view.total > UNSEEN_COUNTED):
         return None
     view = await session.load()
     return bisect_left(view.column, unseen) + 1

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from posthouse.net.deflate import Broken
 from posthouse.net.link import Link, Woken
 from posthouse.serve.errors import FAULT, REFUSAL_WORDS
-from posthouse.serve.imap import change, entry, listing, mailboxes
+from posthouse.serve.imap import change, entry, listing, mailboxes, uidonly
 from posthouse.serve.imap.append import append
 from posthouse.serve.imap.compress import compress
 from posthouse.serve.imap.fetch import fetch
@@ -22,6 +22,7 @@ from posthouse.serve.imap.search import search
 from posthouse.serve.imap.sort import sort
 from posthouse.serve.imap.state import MailboxGone, Session, refusal
 from posthouse.serve.imap.thread import thread
+from posthouse.serve.imap.uidbatches import uidbatches
 from posthouse.serve.imap.unauthenticate import unauthenticate
 from posthouse.serve.limits import ImapSessionLimits, Refusal, Service
 from posthouse.serve.login import Door
@@ -45,6 +46,7 @@ from posthouse.wire.imap.server import (
     Octets,
 )
 from posthouse.wire.imap.sort import Sort, Thread
+from posthouse.wire.imap.uidbatches import UidBatches
 
 log = logging.getLogger("posthouse.imap")
 
@@ -191,6 +193,7 @@ ANSWERS: dict[type, Answer] = {
     commands.StoreFlags: change.store_flags,
     commands.Subscribe: mailboxes.subscribe,
     commands.Unauthenticate: unauthenticate,
+    UidBatches: uidbatches,
     commands.Unselect: mailboxes.unselect,
     commands.Unsubscribe: mailboxes.subscribe,
 }
@@ -201,7 +204,7 @@ async def _execute(talk: Session, command: commands.Command) -> StatusResponse |
     look = isinstance(command, commands.Noop | commands.Check)
     try:
         with attended(talk, command):
-            answer = await ANSWERS[type(command)](talk, command)
+            answer = uidonly.refused(talk, command) or await ANSWERS[type(command)](talk, command)
     except StoreError as error:
         answer = refusal(command.tag, error)
         look = True  # the selected mailbox itself may be the reason

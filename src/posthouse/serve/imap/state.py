@@ -27,10 +27,11 @@ from posthouse.store.script import Forbidden, NotFound, Refused, Script, StoreEr
 from posthouse.store.store import Store
 from posthouse.transport.house import House
 from posthouse.wire.imap import code
-from posthouse.wire.imap.fetch import print_flags
+from posthouse.wire.imap.fetch import print_flags, print_modseq
 from posthouse.wire.imap.number_set import NumberSet
 from posthouse.wire.imap.response import Exists, Expunged, Flags, Response, StatusResponse, Vanished, bad, bye, no, ok
 from posthouse.wire.imap.server import ImapServer, State
+from posthouse.wire.imap.uidonly import print_uid_flags, print_uid_modseq
 
 COLUMNS = 64  # columns of uids a worker remembers; one of 100,000 messages takes 400 KB
 VOUCH_SECONDS = 1.0  # a session looks whether its login still holds at most so often: one small read
@@ -194,6 +195,11 @@ class Session:
         return "IMAP4REV2" in self.enabled
 
     @property
+    def uid_only(self) -> bool:
+        """Whether the client has given up message sequence numbers (RFC 9586 §3)."""
+        return "UIDONLY" in self.enabled
+
+    @property
     def condstore(self) -> bool:
         """Whether the client is CONDSTORE-aware (RFC 7162 §3.1)."""
         return "CONDSTORE" in self.enabled
@@ -330,7 +336,7 @@ class Session:
             await asyncio.sleep(0)  # others have their turn
 
     def _expunged(self, told: Told, some: slice) -> None:
-        if "QRESYNC" in self.enabled:
+        if self.uid_only or "QRESYNC" in self.enabled:
             self.say(Vanished(told.vanished[some]))
         else:
             self.say(*map(Expunged, told.expunged[some]))
@@ -340,8 +346,16 @@ class Session:
         (RFC 7162 §3.2.4)."""
         if self.condstore:
             self.show(row[3])
+        if self.uid_only:
+            return print_uid_flags(row[0], row[1], row[2], row[3] if self.condstore else None)
+        if self.condstore:
             return print_flags(number, row[1], row[2], row[0], row[3])
         return print_flags(number, row[1], row[2], row[0] if uid else None)
+
+    def modseq_line(self, number: int, row: FlagRow) -> bytes:
+        """The FETCH response with the new mod-sequence of a message alone (RFC 7162 §3.1.3)."""
+        self.show(row[3])
+        return print_uid_modseq(row[0], row[3]) if self.uid_only else print_modseq(number, row[0], row[3])
 
     def show(self, modseq: int) -> None:
         """A MODSEQ is being shown to the client, which may take it for its HIGHESTMODSEQ at the next tagged answer."""

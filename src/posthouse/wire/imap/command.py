@@ -28,6 +28,7 @@ from posthouse.wire.imap.number_set import NumberSet
 from posthouse.wire.imap.search import Search, parse_search
 from posthouse.wire.imap.sort import Sort, Thread, parse_sort, parse_thread
 from posthouse.wire.imap.special_use import parse_uses
+from posthouse.wire.imap.uidbatches import UidBatches, parse_uidbatches
 
 ID_FIELDS = 30  # RFC 2971 §3.3: a client must not send more
 CAPABILITIES = 100  # of one ENABLE; there are not that many to enable
@@ -296,7 +297,9 @@ CommandAuth = (
     | Idle
     | Done
 )
-CommandSelect = Check | Close | Unselect | Expunge | Search | Sort | Thread | Fetch | StoreFlags | Copy | Move
+CommandSelect = (
+    UidBatches | Check | Close | Unselect | Expunge | Search | Sort | Thread | Fetch | StoreFlags | Copy | Move
+)
 Command = CommandAny | CommandNonauth | CommandAuth | CommandSelect
 
 # RFC 9051 §9   command = tag SP (command-any / command-auth / command-nonauth / command-select) CRLF
@@ -491,6 +494,7 @@ _PARSERS: dict[bytes, Callable[[bytes, Scanner], Command]] = {
     b"SUBSCRIBE": lambda tag, scanner: Subscribe(tag, _mailbox(scanner)),
     b"UNAUTHENTICATE": _plain(Unauthenticate),
     b"THREAD": lambda tag, scanner: parse_thread(tag, scanner, uid=False),
+    b"UIDBATCHES": parse_uidbatches,
     b"UNSELECT": _plain(Unselect),
     b"UNSUBSCRIBE": lambda tag, scanner: Unsubscribe(tag, _mailbox(scanner)),
 }
