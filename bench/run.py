@@ -57,6 +57,7 @@ def workloads(scale: Scale, reps: int) -> dict[str, list[str]]:
             "--via",
             "smtp",
         ],  # first: memory that earlier work freed would flatter
+        "fanout": ["imap_idle", "--conns", str(scale.idle), "--fanout", "--n", "50", "--via", "smtp"],
         "inbound": ["smtp_in", "--cases", "f4096:10:0", "--n", str(scale.messages)],
         "realistic": ["smtp_in", "--cases", "mixed:10:0", "--n", str(scale.mixed)],
         "visible": ["visible", "--n", str(scale.probes)],
@@ -65,7 +66,7 @@ def workloads(scale: Scale, reps: int) -> dict[str, list[str]]:
     }
 
 
-ONCE = {"fetch", "idle", "visible"}  # these repeat inside, or cost a mailbox each
+ONCE = {"fanout", "fetch", "idle", "visible"}  # these repeat inside, or cost a mailbox each
 
 
 def prepare(scale: Scale) -> None:

@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 from posthouse.mail.ids import MailboxId, ModSeq
 from posthouse.net.link import Link
 from posthouse.serve.errors import words
+from posthouse.serve.imap.news import news_of
 from posthouse.serve.imap.view import FlagRow, Ranges, Told, View, join
 from posthouse.serve.limits import ImapSessionLimits, Refusal
 from posthouse.serve.login import Door
@@ -160,7 +161,7 @@ class Session:
         if self.login is None or now < self.vouched + VOUCH_SECONDS:
             return True
         try:
-            holds = await self.door.holds(self.login)
+            holds = await news_of(self.store).holds(self.door, self.login)
         except StoreError:  # nothing can be read by anybody at the moment: the command will say so
             return True
         self.vouched = now
@@ -300,7 +301,12 @@ class Session:
         heard = self.hinted
         view = selected.view
         try:
-            changes = await self.store.read(emails.changes, selected.box, view.modseq, view.uidnext)
+            if look:
+                changes = await self.store.read(emails.changes, selected.box, view.modseq, view.uidnext)
+            else:
+                changes = await news_of(self.store).changes(
+                    self.store, (selected.box, view.modseq, view.uidnext, heard)
+                )
         except NotFound:
             raise MailboxGone from None
         selected.heard = max(selected.heard, heard)
