@@ -35,6 +35,12 @@ _CHECKS: tuple[tuple[str, str], ...] = (
         " AND {m}",
     ),
     (
+        "a message was changed, and no row of the log says where",
+        "SELECT p.mailbox FROM placement p JOIN mailbox m ON m.id = p.mailbox WHERE p.modseq > p.created AND NOT EXISTS"
+        " (SELECT 1 FROM touched t WHERE t.mailbox = p.mailbox AND p.uid BETWEEN t.first AND t.last"
+        " AND (t.modseq = p.modseq OR (t.modseq > p.modseq AND t.first = 1 AND t.last = 4294967295))) AND {m}",
+    ),
+    (
         "an Email has no placement",
         "SELECT e.id FROM email e WHERE NOT EXISTS (SELECT 1 FROM placement p WHERE p.email = e.id) AND {e}",
     ),

@@ -1,6 +1,6 @@
 """What has changed in a mailbox since a ModSeq: messages, and the UIDs that are gone (RFC 7162 §3.1.4, §3.2.6).
 
-The narrow table is looked through by SQL, unless the mailbox itself has not changed since.
+What was changed is found by the log of touched.py, what arrived by its place at the end.
 """
 
 from typing import NamedTuple
@@ -10,6 +10,7 @@ from posthouse.store.flags import FlagChange, Mode, canonical_keywords
 from posthouse.store.mailboxes import Box, get
 from posthouse.store.script import Row, Script, sql
 from posthouse.store.spans import LAST_UID, Spans
+from posthouse.store.touched import arrived, touched
 
 PIECES = 10_000  # spans that one conditional STORE changes: what lies behind them fails, and the client asks again
 
@@ -28,10 +29,9 @@ def changed(box: Box, since: int) -> Script[list[FlagRow]]:
     row = yield from get(box)
     if row.modseq <= since:
         return []
-    return (yield sql(
-        "SELECT uid, flags, keywords, modseq FROM placement WHERE mailbox = $1 AND modseq > $2 ORDER BY uid",
-        box.mailbox, since,
-    ))  # fmt: skip
+    new = yield from arrived(box.mailbox, since)
+    below = new[0][0] if new else row.uidnext
+    return [*(yield from touched(box.mailbox, since, below, row.total)), *new]
 
 
 def uids_changed(box: Box, since: int) -> Script[list[int]]:

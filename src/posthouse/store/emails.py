@@ -25,6 +25,7 @@ from posthouse.store.flags import FlagChange, Mode, Stored, canonical_keywords, 
 from posthouse.store.mailboxes import Box, check, get, locked, next_modseq, touch_shared
 from posthouse.store.script import NotFound, OverQuota, Row, Script, sql
 from posthouse.store.spans import ALL, LAST_UID, Spans, clip
+from posthouse.store.touched import log_siblings, touched
 
 __all__ = [
     "ALL",
@@ -421,11 +422,12 @@ def bury(mailbox: MailboxId, modseq: ModSeq, *, shared: bool) -> Script[None]:
     yield sql(f"DELETE FROM email WHERE {dead}", mailbox, modseq)
     if not shared:
         return
-    yield sql(
-        f"UPDATE mailbox SET modseq = $2 WHERE modseq < $2 AND id IN"
-        f" (SELECT mailbox FROM placement WHERE email IN ({left}))",
-        mailbox, modseq,
-    )  # fmt: skip
+    siblings = yield sql(
+        f"SELECT mailbox, min(uid), max(uid) FROM placement WHERE email IN ({left}) GROUP BY mailbox", mailbox, modseq
+    )
+    yield from log_siblings(siblings, modseq)
+    for other, *_ in siblings:
+        yield sql("UPDATE mailbox SET modseq = $2 WHERE id = $1 AND modseq < $2", other, modseq)
     yield sql(
         "UPDATE placement SET modseq = $2,"
         " shared = CASE WHEN (SELECT count(*) FROM placement q WHERE q.email = placement.email) > 1 THEN 1 ELSE 0 END"
@@ -447,11 +449,7 @@ def changes(box: Box, since: ModSeq, uidnext: int) -> Script[Changes]:
             box.mailbox, uidnext,
         )  # fmt: skip
     if row.flags_modseq > since:
-        changed = yield sql(
-            "SELECT uid, flags, keywords, modseq FROM placement WHERE mailbox = $1 AND uid < $2 AND modseq > $3"
-            " ORDER BY uid",
-            box.mailbox, uidnext, since,
-        )  # fmt: skip
+        changed = yield from touched(box.mailbox, since, uidnext, row.total)
     if row.expunged_modseq > since:
         vanished = yield sql(
             "SELECT uid FROM expunged WHERE mailbox = $1 AND modseq > $2 AND uid < $3 ORDER BY uid",

@@ -17,6 +17,7 @@ from posthouse.store.crashpoint import crashpoint
 from posthouse.store.mailboxes import Box, locked, next_modseq
 from posthouse.store.script import OverQuota, Refused, Script, sql
 from posthouse.store.spans import Spans, clip
+from posthouse.store.touched import log, log_siblings
 
 GROUPS = 64  # different keyword strings in a span up to which each is one UPDATE over the whole span
 
@@ -97,10 +98,11 @@ def store_flags(box: Box, spans: Spans, change: FlagChange) -> Script[Stored]:
     differences: list[tuple[_Piece, list[_Difference]]] = []
     for piece in pieces:
         differences.append((piece, (yield from _differences(box.mailbox, piece, bits))))
-    count = sum(part.number for _, parts in differences for part in parts)
+    count = sum(_number(parts) for _, parts in differences)
     if count == 0:
         return Stored(row.modseq, 0)
     modseq = yield from next_modseq(box.account)
+    yield from log(box.mailbox, modseq, [(piece.first, piece.last) for piece, parts in differences if _number(parts)])
     for piece, (own, shared) in differences:
         if own.number:
             yield from _update_own(box.mailbox, piece, bits, modseq)
@@ -113,6 +115,10 @@ def store_flags(box: Box, spans: Spans, change: FlagChange) -> Script[Stored]:
             yield from _mark_shared(box.mailbox, piece, bits, modseq)
             yield from _count_in(box.mailbox, 0, shared.deleted, modseq)
     return Stored(modseq, count)
+
+
+def _number(parts: list[_Difference]) -> int:
+    return sum(part.number for part in parts)
 
 
 def _bits(change: FlagChange) -> _Bits:
@@ -201,7 +207,7 @@ def _update_shared(mailbox: MailboxId, piece: _Piece, bits: _Bits, modseq: ModSe
     emails = f"SELECT email FROM placement WHERE {where} AND shared = 1"
     at = 6 + len(more)  # the number of the next parameter
     rows = yield sql(
-        f"SELECT mailbox, sum((flags & 1) - (((flags & ${at}) | ${at + 1}) & 1)) FROM placement"
+        f"SELECT mailbox, sum((flags & 1) - (((flags & ${at}) | ${at + 1}) & 1)), min(uid), max(uid) FROM placement"
         f" WHERE email IN ({emails}) GROUP BY mailbox",
         mailbox, piece.first, piece.last, *bits, *more, *bits.common,
     )  # fmt: skip
@@ -211,7 +217,8 @@ def _update_shared(mailbox: MailboxId, piece: _Piece, bits: _Bits, modseq: ModSe
         f" WHERE email IN ({emails})",
         mailbox, piece.first, piece.last, *bits, *more, *bits.common, modseq,
     )  # fmt: skip
-    for other, unseen in rows:
+    yield from log_siblings([(other, first, last) for other, _, first, last in rows], modseq)
+    for other, unseen, _, _ in rows:
         yield from _count_in(other, unseen, 0, modseq)
 
 

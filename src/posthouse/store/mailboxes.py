@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from posthouse.mail.ids import AccountId, MailboxId, Millis, ModSeq, UIDValidity
+from posthouse.store import touched
 from posthouse.store.crashpoint import crashpoint
 from posthouse.store.script import Changed, Exists, NotFound, OverQuota, Refused, Row, Script, UseRefused, sql
 
@@ -290,6 +291,7 @@ def delete(account: AccountId, name: str) -> Script[MailboxRow]:
 def discard(box: Box) -> Script[None]:
     """Take the mailbox away at once; its messages go piece by piece (gc.purge), so that nobody waits for them."""
     yield sql("DELETE FROM mailbox WHERE id = $1 AND account = $2", box.mailbox, box.account)
+    yield from touched.forget(box.mailbox)
     yield sql("DELETE FROM access WHERE mailbox = $1", box.mailbox)
     yield sql("DELETE FROM annotation WHERE mailbox = $1", box.mailbox)
     yield sql("INSERT INTO discarded (mailbox, account) VALUES ($1, $2)", box.mailbox, box.account)
@@ -353,11 +355,13 @@ def touch_shared(mailbox: MailboxId, spans: Sequence[tuple[int, int]], modseq: M
     """Give the other placements of shared Emails in these spans the Email's new ModSeq (decision 0021)."""
     for first, last in spans:
         shared = "SELECT email FROM placement WHERE mailbox = $1 AND uid BETWEEN $2 AND $3 AND shared = 1"
-        yield sql(
-            "UPDATE mailbox SET modseq = $4 WHERE modseq < $4 AND id IN"
-            f" (SELECT mailbox FROM placement WHERE email IN ({shared}))",
-            mailbox, first, last, modseq,
+        siblings = yield sql(
+            f"SELECT mailbox, min(uid), max(uid) FROM placement WHERE email IN ({shared}) GROUP BY mailbox",
+            mailbox, first, last,
         )  # fmt: skip
+        yield from touched.log_siblings(siblings, modseq)
+        for other, *_ in siblings:
+            yield sql("UPDATE mailbox SET modseq = $2 WHERE id = $1 AND modseq < $2", other, modseq)
         yield sql(
             f"UPDATE placement SET modseq = $4 WHERE modseq < $4 AND email IN ({shared})",
             mailbox, first, last, modseq,

@@ -54,3 +54,13 @@ CREATE TABLE annotation (
 
 -- Mailbox access keys of URLAUTH (RFC 4467 §3): mailbox 0 stands for none.
 CREATE TABLE url_key (account BIGINT NOT NULL, mailbox BIGINT NOT NULL, key BYTEA NOT NULL, PRIMARY KEY (account, mailbox)) WITHOUT ROWID;
+
+-- Where messages were changed, so that "what changed since" costs what changed (decision 0030, store/touched.py).
+CREATE TABLE touched (
+    mailbox BIGINT NOT NULL,
+    modseq BIGINT NOT NULL,
+    first BIGINT NOT NULL,
+    last BIGINT NOT NULL,
+    PRIMARY KEY (mailbox, modseq, first)
+) WITHOUT ROWID;
+INSERT INTO touched (mailbox, modseq, first, last) SELECT id, modseq, 1, 4294967295 FROM mailbox;
