@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from posthouse.mail.ids import UID, ModSeq
-from posthouse.serve.imap.view import FlagRow, Told, View, chunks, count, join
+from posthouse.serve.imap.view import FlagRow, Told, View, chunks, count, join, some
 from posthouse.store.emails import Changes
 from wire.imap.client_form import parse_number_set
 
@@ -241,3 +241,11 @@ class TwoSides(RuleBasedStateMachine):
 
 TestTwoSides = TwoSides.TestCase
 TestTwoSides.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+
+
+@pytest.mark.parametrize("wanted", [slice(0, 0), slice(0, 2), slice(1, 5), slice(2, 3), slice(4, 6), slice(6, 6)])
+def test_some_of_the_places(wanted):
+    ranges = ((2, 4), (7, 8), (10, 13))
+    places = [place for start, stop in ranges for place in range(start, stop)]
+    found = some(ranges, wanted)
+    assert [place for start, stop in found for place in range(start, stop)] == places[wanted]

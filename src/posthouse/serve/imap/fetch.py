@@ -25,7 +25,7 @@ from posthouse.serve.imap import condstore, parts, preview
 from posthouse.serve.imap.change import Order, alter_flags
 from posthouse.serve.imap.parts import PIECE
 from posthouse.serve.imap.state import Session, no_such_number
-from posthouse.serve.imap.view import Ranges, chunks, count
+from posthouse.serve.imap.view import Ranges, chunks, count, some
 from posthouse.store import emails
 from posthouse.store.blobs import BlobKey, Blobs, rows_of
 from posthouse.store.emails import Column, FlagChange, Mode, Spans
@@ -109,7 +109,7 @@ async def fetch(session: Session, command: Fetch) -> StatusResponse:
 
 
 async def _wanted(session: Session, command: Fetch) -> Ranges | StatusResponse:
-    """The messages meant, by numbers and modifiers; or the refusal (RFC 7162 §3.1.4, §3.2.6)."""
+    """The messages meant, by numbers and modifiers; or the refusal (RFC 7162 §3.1.4, §3.2.6, RFC 9394 §3.3)."""
     modifiers = command.modifiers
     if modifiers.vanished and "QRESYNC" not in session.enabled:
         return condstore.needs_enable(command.tag)
@@ -120,6 +120,8 @@ async def _wanted(session: Session, command: Fetch) -> Ranges | StatusResponse:
     ranges = await session.resolve(command.numbers, uid=command.uid)
     if ranges is None:
         return no_such_number(command.tag)
+    if modifiers.partial is not None:  # before CHANGEDSINCE (RFC 9394 §3.4)
+        ranges = some(ranges, modifiers.partial.places(count(ranges)))
     if modifiers.changed_since is None:
         return ranges
     return await condstore.changed_since(session, ranges, modifiers.changed_since)

@@ -186,6 +186,19 @@ def count(ranges: Ranges) -> int:
     return sum(stop - start for start, stop in ranges)
 
 
+def some(ranges: Ranges, wanted: slice) -> Ranges:
+    """The places that come at these positions among all the places of the ranges."""
+    found = []
+    passed = 0
+    for start, stop in ranges:
+        first = max(start, start + wanted.start - passed)
+        last = min(stop, start + wanted.stop - passed)
+        if first < last:
+            found.append((first, last))
+        passed += stop - start
+    return tuple(found)
+
+
 def chunks(ranges: Ranges, size: int) -> Iterable[Ranges]:
     """The same places in pieces of at most `size` messages, so that a long answer leaves in parts."""
     piece: list[tuple[int, int]] = []

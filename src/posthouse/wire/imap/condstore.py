@@ -14,6 +14,7 @@ from typing import TypeVar
 from posthouse.wire.imap.condition import Fault
 from posthouse.wire.imap.grammar import Scanner
 from posthouse.wire.imap.number_set import LARGEST, NumberSpan
+from posthouse.wire.imap.search_return import PartialRange, parse_partial
 
 Member = TypeVar("Member")
 
@@ -48,10 +49,12 @@ NO_PARAMETERS = SelectParameters()
 
 @dataclass(frozen=True, slots=True)
 class FetchModifiers:
-    """The modifiers of FETCH (RFC 4466 §2.4): CHANGEDSINCE and VANISHED (RFC 7162 §3.1.4.1, §3.2.6)."""
+    """The modifiers of FETCH (RFC 4466 §2.4): CHANGEDSINCE and VANISHED (RFC 7162 §3.1.4.1, §3.2.6), PARTIAL
+    (RFC 9394 §3.3)."""
 
     changed_since: int | None = None
     vanished: bool = False
+    partial: PartialRange | None = None
 
 
 NO_MODIFIERS = FetchModifiers()
@@ -136,25 +139,33 @@ def split_fetch_modifiers(octets: bytes) -> tuple[bytes, FetchModifiers]:
 
 
 def _fetch_modifiers(scanner: Scanner) -> FetchModifiers:
-    found: dict[bytes, int | None] = {}
-    for name, value in _list(scanner, _fetch_modifier):
-        if name in found:
+    found = FetchModifiers()
+    names: set[bytes] = set()
+    for name, one in _list(scanner, _fetch_modifier):
+        if name in names:
             raise Fault(f"{name.decode('ascii')} stands twice among the modifiers.")
-        found[name] = value
+        names.add(name)
+        found = FetchModifiers(
+            found.changed_since if one.changed_since is None else one.changed_since,
+            found.vanished or one.vanished,
+            found.partial or one.partial,
+        )
     scanner.end()
-    vanished = b"VANISHED" in found
-    if vanished and b"CHANGEDSINCE" not in found:
+    if found.vanished and found.changed_since is None:
         raise Fault("VANISHED needs CHANGEDSINCE beside it.")
-    return FetchModifiers(found.get(b"CHANGEDSINCE"), vanished)
+    return found
 
 
-def _fetch_modifier(scanner: Scanner) -> tuple[bytes, int | None]:
+def _fetch_modifier(scanner: Scanner) -> tuple[bytes, FetchModifiers]:
     word = scanner.word()
     if word == b"VANISHED":
-        return word, None
+        return word, FetchModifiers(vanished=True)
     if word == b"CHANGEDSINCE":
         scanner.space()
-        return word, scanner.number()
+        return word, FetchModifiers(scanner.number())
+    if word == b"PARTIAL":
+        scanner.space()
+        return word, FetchModifiers(partial=parse_partial(scanner))
     raise Fault(f"FETCH knows no modifier {word.decode('ascii')}.")
 
 

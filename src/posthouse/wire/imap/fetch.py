@@ -174,6 +174,8 @@ def parse_fetch(tag: bytes, scanner: Scanner, uid: bool) -> Fetch:
     scanner.position = len(scanner.octets)
     if modifiers.vanished and not uid:
         raise Fault("VANISHED may stand behind UID FETCH only.")
+    if modifiers.partial is not None and not uid:
+        raise Fault("PARTIAL may stand behind UID FETCH only.")  # RFC 9394 §3.3
     if modifiers.changed_since is not None and Attribute.MODSEQ not in items:
         items = (*items, Attribute.MODSEQ)  # RFC 7162 §3.1.4.1
     return Fetch(tag, numbers, items, uid, modifiers)
