@@ -4,6 +4,7 @@ Only charsets of a fixed table are looked up. Python's codec registry remembers 
 and has codecs that are no charsets (`zip`, `unicode_escape`, `punycode`); mail must reach neither.
 """
 
+import codecs
 from encodings.aliases import aliases
 from functools import cache
 
@@ -66,6 +67,15 @@ def _codec(name: str) -> str | None:
 def known(name: str) -> bool:
     """Whether text in this charset can be decoded."""
     return _codec(name) is not None
+
+
+def codec(name: str) -> str | None:
+    """Python's name of the charset, for text that must be exactly that; None where it cannot be decoded."""
+    found = _codec(name)
+    try:
+        return None if found is None else codecs.lookup(found).name
+    except LookupError:  # a table of names may be ahead of the codecs that this Python was built with
+        return None
 
 
 def western(octets: bytes) -> str:

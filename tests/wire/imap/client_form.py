@@ -136,6 +136,8 @@ KEYS: dict[type, Callable[[Any], bytes]] = {
     search.HasFlags: lambda k: next(flag[1:].upper() for flag, bit in FLAG_BITS if bit == k.bits),
     search.HasKeyword: lambda k: b"KEYWORD " + k.keyword.encode(),
     search.Numbers: lambda k: (b"UID " if k.uid else b"") + print_number_set(k.numbers),
+    search.Younger: lambda k: b"YOUNGER %d" % k.seconds,
+    search.Older: lambda k: b"OLDER %d" % k.seconds,
     search.Received: lambda k: k.comparison.value.upper().encode() + b" " + day(k.day),
     search.Sent: lambda k: b"SENT" + k.comparison.value.upper().encode() + b' "' + day(k.day) + b'"',
     search.Larger: lambda k: b"LARGER %d" % k.octets,

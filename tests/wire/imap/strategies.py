@@ -79,6 +79,8 @@ _LEAVES = st.one_of(
     st.sampled_from([s.HasFlags(bit) for _, bit in FLAG_BITS]),
     st.builds(s.HasKeyword, KEYWORDS),
     st.builds(s.Numbers, NUMBER_SETS, st.booleans()),
+    st.builds(s.Younger, st.integers(1, 4294967295)),
+    st.builds(s.Older, st.integers(1, 4294967295)),
     st.builds(s.Received, st.sampled_from(s.Comparison), _DAYS),
     st.builds(s.Sent, st.sampled_from(s.Comparison), _DAYS),
     st.builds(s.Larger, st.integers(0, 2**63 - 1)),

@@ -108,11 +108,26 @@ def test_what_is_no_search_is_refused(octets: bytes) -> None:
     assert refused.value.condition is Condition.BAD
 
 
-def test_an_unknown_charset_gets_no_badcharset() -> None:
-    """RFC 9051 §6.4.4."""
+@pytest.mark.parametrize("name", ["KLINGON", "base64", "unicode_escape", "idna", "rot13", "x" * 100])
+def test_an_unknown_charset_leaves_the_keys_unread(name: str) -> None:
+    """RFC 9051 §6.4.4; what a session does then: tests/transcripts/imap/search-charset.txt."""
+    command = parse_command(f"a SEARCH RETURN (SAVE) CHARSET {name} TEXT x".encode())
+    assert isinstance(command, s.Search)
+    assert command.key == s.UnknownCharset()
+
+
+@pytest.mark.parametrize("name", ["KOI8-R", "windows-1251", "iso-8859-5"])
+def test_strings_are_read_in_the_charset(name: str) -> None:
+    octets = "тест".encode(name)
+    command = parse_command(b"a SEARCH CHARSET %b TEXT {%d}\r\n%b" % (name.encode(), len(octets), octets))
+    assert isinstance(command, s.Search)
+    assert command.key == s.TextContains("тест")
+
+
+def test_a_string_that_is_not_in_the_charset_is_refused() -> None:
     with pytest.raises(Fault) as refused:
-        parse_command(b"a SEARCH CHARSET KOI8-R TEXT x")
-    assert (refused.value.condition, refused.value.code) == (Condition.NO, b"BADCHARSET (US-ASCII UTF-8)")
+        parse_command(b"a SEARCH CHARSET US-ASCII TEXT {1}\r\n\xff")
+    assert refused.value.condition is Condition.BAD
 
 
 def test_depth_is_limited_to_50() -> None:

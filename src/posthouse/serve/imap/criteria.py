@@ -4,26 +4,21 @@ A search asks for header blocks first. A key whose octets were not read yet answ
 is false as soon as one key is false, OR true as soon as one is true (Kleene's logic). Messages whose answer stays
 None are read whole; nothing is read for those already decided.
 
-Texts are compared without regard to case, on decoded text, as substrings (RFC 9051 §6.4.4, RFC 3501 §6.4.4).
+Texts are compared as substrings (RFC 9051 §6.4.4, RFC 3501 §6.4.4); which texts and how: mail/text.py.
 
 What it does NOT do: it reads nothing, and flags, numbers, sizes and dates are no business of this file: the caller
 hands in the uids for which such keys are true.
 """
 
-import re
-import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from datetime import date
 from typing import NamedTuple
 
-from posthouse.mail.content import text
-from posthouse.mail.dates import parse_date
-from posthouse.mail.header import decode_words, firsts, pairs
-from posthouse.mail.mime import Part, parse
+from posthouse.mail.header import firsts
+from posthouse.mail.text import bodies, comparable, everything, sent_day, values
 from posthouse.wire.imap import search as keys
 
-DAY = 86_400_000  # milliseconds
 EPOCH = date(1970, 1, 1).toordinal()
 
 
@@ -57,9 +52,9 @@ def decider(key: keys.SearchKey, answered: Answered) -> Test:
         case keys.HeaderContains(field, wanted):
             return _header(field, wanted)
         case keys.BodyContains(wanted):
-            return _body(wanted, header=False)
+            return _within(wanted, bodies)
         case keys.TextContains(wanted):
-            return _body(wanted, header=True)
+            return _within(wanted, everything)
     raise TypeError(f"the store answers this key: {key!r}")
 
 
@@ -96,7 +91,7 @@ def _and(tests: list[Test]) -> Test:
     return every
 
 
-def _compare(comparison: keys.Comparison, wanted: date) -> Callable[[int], bool]:
+def compared(comparison: keys.Comparison, wanted: date) -> Callable[[int], bool]:
     """On days since 1970."""
     day = wanted.toordinal() - EPOCH
     match comparison:
@@ -110,63 +105,35 @@ def _compare(comparison: keys.Comparison, wanted: date) -> Callable[[int], bool]
 
 def _sent(comparison: keys.Comparison, day: date) -> Test:
     """The day that stands in the Date field, whatever its zone; a message without one was sent on no day."""
-    fits = _compare(comparison, day)
+    fits = compared(comparison, day)
 
     def sent(facts: Facts) -> bool | None:
         if facts.header is None:
             return None
-        value = firsts(facts.header).get(b"date")
-        parsed = parse_date(value) if value is not None else None
-        return parsed is not None and fits((parsed[0] + parsed[1] * 60_000) // DAY)
+        found = sent_day(firsts(facts.header).get(b"date"))
+        return found is not None and fits(found)
 
     return sent
 
 
-def fold(words: str) -> str:
-    """Text as it is compared: case folded, composed."""
-    return words.casefold() if words.isascii() else unicodedata.normalize("NFC", words.casefold())
-
-
 def _header(field: str, wanted: str) -> Test:
-    # RFC 5322 §2.2, §4.5: the name at the start of a line, blanks, the colon, and the value with its folded lines.
-    name = re.escape(field.encode("ascii", "replace"))
-    values = re.compile(rb"^%b[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+)" % name, re.MULTILINE | re.IGNORECASE)
-    needle = fold(wanted)
+    name, needle = comparable(field), comparable(wanted)
 
     def contains(facts: Facts) -> bool | None:
         if facts.header is None:
             return None
-        return any(needle in fold(decode_words(value)) for value in values.findall(facts.header))
+        return any(needle in value for value in values(facts.header, name))
 
     return contains
 
 
-def _body(wanted: str, *, header: bool) -> Test:
-    needle = fold(wanted)
+def _within(wanted: str, texts: Callable[[bytes], Iterator[str]]) -> Test:
+    """Whether one of the texts contains what is wanted; every message contains the empty text."""
+    needle = comparable(wanted)
 
     def contains(facts: Facts) -> bool | None:
-        if facts.octets is None:
-            return None
-        root = parse(facts.octets)
-        return any(needle in fold(words) for words in texts(facts.octets, root, header=header))
+        if not needle:
+            return True
+        return None if facts.octets is None else any(needle in one for one in texts(facts.octets))
 
     return contains
-
-
-def texts(octets: bytes, part: Part, *, header: bool) -> Iterator[str]:
-    """The texts of a part, decoded: its header when asked for, the bodies of text parts, and whatever is enclosed.
-
-    Of an enclosed message the header counts as body of the outer one. Parts other than text and message are left
-    out, as RFC 9051 §6.4.4 allows."""
-    if header:
-        yield _header_text(octets[part.header.start : part.header.stop])
-    for child in part.children:
-        yield from texts(octets, child, header=header)
-    if part.message is not None:
-        yield from texts(octets, part.message, header=True)
-    elif part.type == "text":
-        yield text(octets, part).value
-
-
-def _header_text(block: bytes) -> str:
-    return "\n".join(f"{name.decode('latin-1')}: {decode_words(value)}" for name, value in pairs(block))

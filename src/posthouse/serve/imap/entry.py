@@ -76,6 +76,8 @@ FOR_USERS = (
     "PREVIEW",
     "INPROGRESS",
     "UTF8=ACCEPT",
+    "I18NLEVEL=1",
+    "WITHIN",
 )
 
 

@@ -11,8 +11,10 @@ from dataclasses import replace
 from datetime import date
 from itertools import chain
 
+from posthouse.mail.ids import Millis
+from posthouse.mail.text import DAY
 from posthouse.serve.imap import condstore
-from posthouse.serve.imap.criteria import DAY, EPOCH, Facts, Test, decider
+from posthouse.serve.imap.criteria import EPOCH, Facts, Test, decider
 from posthouse.serve.imap.search_return import extended, kept
 from posthouse.serve.imap.state import Session
 from posthouse.serve.imap.view import View, join
@@ -28,8 +30,10 @@ from posthouse.transport.house import House
 from posthouse.wire.imap import code
 from posthouse.wire.imap.condstore import Modified
 from posthouse.wire.imap.number_set import runs
-from posthouse.wire.imap.response import SearchResult, StatusResponse, ok
+from posthouse.wire.imap.response import SearchResult, StatusResponse, no, ok
 from posthouse.wire.imap.search import (
+    BADCHARSET,
+    UNKNOWN_CHARSET,
     And,
     BodyContains,
     Comparison,
@@ -42,6 +46,7 @@ from posthouse.wire.imap.search import (
     Numbers,
     OfEmail,
     OfThread,
+    Older,
     Or,
     Received,
     Saved,
@@ -50,6 +55,8 @@ from posthouse.wire.imap.search import (
     Sent,
     Smaller,
     TextContains,
+    UnknownCharset,
+    Younger,
 )
 from posthouse.wire.imap.search_return import SearchReturns
 
@@ -62,6 +69,10 @@ async def search(session: Session, command: Search) -> StatusResponse:
     """RFC 9051 §6.4.4."""
     view = await session.load()
     returns = command.returns
+    if isinstance(command.key, UnknownCharset):
+        if returns is not None and returns.saving:
+            session.selected.saved = ()  # RFC 5182 §2.1: NO leaves nothing in the variable
+        return no(command.tag, UNKNOWN_CHARSET, BADCHARSET)
     condstore.aware_by(session, command.key)
     try:
         matched = await matching(await asked(session), command.key)
@@ -169,9 +180,9 @@ class Question:
                 return frozenset(await read(rows.by_size, box, Range(min(octets + 1, rows.LARGEST))))
             case Smaller(octets):
                 return frozenset(await read(rows.by_size, box, Range(0, octets - 1)))
-            case Received(comparison, day) | Saved(comparison, day):
+            case Received() | Saved() | Younger() | Older():
                 by_date = rows.by_saved if isinstance(key, Saved) else rows.by_received
-                return frozenset(await read(by_date, box, _millis(comparison, day)))
+                return frozenset(await read(by_date, box, _instants(key, self.now)))
             case OfEmail(number) | OfThread(number):
                 by_id = rows.by_email if isinstance(key, OfEmail) else rows.by_thread
                 return frozenset(await read(by_id, box, number or 0))
@@ -227,6 +238,16 @@ async def matching(question: Question, key: SearchKey) -> Set[int]:
         return found
     decide = decider(And(tuple(texts)), question.answered)
     return await _among(question.store, question.box, decide, sorted(found))
+
+
+def _instants(key: Received | Saved | Younger | Older, now: Millis) -> Range:
+    match key:
+        case Younger(seconds):  # to the second, as RFC 5032 §2 asks
+            return Range((now // 1000 - seconds) * 1000)
+        case Older(seconds):
+            return Range(-rows.LARGEST, (now // 1000 - seconds) * 1000 + 999)
+        case _:
+            return _millis(key.comparison, key.day)
 
 
 def _millis(comparison: Comparison, day: date) -> Range:

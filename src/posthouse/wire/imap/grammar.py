@@ -16,6 +16,7 @@ from posthouse.wire.imap.condition import Condition, Fault, over_limit
 from posthouse.wire.imap.number_set import ELEMENTS, SEQUENCE_SET, NumberSet, number_set
 from posthouse.wire.imap.utf7 import decode_utf7
 
+NUMBER32 = 0xFFFF_FFFF
 NUMBER64 = 0x7FFF_FFFF_FFFF_FFFF  # number64 is an unsigned 63-bit integer (RFC 9051 §9)
 SEARCH_DEPTH = 50  # parentheses, NOT and OR inside each other (limits.md)
 SEARCH_KEYS = 1_000  # keys of one program (limits.md)
@@ -178,6 +179,10 @@ class Scanner:
         except UnicodeDecodeError:
             raise Fault(f"A string is not {charset.upper()} text.") from None
 
+    def skip(self) -> None:
+        """Leave the rest unread."""
+        self.position = len(self.octets)
+
     # --- numbers and dates
 
     def number(self, limit: int = NUMBER64) -> int:
@@ -185,6 +190,13 @@ class Scanner:
         number = int(self.match(_NUMBER, "a number")[0])
         if number > limit:
             raise Fault(f"A number may be at most {limit} here.")
+        return number
+
+    def interval(self) -> int:
+        """nz-number: of seconds, for OLDER and YOUNGER (RFC 5032 §3)."""
+        number = self.number(NUMBER32)
+        if number == 0:
+            raise Fault("The number must be at least 1.")
         return number
 
     def sequence_set(self) -> NumberSet:

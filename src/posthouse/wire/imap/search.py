@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 from enum import Enum
 
+from posthouse.mail.charset import codec
 from posthouse.mail.ids import EMAIL_LETTER, THREAD_LETTER, parse_object_id
 from posthouse.mail.keyword import ANSWERED_BIT, DELETED_BIT, DRAFT_BIT, FLAGGED_BIT, SEEN_BIT, Keyword
 from posthouse.wire.imap.condition import Condition, Fault, over_limit
@@ -20,9 +21,12 @@ from posthouse.wire.imap.grammar import OPEN, Scanner, flag_set
 from posthouse.wire.imap.number_set import NumberSet
 from posthouse.wire.imap.search_return import SearchReturns, parse_returns
 
-# The charsets a client may name; RFC 9051 §6.4.4 asks for these two, and every string is Unicode inside.
-CHARSETS: dict[bytes, str] = {b"US-ASCII": "ascii", b"UTF-8": "utf-8"}
-BADCHARSET = b"BADCHARSET (US-ASCII UTF-8)"
+# RFC 9051 §6.4.4 asks for the first two; the others are those of mail that is still about. All that Python decodes
+# are taken (mail/charset.py).
+_USUAL = b"US-ASCII UTF-8 ISO-8859-1 ISO-8859-2 ISO-8859-15 WINDOWS-1251 WINDOWS-1252 KOI8-R"
+_USUAL += b" ISO-2022-JP SHIFT_JIS EUC-JP GB18030 BIG5 EUC-KR"
+BADCHARSET = b"BADCHARSET (" + _USUAL + b")"
+UNKNOWN_CHARSET = "Search texts cannot be in this charset; use UTF-8."
 
 
 class Comparison(Enum):
@@ -162,6 +166,25 @@ class And:
     keys: tuple["SearchKey", ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Younger:
+    """The INTERNALDATE is at most so many seconds ago (RFC 5032 §2)."""
+
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Older:
+    """The INTERNALDATE is at least so many seconds ago (RFC 5032 §2)."""
+
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownCharset:
+    """The whole program, where its charset cannot be decoded: answered with NO, after RFC 9051 §6.4.4.1 was obeyed."""
+
+
 SearchKey = (
     All
     | Nothing
@@ -175,6 +198,8 @@ SearchKey = (
     | OfThread
     | Larger
     | Smaller
+    | Younger
+    | Older
     | HeaderContains
     | BodyContains
     | TextContains
@@ -182,6 +207,7 @@ SearchKey = (
     | Not
     | Or
     | And
+    | UnknownCharset
 )
 
 
@@ -200,10 +226,13 @@ def parse_search(tag: bytes, scanner: Scanner, uid: bool) -> Search:
     """What follows `SEARCH` (RFC 9051 §9)."""
     returns = parse_returns(scanner)
     scanner.space()
-    charset = "utf-8"
+    charset: str | None = "utf-8"
     if scanner.take(b"CHARSET "):
-        charset = parse_charset(scanner)
+        charset = codec(scanner.astring().decode("ascii", "replace"))
         scanner.space()
+    if charset is None:
+        scanner.skip()
+        return Search(tag, UnknownCharset(), returns, uid)
     return Search(tag, parse_program(scanner, charset), returns, uid)
 
 
@@ -219,10 +248,10 @@ def parse_program(scanner: Scanner, charset: str) -> SearchKey:
 
 def parse_charset(scanner: Scanner) -> str:
     """The name of a charset, as Python's codec (RFC 9051 §6.4.4)."""
-    charset = CHARSETS.get(scanner.astring().upper())
-    if charset is None:
-        raise Fault("Search texts may be in US-ASCII or UTF-8 only.", BADCHARSET, Condition.NO)
-    return charset
+    found = codec(scanner.astring().decode("ascii", "replace"))
+    if found is None:
+        raise Fault(UNKNOWN_CHARSET, BADCHARSET, Condition.NO)
+    return found
 
 
 def _both(keys: list[SearchKey]) -> SearchKey:
@@ -329,6 +358,7 @@ _ARGUMENTS: dict[bytes, Callable[[Scanner, str], SearchKey]] = {
     b"KEYWORD": _keyword,
     b"MODSEQ": lambda scanner, _: search_modseq(scanner),
     b"LARGER": lambda scanner, _: Larger(scanner.number()),
+    b"OLDER": lambda scanner, _: Older(scanner.interval()),
     b"ON": lambda scanner, _: Received(Comparison.ON, scanner.date()),
     b"SAVEDBEFORE": lambda scanner, _: Saved(Comparison.BEFORE, scanner.date()),
     b"SAVEDON": lambda scanner, _: Saved(Comparison.ON, scanner.date()),
@@ -342,4 +372,5 @@ _ARGUMENTS: dict[bytes, Callable[[Scanner, str], SearchKey]] = {
     b"THREADID": lambda scanner, _: OfThread(_object_id(scanner, THREAD_LETTER)),
     b"UID": lambda scanner, _: Numbers(scanner.sequence_set(), uid=True),
     b"UNKEYWORD": lambda scanner, charset: Not(_keyword(scanner, charset)),
+    b"YOUNGER": lambda scanner, _: Younger(scanner.interval()),
 }

@@ -1,0 +1,172 @@
+"""The texts of a message that a search looks at, and how they are compared: said here and nowhere else.
+
+* Header fields: unfolded, encoded-words decoded (RFC 2047), at most as many as `header.pairs` gives. HEADER looks into
+  the values of the fields of one name, each by itself; TEXT also at their names, as `Name: value`.
+* Bodies: every text part, its transfer encoding undone and read in its charset (content.py); of HTML what the reader
+  sees (`visible`). The header of an enclosed message, and whatever is in it, counts as body of the outer one. Parts
+  other than text and message are left out, as RFC 9051 §6.4.4 allows.
+* MIME header fields of the parts: for TEXT alone (RFC 9051 §6.4.4).
+
+Both what is searched and what is searched for are compared by `comparable`: i;unicode-casemap (RFC 5051), as
+RFC 5255 §4.2, §4.6 asks. A text whose charset is wrong has been read in the one it most likely has; what still could
+not be read is U+FFFD. The same functions feed the index and the scan (serve/imap/criteria.py), so both give one answer.
+"""
+
+import html
+import re
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from posthouse.mail.casemap import casemap
+from posthouse.mail.content import text
+from posthouse.mail.dates import parse_date
+from posthouse.mail.header import Octets, decode_words, pairs, searchable
+from posthouse.mail.mime import Part, parse
+
+# Elements whose content nobody sees; one that is never closed goes on to the end, as in browsers.
+_UNSEEN = re.compile(r"<!--.*?(?:-->|\Z)|<(style|script|title|noscript|template)\b.*?(?:</\1[^<>]*+>|\Z)", re.I | re.S)
+_SPACE = re.compile(r"[ \t\r\n\f]+")
+# Elements that begin a line. The attribute values that hold < or > are too rare to be worth a slower expression.
+_BREAK = re.compile(
+    r"</?(?:address|article|aside|blockquote|body|br|center|dd|div|dl|dt|fieldset|footer|form|h[1-6]|head|header|hr|html"
+    r"|li|main|nav|ol|option|p|pre|section|select|table|tbody|td|tfoot|th|thead|tr|ul)\b[^<>]*+>",
+    re.I,
+)
+_ALTERNATIVE = re.compile(r"<img\b[^<>]{0,1000}?\balt *= *(?:\"([^\"<>]*+)\"|'([^'<>]*+)')[^<>]*+>", re.I)
+_TAG = re.compile(r"<[/!?a-z][^<>]*+>", re.I)
+_BREAKS = re.compile(r"(?<! ) *+\n[ \n]*+")
+# Scripts whose words are not separated by spaces: Thai to Khmer, kana, CJK, Hangul is separated and not among them.
+_UNSPACED = re.compile(
+    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+"
+)
+_WORD = re.compile(r"[^\W_]+")
+
+DAY = 86_400_000  # milliseconds
+WORD = 40  # characters of a word that FUZZY knows
+
+
+class Texts(NamedTuple):
+    """What an index keeps of a message, all of it comparable. `whole` says that nothing was cut off."""
+
+    fields: list[tuple[str, str]]  # of the message's own header: name, value
+    mime: list[str]  # of its parts' headers, as `Name: value`
+    bodies: list[str]
+    whole: bool
+
+
+def comparable(words: str) -> str:
+    """Text as it is compared; line ends as in the texts of bodies."""
+    return casemap(words.replace("\r\n", "\n"))
+
+
+def fields(block: bytes) -> list[tuple[str, str]]:
+    """Names and values of a header, comparable."""
+    return [(casemap(name.decode("latin-1")), casemap(decode_words(value))) for name, value in pairs(block)]
+
+
+def values(block: bytes, name: str) -> Iterator[str]:
+    """The values of the fields of one name, comparable; the name must be so, too."""
+    for found, value in pairs(block):
+        if casemap(found.decode("latin-1")) == name:
+            yield casemap(decode_words(value))
+
+
+def lines(several: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Fields as TEXT sees them."""
+    return (f"{name}: {value}" for name, value in several)
+
+
+def bodies(octets: Octets) -> Iterator[str]:
+    """The texts of the body, comparable."""
+    return (casemap(found) for kept, found in _inner(octets, parse(octets), enclosed=False) if kept)
+
+
+def everything(octets: Octets) -> Iterator[str]:
+    """The texts of header and body, comparable: what TEXT looks at."""
+    root = parse(octets)
+    yield from lines(fields(searchable(octets)[root.header.start : root.header.stop]))
+    for _, found in _inner(octets, root, enclosed=False):
+        yield casemap(found)
+
+
+def texts(octets: Octets, limit: int) -> Texts:
+    """All of it, for an index; when the bodies have more than `limit` characters, or a single part more than as many
+    octets, the rest is left out and the texts are not whole."""
+    root = parse(octets)
+    mime: list[str] = []
+    body: list[str] = []
+    left, whole = limit, True
+    for kept, found in _inner(octets, root, enclosed=False, most=limit):
+        left -= len(found)
+        if left < 0:
+            whole = False
+            break
+        (body if kept else mime).append(casemap(found))
+    whole = whole and not _larger(root, limit)
+    return Texts(fields(searchable(octets)[root.header.start : root.header.stop]), mime, body, whole)
+
+
+def _larger(root: Part, most: int) -> bool:
+    return any(part.type == "text" and part.body.size > most for part in root.walk())
+
+
+def _inner(octets: Octets, part: Part, *, enclosed: bool, most: int | None = None) -> Iterator[tuple[bool, str]]:
+    """The texts below the header of a part, and whether they count as body. With `most`, text parts of more octets are
+    passed over."""
+    for child in part.children:
+        for line in _lines(octets, child):
+            yield enclosed, line
+        yield from _inner(octets, child, enclosed=enclosed, most=most)
+    if part.message is not None:
+        for line in _lines(octets, part.message):
+            yield True, line
+        yield from _inner(octets, part.message, enclosed=True, most=most)
+    elif part.type == "text" and (most is None or part.body.size <= most):
+        yield True, readable(octets, part)
+
+
+def _lines(octets: Octets, part: Part) -> Iterator[str]:
+    block = searchable(octets)[part.header.start : part.header.stop]
+    return (f"{name.decode('latin-1')}: {decode_words(value)}" for name, value in pairs(block))
+
+
+def readable(octets: Octets, part: Part) -> str:
+    """The text of a text part as a person reads it."""
+    value = text(octets, part).value
+    return visible(value) if part.subtype == "html" else value
+
+
+def visible(source: str) -> str:
+    """The text that a reader of this HTML sees, line by line; of pictures their alternative text. Never raises, in a
+    time that grows linearly."""
+    if "<" in source:
+        source = _SPACE.sub(" ", _UNSEEN.sub("", source))
+        source = _TAG.sub("", _ALTERNATIVE.sub(r"\1\2", _BREAK.sub("\n", source)))
+    if "&" in source:
+        source = html.unescape(source).replace("\0", "")
+    return _BREAKS.sub("\n", source).strip(" \n")
+
+
+def spaced(words: str) -> str:
+    """Text with scripts that do not separate their words cut into overlapping pairs of characters, so that a word of
+    two or more is found by its pairs."""
+    return words if words.isascii() else _UNSPACED.sub(_pairs, words)
+
+
+def _pairs(run: re.Match[str]) -> str:
+    letters = run[0]
+    if len(letters) == 1:
+        return f" {letters} "
+    return " " + " ".join([letters[place : place + 2] for place in range(len(letters) - 1)]) + " "
+
+
+def words(wanted: str, most: int) -> list[str]:
+    """The words of what somebody looks for, each once, at most so many."""
+    return list(dict.fromkeys(word[:WORD] for word in _WORD.findall(spaced(wanted))))[:most]
+
+
+def sent_day(value: bytes | None) -> int | None:
+    """The day that stands in a Date field, in days since 1970, disregarding its time and zone (RFC 9051 §6.4.4,
+    SENTON); None where there is none."""
+    parsed = parse_date(value) if value is not None else None
+    return None if parsed is None else (parsed[0] + parsed[1] * 60_000) // DAY
