@@ -479,10 +479,10 @@ def test_a_message_streams_in_chunks() -> None:
     assert engine.next_event() == c.Append(b"a", "INBOX", (c.AppendMessage(FlagSet(), None, 1_000_000),))
 
 
-def test_the_101st_message_of_an_append_is_refused() -> None:
+def test_one_message_more_than_an_append_may_have_is_refused() -> None:
     engine = engine_in(State.AUTHENTICATED)
-    events = events_of(engine, [b"a APPEND INBOX" + b" {0+}\r\n" * 101 + b"\r\nb NOOP\r\n"])
-    assert refusal(events[-2]) == bad(b"a", "APPEND takes at most 100 messages.", b"LIMIT")
+    events = events_of(engine, [b"a APPEND INBOX" + b" {0+}\r\n" * (ImapLimits().messages + 1) + b"\r\nb NOOP\r\n"])
+    assert refusal(events[-2]) == bad(b"a", "APPEND takes at most 1000 messages.", b"LIMIT")
     assert events[-1] == c.Noop(b"b")
 
 
