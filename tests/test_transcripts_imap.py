@@ -1,5 +1,7 @@
 """Plays tests/transcripts/imap: against real sessions whole, octet by octet, cut at random; and against real workers.
 
+In clients/ stand the dialogues of known mail programs, from the login on (docs/quirks.md).
+
 `given MAILBOX: NAME.eml:seen+flagged …` puts messages of tests/transcripts/imap/mail there. Clients are logged in as a
 user of their own unless the transcript says `given user: none`; `given tls: yes` begins in plain text where STARTTLS is
 offered and passwords are not taken before it.
@@ -33,7 +35,7 @@ from system.running import Running
 from transcript import Cut, at_random, octet_by_octet, read_transcript, run_transcript, whole
 
 FOLDER = Path(__file__).parent / "transcripts" / "imap"
-TRANSCRIPTS = sorted(FOLDER.glob("*.txt"))
+TRANSCRIPTS = sorted(FOLDER.rglob("*.txt"))
 SEED = 20
 OPTIONS = ("user", "tls", "cut")
 # These numbers come from the clock; everything else is the same however the client's octets are cut.

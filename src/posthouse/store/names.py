@@ -95,8 +95,8 @@ def _place(reader: Reader, owner: _Owner, local: str) -> Script[Place | None]:
 
 def find(reader: Reader, name: str) -> Script[Place | None]:
     """The mailbox of this name, a \\Noselect one too, whatever the rights on it: look at them before its name is told
-    to anybody."""
-    found = yield from _whose(reader, name)
+    to anybody. Thunderbird puts a separator behind the names of mailboxes that hold others: it is overlooked."""
+    found = yield from _whose(reader, name.removesuffix(SEPARATOR))
     return None if found is None else (yield from _place(reader, *found))
 
 
@@ -208,6 +208,7 @@ def rename(reader: Reader, old: str, new: str, now: Millis) -> Script[str]:
 
 def subscribe(reader: Reader, name: str, *, subscribed: bool) -> Script[None]:
     """SUBSCRIBE and UNSUBSCRIBE. Raises NotFound, Refused, OverQuota."""
+    name = name.removesuffix(SEPARATOR)
     place = yield from find(reader, name)
     if not is_foreign(name) or place is None or not subscribed:
         spelled = name if place is None else place.row.name

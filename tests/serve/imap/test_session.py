@@ -17,7 +17,15 @@ from posthouse.store import accounts, emails, mailboxes
 from posthouse.store.script import Unavailable
 from posthouse.store.store import Store
 from posthouse.transport.house import House
+from posthouse.wire.imap.server import LEGAL
 from serve.imap.dialogue import MESSAGE, connect
+
+
+def test_every_command_that_is_legal_has_an_answer():
+    """APPEND comes as LiteralAnnounced, IDLE has its own loop, DONE belongs to it."""
+    legal = frozenset[type]().union(*LEGAL.values())
+    apart = {session.commands.Append, session.commands.Done, session.commands.Idle}
+    assert set(session.ANSWERS) == legal - apart
 
 
 async def test_a_stranger_has_a_minute_whatever_they_say(house, door):
