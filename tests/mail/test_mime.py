@@ -154,3 +154,15 @@ def check(part: Part, start: int, stop: int) -> None:
         start = child.body.stop
     if part.message is not None:
         check(part.message, *part.body)
+
+
+def test_what_follows_a_boundary_on_its_line_is_no_matter_unless_it_makes_a_longer_one() -> None:
+    """RFC 2046 §5.1.1: comparing the beginning of the line is enough."""
+    head = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n"
+    closed = parse(head + b"--b\r\n\r\none\r\n--b--</BODY></HTML>\r\n")
+    assert [part.body.size for part in closed.children] == [3]
+    opened = parse(head + b"--b<!-- x\r\n\r\none\r\n--b--\r\n")
+    assert [part.body.size for part in opened.children] == [3]
+    inner = b"Content-Type: multipart/mixed; boundary=b2\r\n\r\n--b2\r\n\r\ntwo\r\n--b2--\r\n"
+    nested = parse(head + b"--b\r\n" + inner + b"--b--\r\n")
+    assert [part.body.size for part in nested.children[0].children] == [3]

@@ -17,8 +17,6 @@ RATIO = 100  # to one; commands of a real client reach 20
 
 SLICE = 64 * 1024  # octets compressed at once: less than 1 ms of the loop
 
-_FLUSHED = b"\0\0\xff\xff"  # what a flush ends with: an empty stored block (RFC 1951 §3.2.4)
-
 
 class Broken(ConnectionError):
     """The peer's compressed octets cannot be, or must not be, inflated further."""
@@ -27,13 +25,12 @@ class Broken(ConnectionError):
 class Deflate:
     """Both directions of one connection. `held`: octets were received that are not inflated yet."""
 
-    __slots__ = ("_compressor", "_consumed", "_inflater", "_produced", "_tail", "_waiting", "held")
+    __slots__ = ("_compressor", "_consumed", "_inflater", "_produced", "_waiting", "held")
 
     def __init__(self) -> None:
         self._compressor: zlib._Compress | None = None
         self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)
         self._waiting = b""
-        self._tail = b""  # the last octets that were inflated
         self._consumed = 0  # octets in and out since the ratio was looked at
         self._produced = 0
         self.held = False
@@ -64,22 +61,8 @@ class Deflate:
         # With no room left the inflater may hold more than it shows.
         self.held = bool(self._waiting) or (len(octets) == room and not self._inflater.eof)
         used = len(waiting) - len(self._waiting)
-        self._tail = (self._tail + waiting[:used])[-len(_FLUSHED) :]
         self._watch(used, len(octets))
         return octets
-
-    def behind(self) -> bytes | None:
-        """What was received behind the end of the stream, where the peer compresses no more; None while that end has
-        not come. Raises Broken."""
-        while self._waiting and not self._over:
-            octet, self._waiting = self._waiting[:1], self._waiting[1:]
-            self._decompress(octet, 0)
-            self._tail = (self._tail + octet)[-len(_FLUSHED) :]
-        return self._waiting if self._over else None
-
-    @property
-    def _over(self) -> bool:
-        return self._inflater.eof or self._tail == _FLUSHED
 
     def _decompress(self, octets: bytes, room: int) -> bytes:
         try:

@@ -89,7 +89,6 @@ class Link(asyncio.Protocol):
         "_engine",
         "_eof",
         "_fault",
-        "_leaving",
         "_limit",
         "_limits",
         "_loop",
@@ -126,7 +125,6 @@ class Link(asyncio.Protocol):
         self._write_paused = False
         self._woken = False
         self._deflate: Deflate | None = None
-        self._leaving = False  # the peer's compressed stream ends soon
         self._fault: Broken | None = None  # why no more can be inflated
         self._eof = False
         self._lost = False
@@ -223,18 +221,10 @@ class Link(asyncio.Protocol):
         self._hand_over()
         self._deflate = Deflate()
 
-    def stop_deflate(self) -> None:
-        """Send what was written compressed; from now on neither compress nor inflate (RFC 8437 §4.1). Harmless when
-        nothing is compressed."""
-        self._hand_over()
-        if self._deflate is not None:
-            self._leaving = True
-            self._leave(self._deflate)
-
     @property
     def deflating(self) -> bool:
         """Whether what is written is compressed."""
-        return self._deflate is not None and not self._leaving
+        return self._deflate is not None
 
     def rest(self) -> None:
         """Nothing will be said for a while: hold less memory."""
@@ -383,11 +373,11 @@ class Link(asyncio.Protocol):
         if self._transport is None or self._lost or self._discard:
             return
         octets = out[0] if len(out) == 1 else b"".join(out)
-        self._transport.write(octets if self._deflate is None or self._leaving else self._deflate.compress(octets))
+        self._transport.write(octets if self._deflate is None else self._deflate.compress(octets))
 
     async def _compress_most(self, deflate: Deflate) -> None:
         """Compress and send all but a last SLICE of what was written, others having their turn in between."""
-        while not self._leaving and sum(map(len, self._out)) > SLICE:
+        while sum(map(len, self._out)) > SLICE:
             octets = b"".join(self._out)
             self._out = [octets[SLICE:]]  # kept here, so that nothing is lost when this task ends in the middle
             if self._transport is not None and not self._lost and not self._discard:
@@ -396,9 +386,6 @@ class Link(asyncio.Protocol):
 
     def _received_deflated(self, deflate: Deflate, engine: Engine[object], data: bytes) -> None:
         deflate.receive(data)
-        if self._leaving:
-            self._leave(deflate)
-            return
         if self._unread < READ_AHEAD:
             self._inflate(deflate, engine)
         if deflate.held:
@@ -422,26 +409,12 @@ class Link(asyncio.Protocol):
         if self._fault is not None:
             raise self._fault
         deflate = self._deflate
-        if deflate is None or self._leaving or not deflate.held:
+        if deflate is None or not deflate.held:
             return False
         await asyncio.sleep(0)  # others have their turn: little input may be much to do
         self._unread = 0
         self._inflate(deflate, engine)
         return True
-
-    def _leave(self, deflate: Deflate) -> None:
-        """The peer compresses no more; give the engine what came behind the end of its stream."""
-        try:
-            octets = deflate.behind()
-        except Broken as broken:
-            self._fault = broken
-            return
-        if octets is None:
-            return
-        self._deflate, self._leaving = None, False
-        if octets and self._engine is not None:
-            self._unread += len(octets)
-            self._engine.receive(octets)
 
     def _pause_reading(self) -> None:
         if self._reading and self._transport is not None and not self._transport.is_closing():

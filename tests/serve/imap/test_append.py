@@ -20,10 +20,18 @@ async def test_the_messages_of_one_append_are_bounded_together(house, door):
         assert await client.do("STATUS INBOX (MESSAGES)") == [b"* STATUS INBOX (MESSAGES 0)"]
 
 
-async def test_a_binary_literal_with_nul_is_refused_and_one_without_is_kept(house, door):
-    async with connect(house, door) as client:
+async def test_a_binary_literal_with_nul_is_encoded_or_refused_and_one_without_is_kept(house, door):
+    """RFC 3516 §4.4."""
+    small = replace(house, limits=replace(house.limits, spool_above=10, message_size=200))
+    async with connect(small, door) as client:
         assert (await client.fails(b"APPEND INBOX ~{5+}\r\nA:\x001\n")).startswith(b"NO [UNKNOWN-CTE] ")
+        assert (await client.fails(b"APPEND INBOX ~{200+}\r\nA: 1\r\n\r\n" + bytes(192))).startswith(b"NO [TOOBIG] ")
         await client.do(b"APPEND INBOX ~{6+}\r\nA: 1\r\n")
+        await client.do(b"APPEND INBOX ~{108+}\r\nA: 1\r\n\r\n" + bytes(100))
+        await client.do("SELECT INBOX")
+        assert b"\0" not in b"".join(await client.do("FETCH 2 BODY[]"))
+        [told] = await client.do("FETCH 2 BINARY[1]")
+        assert b"BINARY[1] ~{100}\r\n" + bytes(100) in told
 
 
 @pytest.mark.parametrize("full", ["spool", "blob", "row", "look"])

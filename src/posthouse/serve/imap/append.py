@@ -3,14 +3,16 @@
 The literal is announced before it comes, so what cannot be taken is refused before the client sends it. Octets go to a
 spool: small messages stay in memory, large ones wait in a file. The tagged OK is said after the commit.
 
-NUL octets are refused: RFC 9051 §4.3.1 forbids them in a literal, and a literal8 that holds them is answered as
-RFC 3516 §4.4 allows. So every stored message can be shown by BODY[].
+No message with NUL octets is kept, so that BODY[] can show each: RFC 9051 §4.3.1 forbids them in a literal, and in a
+literal8 the parts that hold them are put into base64 (mail/nulless.py), or the message is refused (RFC 3516 §4.4).
 """
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 
 from posthouse.mail.ids import Millis
+from posthouse.mail.nulless import without_nul
 from posthouse.net.link import Woken
 from posthouse.serve.imap.mailboxes import normalized
 from posthouse.serve.imap.state import Session, refusal
@@ -36,12 +38,13 @@ class Incoming:
     """An APPEND between its first literal and its end: the messages that are whole, the one that comes, and why none
     will be kept, where that is known already."""
 
-    __slots__ = ("announced", "ready", "refused", "spool", "total")
+    __slots__ = ("announced", "nul", "ready", "refused", "spool", "total")
 
     def __init__(self) -> None:
         self.ready: list[NewEmail] = []
         self.announced: LiteralAnnounced | None = None
         self.spool: Spool | None = None
+        self.nul = False  # whether the message that comes holds NUL
         self.total = 0
         self.refused: StatusResponse | None = None
 
@@ -89,7 +92,7 @@ async def _announced(session: Session, incoming: Incoming, announced: LiteralAnn
         session.link.write(session.engine.refuse(answer))
         return False
     await _message_whole(session, incoming)
-    incoming.announced = announced
+    incoming.announced, incoming.nul = announced, False
     incoming.total += announced.size
     incoming.spool = Spool(session.house.spool, session.house.limits.spool_above)
     session.link.write(session.engine.accept())
@@ -125,6 +128,7 @@ async def _judge(session: Session, incoming: Incoming, announced: LiteralAnnounc
 async def _octets(incoming: Incoming, octets: bytes) -> None:
     if incoming.refused is not None or incoming.spool is None or incoming.announced is None:
         return
+    incoming.nul = incoming.nul or b"\0" in octets
     try:
         if incoming.spool.add(octets):
             await incoming.spool.write()
@@ -138,7 +142,10 @@ def _disk(tag: bytes) -> StatusResponse:
 
 async def _message_whole(session: Session, incoming: Incoming) -> None:
     """Make the message that has come ready for the store."""
-    announced, spool = incoming.announced, incoming.spool
+    announced = incoming.announced
+    if incoming.nul:
+        await _without_nul(session, incoming)
+    spool = incoming.spool
     if announced is None or spool is None or incoming.refused is not None:
         return
     now = session.house.clock()
@@ -157,6 +164,32 @@ async def _message_whole(session: Session, incoming: Incoming) -> None:
         incoming.spool = None
 
 
+async def _without_nul(session: Session, incoming: Incoming) -> None:
+    """The same message in a spool of its own with no NUL in it, or the reason why not (RFC 3516 §4.4)."""
+    announced, old = incoming.announced, incoming.spool
+    if announced is None or old is None or incoming.refused is not None:
+        return
+    if not announced.binary:
+        incoming.refused = no(announced.tag, "A message may hold NUL octets only as a literal8.")
+        return
+    limits = session.house.limits
+    incoming.spool = Spool(session.house.spool, limits.spool_above)
+    try:
+        pieces = await asyncio.to_thread(without_nul, await old.octets())
+        while pieces is not None and (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+            if incoming.spool.add(piece):
+                await incoming.spool.write()
+    except OSError:
+        incoming.refused = _disk(announced.tag)
+        return
+    finally:
+        old.close()
+    if pieces is None:
+        incoming.refused = no(announced.tag, "A NUL octet stands where no encoding is possible.", code.UNKNOWN_CTE)
+    elif incoming.spool.size > limits.message_size:
+        incoming.refused = no(announced.tag, "The message is too large in base64.", code.TOOBIG)
+
+
 def put(reader: Reader, name: str, new: Sequence[NewEmail]) -> Script[tuple[MailboxRow, Appended]]:
     """Append to the mailbox of this name, with the flags that the user may set there. Raises NotFound, Forbidden."""
     row, rights, _ = yield from names.need(reader, name, "i")
@@ -168,9 +201,6 @@ def put(reader: Reader, name: str, new: Sequence[NewEmail]) -> Script[tuple[Mail
 
 
 async def _keep(session: Session, incoming: Incoming, command: Append) -> StatusResponse:
-    for message in command.messages:
-        if message.has_nul:
-            return no(command.tag, "A message may not hold NUL octets.", code.UNKNOWN_CTE if message.binary else None)
     await _message_whole(session, incoming)
     if incoming.refused is not None:
         return incoming.refused
