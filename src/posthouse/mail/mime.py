@@ -27,7 +27,7 @@ _COUNT_BLOCK = 65_536  # octets whose lines are counted at once; a message's cou
 
 _PLAIN: Parameters = {b"charset": b"us-ascii"}
 # RFC 2046 §5.1.1   what may stand behind `CRLF "--" boundary` on its line: "--" for the last one, then padding. That
-# the line begins so is enough, but what could go on a boundary (bchars) is taken for a longer one, of a multipart inside.
+# the line begins so is enough, but what could go on a boundary (bchars) is taken for a longer one, of a part inside.
 _AFTER_BOUNDARY = re.compile(rb"(--)?[ \t]*+(?:\r?(?:\n|\Z)|[^0-9A-Za-z'()+_,./:=? \t\r\n-][^\n]*+(?:\n|\Z))")
 _MESSAGES = frozenset({"rfc822", "global"})
 _IDENTITIES = frozenset({"7bit", "8bit", "binary"})
