@@ -168,6 +168,7 @@ class ImapSection(Struct, frozen=True):
     login_failures: Count = 3
     append_size: Octets = Octets(100 * 1024 * 1024)
     append_messages: Count = 1_000
+    messages: Count = 1_000_000
     line: Octets = Octets(65_536)
     line_before_login: Octets = Octets(8_192)
     literal: Octets = Octets(65_536)

@@ -120,6 +120,7 @@ class ImapSessionLimits:
     login_failures: int = 3
     append_size: int = 100 * 1024 * 1024  # all messages of one APPEND
     append_messages: int = 1_000
+    messages: int = 1_000_000  # one command works on; more than a mailbox has (RFC 9738 §4.2)
     line: int = 65_536
     line_before_login: int = 8_192
     literal: int = 65_536  # of any command but APPEND

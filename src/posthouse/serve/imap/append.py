@@ -14,6 +14,7 @@ from contextlib import suppress
 from posthouse.mail.ids import Millis
 from posthouse.mail.nulless import without_nul
 from posthouse.net.link import Woken
+from posthouse.serve.imap import messagelimit
 from posthouse.serve.imap.mailboxes import normalized
 from posthouse.serve.imap.state import Session, refusal
 from posthouse.store import emails, names
@@ -110,6 +111,8 @@ async def _judge(session: Session, incoming: Incoming, announced: LiteralAnnounc
         return no(tag, f"The messages of one APPEND may have at most {together} octets.", code.TOOBIG)
     if not announced.size:
         return no(tag, "A message of no octets is no message.")
+    if announced.index >= session.limits.messages:
+        return no(tag, f"One command takes at most {session.limits.messages} messages.", messagelimit.code(session))
     if announced.index:
         return None
     try:

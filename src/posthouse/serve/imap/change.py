@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from posthouse.mail.ids import UID, MailboxId, Millis, ModSeq
-from posthouse.serve.imap import condstore
+from posthouse.mail.keyword import DELETED_BIT
+from posthouse.serve.imap import condstore, messagelimit
 from posthouse.serve.imap.state import Session, no_such_number
 from posthouse.serve.imap.view import Ranges, count
 from posthouse.store import emails, names
@@ -22,6 +23,7 @@ from posthouse.store.names import Reader
 from posthouse.store.script import NotFound, Script, Stale
 from posthouse.wire.imap import code
 from posthouse.wire.imap.command import Copy, Expunge, Move, StoreFlags, StoreMode
+from posthouse.wire.imap.number_set import runs
 from posthouse.wire.imap.response import StatusResponse, no, ok
 
 LINES = 1_000  # FETCH lines joined before the peer's pace is asked for
@@ -117,6 +119,7 @@ async def store_flags(session: Session, command: StoreFlags) -> StatusResponse:
         return no_such_number(command.tag)
     if not ranges:
         return ok(command.tag, "STORE completed; no message was meant.")
+    ranges = messagelimit.cut(session, ranges)
     wanted = count(ranges)
     change = FlagChange(_MODES[command.mode], command.flags.bits, command.flags.keywords)
     view = session.selected.view
@@ -212,6 +215,9 @@ async def copy(session: Session, command: Copy) -> StatusResponse:
     ranges = await session.resolve(command.numbers, uid=command.uid)
     if ranges is None:
         return no_such_number(command.tag)
+    refused = messagelimit.too_many(session, command.tag, ranges)
+    if refused is not None:
+        return refused
     copied = await _transfer(session, command, ranges)
     if isinstance(copied, StatusResponse):
         return copied
@@ -228,7 +234,7 @@ async def move(session: Session, command: Move) -> StatusResponse:
     ranges = await session.resolve(command.numbers, uid=command.uid)
     if ranges is None:
         return no_such_number(command.tag)
-    moved = await _transfer(session, command, ranges)
+    moved = await _transfer(session, command, messagelimit.cut(session, ranges))
     if isinstance(moved, StatusResponse):
         return moved
     if not moved.source:
@@ -262,12 +268,21 @@ async def expunge(session: Session, command: Expunge) -> StatusResponse:
     spans: Spans | None = None
     if command.uids is not None:
         ranges = await session.resolve(command.uids, uid=True)
-        spans = selected.view.uid_spans(ranges or ())
+        spans = selected.view.uid_spans(await _deleted(session, ranges or ()))
     gone = 0
     if spans is None or spans:
         gone = len((await session.store.run(emails.expunge, selected.box, spans)).uids)
     await session.sync(expunge=True, look=True)
     return ok(command.tag, "EXPUNGE completed.", _highest(session) if gone else None)
+
+
+async def _deleted(session: Session, ranges: Ranges) -> Ranges:
+    """Of too many messages the newest that are \\Deleted: only these count for UID EXPUNGE (RFC 9738 §3.1)."""
+    if count(ranges) <= session.limits.messages:
+        return ranges
+    view = session.selected.view
+    rows = await session.store.read(emails.flags, session.selected.box, view.uid_spans(ranges))
+    return messagelimit.cut(session, view.by_uid(runs([row[0] for row in rows if row[1] & DELETED_BIT])))
 
 
 def _highest(session: Session) -> bytes | None:

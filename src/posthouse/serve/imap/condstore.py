@@ -13,14 +13,14 @@ from collections.abc import Sequence
 
 from posthouse.mail.ids import ModSeq
 from posthouse.serve.imap.state import TELL_AT_ONCE, Session
-from posthouse.serve.imap.view import Ranges, View, join
+from posthouse.serve.imap.view import FlagRow, Ranges, View
 from posthouse.store import changed as store_changed
 from posthouse.store.changed import Since
 from posthouse.store.mailboxes import MailboxRow
 from posthouse.wire.imap import code
 from posthouse.wire.imap.condstore import Modified, Resync
-from posthouse.wire.imap.fetch import Fetch
-from posthouse.wire.imap.number_set import NumberSpan, runs
+from posthouse.wire.imap.fetch import Attribute, Column, Fetch, FetchItem
+from posthouse.wire.imap.number_set import NumberSpan
 from posthouse.wire.imap.response import StatusResponse, Vanished, bad, ok
 from posthouse.wire.imap.search import And, Not, Or, SearchKey
 
@@ -156,25 +156,23 @@ async def report_vanished(session: Session, command: Fetch) -> None:
     await earlier(session, inside(gone, command.numbers.resolve(max(1, view.uidnext - 1))))
 
 
-async def changed_since(session: Session, ranges: Ranges, since: int) -> Ranges:
+async def changed_since(session: Session, ranges: Ranges, since: int) -> list[FlagRow]:
     """Those of the messages that have a higher mod-sequence (RFC 7162 §3.1.4.1)."""
     view = session.selected.view
-    uids = await session.store.read(store_changed.uids_changed, session.selected.box, since)
-    there = view.by_uid(runs(uids))
-    return _both(ranges, there)
+    rows = await session.store.read(store_changed.changed, session.selected.box, since)
+    if ranges == ((0, view.total),):
+        return rows[: bisect_right(rows, view.last_uid, key=lambda row: row[0])]
+    wanted = frozenset(inside([row[0] for row in rows], view.uid_spans(ranges)))
+    return [row for row in rows if row[0] in wanted]
 
 
-def _both(one: Ranges, two: Ranges) -> Ranges:
-    found = []
-    at = 0
-    for start, stop in one:
-        while at < len(two) and two[at][1] <= start:
-            at += 1
-        place = at
-        while place < len(two) and two[place][0] < stop:
-            found.append((max(start, two[place][0]), min(stop, two[place][1])))
-            place += 1
-    return join(found)
+def narrow(items: Sequence[FetchItem]) -> bool:
+    """Whether the rows of `changed_since` answer these items."""
+    return all(item in (Attribute.UID, Attribute.FLAGS, Attribute.MODSEQ) for item in items)
+
+
+#: Where the columns of such an answer stand in a row.
+NARROW = {Column.UID: 0, Column.FLAGS: 1, Column.KEYWORDS: 2, Column.MODSEQ: 3}
 
 
 # --- SEARCH

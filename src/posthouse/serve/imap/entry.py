@@ -91,7 +91,8 @@ def capabilities(session: Session) -> tuple[str, ...]:
     """CAPABILITY as it is now (RFC 9051 §6.1.1)."""
     if session.login is not None:
         limit = f"APPENDLIMIT={session.house.limits.message_size}"  # RFC 7889 §2: the same for all mailboxes
-        return (*ALWAYS, *FOR_USERS, limit, *(("UNAUTHENTICATE",) if session.house.unauthenticate else ()))
+        messages = f"MESSAGELIMIT={session.limits.messages}"  # RFC 9738 §3
+        return (*ALWAYS, *FOR_USERS, limit, messages, *(("UNAUTHENTICATE",) if session.house.unauthenticate else ()))
     names = [*ALWAYS]
     if session.house.tls is not None and session.link.tls is None:
         names.append("STARTTLS")

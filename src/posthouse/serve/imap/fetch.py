@@ -21,11 +21,11 @@ from posthouse.mail.header import select_fields
 from posthouse.mail.keyword import SEEN_BIT
 from posthouse.mail.mime import Part, Span, parse
 from posthouse.mail.structure import Section, SectionText, find_part
-from posthouse.serve.imap import condstore, parts, preview
+from posthouse.serve.imap import condstore, messagelimit, parts, preview
 from posthouse.serve.imap.change import Order, alter_flags
 from posthouse.serve.imap.parts import PIECE
 from posthouse.serve.imap.state import Session, no_such_number
-from posthouse.serve.imap.view import Ranges, chunks, count, some
+from posthouse.serve.imap.view import FlagRow, Ranges, chunks, count, some
 from posthouse.store import emails
 from posthouse.store.blobs import BlobKey, Blobs, rows_of
 from posthouse.store.emails import Column, FlagChange, Mode, Spans
@@ -91,6 +91,11 @@ async def fetch(session: Session, command: Fetch) -> StatusResponse:
     ranges = await _wanted(session, command)
     if isinstance(ranges, StatusResponse):
         return ranges
+    if command.modifiers.changed_since is not None:
+        rows = await condstore.changed_since(session, ranges, command.modifiers.changed_since)
+        if condstore.narrow(command.items):
+            return await _changed(session, command, rows)
+        ranges = session.selected.view.by_uid(runs([row[0] for row in rows]))
     items = command.items
     if command.sets_seen and ranges and not session.selected.read_only and await _set_seen(session, ranges):
         items = tuple(dict.fromkeys((*items, *_with_seen(session))))
@@ -122,9 +127,23 @@ async def _wanted(session: Session, command: Fetch) -> Ranges | StatusResponse:
         return no_such_number(command.tag)
     if modifiers.partial is not None:  # before CHANGEDSINCE (RFC 9394 §3.4)
         ranges = some(ranges, modifiers.partial.places(count(ranges)))
-    if modifiers.changed_since is None:
-        return ranges
-    return await condstore.changed_since(session, ranges, modifiers.changed_since)
+        return messagelimit.too_many(session, command.tag, ranges) or ranges
+    return messagelimit.cut(session, ranges)
+
+
+async def _changed(session: Session, command: Fetch, rows: Sequence[FlagRow]) -> StatusResponse:
+    """What CHANGEDSINCE asks for usually is in the rows that were found already."""
+    prepared = uid_plan(command.items) if session.uid_only else plan(command.items, command.uid)
+    places = [condstore.NARROW[column] for column in prepared.columns]
+    view = session.selected.view
+    for start in range(0, len(rows), ROWS):
+        piece = rows[start : start + ROWS]
+        shown = [tuple(row[place] for place in places) for row in piece]
+        _name_keywords(session, prepared, shown)
+        numbers = [row[0] if session.uid_only else view.number(row[0]) or 0 for row in piece]
+        session.link.write(print_rows(prepared, numbers, shown))
+        await session.link.flush()
+    return ok(command.tag, "FETCH completed.")
 
 
 def _with_seen(session: Session) -> tuple[Attribute, ...]:

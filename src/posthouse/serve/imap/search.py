@@ -13,7 +13,7 @@ from itertools import chain
 
 from posthouse.mail.ids import Millis
 from posthouse.mail.text import DAY
-from posthouse.serve.imap import condstore
+from posthouse.serve.imap import condstore, messagelimit
 from posthouse.serve.imap.criteria import EPOCH, Facts, Test, decider
 from posthouse.serve.imap.search_return import extended, kept
 from posthouse.serve.imap.state import Session
@@ -75,7 +75,7 @@ async def search(session: Session, command: Search) -> StatusResponse:
         return no(command.tag, UNKNOWN_CHARSET, BADCHARSET)
     condstore.aware_by(session, command.key)
     try:
-        matched = await matching(await asked(session), command.key)
+        matched = await matching(await question(session, command.key), command.key)
     except StoreError:
         if returns is not None and returns.saving:
             session.selected.saved = ()  # RFC 9051 §6.4.4.1: NO leaves nothing in the variable
@@ -209,6 +209,19 @@ class Question:
 async def asked(session: Session) -> Question:
     """The question about the selected mailbox, as the session has told it to its client."""
     return Question(session.house, session.selected.box, await session.load(), session.selected.saved)
+
+
+async def question(session: Session, key: SearchKey) -> Question:
+    """What SEARCH looks through: of the messages that its sets of numbers leave, the newest (RFC 9738 §3.1)."""
+    whole = await asked(session)
+    among = whole.everything
+    if len(among) <= session.limits.messages:
+        return whole
+    for one in key.keys if isinstance(key, And) else (key,):
+        if isinstance(one, Numbers):
+            among = among & (await whole.answer(one) or frozenset())
+    kept = messagelimit.searched(session, among)
+    return whole if kept is None else Question(session.house, whole.box, whole.view, whole.saved, kept)
 
 
 async def unselected(house: House, box: Box) -> Question:

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from posthouse.net.deflate import Broken
 from posthouse.net.link import Link, Woken
 from posthouse.serve.errors import FAULT, REFUSAL_WORDS
-from posthouse.serve.imap import change, entry, listing, mailboxes, uidonly
+from posthouse.serve.imap import change, entry, listing, mailboxes, messagelimit, uidonly
 from posthouse.serve.imap.append import append
 from posthouse.serve.imap.compress import compress
 from posthouse.serve.imap.fetch import fetch
@@ -204,7 +204,7 @@ async def _execute(talk: Session, command: commands.Command) -> StatusResponse |
     look = isinstance(command, commands.Noop | commands.Check)
     try:
         with attended(talk, command):
-            answer = uidonly.refused(talk, command) or await ANSWERS[type(command)](talk, command)
+            answer = _refused(talk, command) or await ANSWERS[type(command)](talk, command)
     except StoreError as error:
         answer = refusal(command.tag, error)
         look = True  # the selected mailbox itself may be the reason
@@ -225,4 +225,8 @@ async def _execute(talk: Session, command: commands.Command) -> StatusResponse |
     except StoreError:
         log.warning("the changes of a mailbox could not be read; they will be told later")
     talk.settle()
-    return answer
+    return messagelimit.finish(talk, answer)
+
+
+def _refused(talk: Session, command: commands.Command) -> StatusResponse | None:
+    return uidonly.refused(talk, command) or messagelimit.refused(talk, command)

@@ -83,7 +83,19 @@ class Selected:
     tagged answer, `lowered` that a lower HIGHESTMODSEQ had to be said after one (RFC 7162 §3.2).
     """
 
-    __slots__ = ("box", "heard", "keywords", "lowered", "name", "read_only", "saved", "shown", "unwatch", "view")
+    __slots__ = (
+        "box",
+        "heard",
+        "keywords",
+        "limited",
+        "lowered",
+        "name",
+        "read_only",
+        "saved",
+        "shown",
+        "unwatch",
+        "view",
+    )
 
     def __init__(self, box: Box, name: str, view: View, *, read_only: bool) -> None:
         self.box = box
@@ -94,6 +106,7 @@ class Selected:
         self.saved: tuple[tuple[int, int], ...] = ()
         self.shown = 0
         self.lowered = False
+        self.limited = 0  # lowest UID of a command that was cut (RFC 9738 §3.1), 0: it was not
         self.keywords = set(USUAL_KEYWORDS)
         self.unwatch: Callable[[], None] | None = None
 

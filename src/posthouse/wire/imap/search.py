@@ -18,7 +18,7 @@ from posthouse.mail.keyword import ANSWERED_BIT, DELETED_BIT, DRAFT_BIT, FLAGGED
 from posthouse.wire.imap.condition import Condition, Fault, over_limit
 from posthouse.wire.imap.condstore import Modified, search_modseq
 from posthouse.wire.imap.grammar import OPEN, Scanner, flag_set
-from posthouse.wire.imap.number_set import NumberSet
+from posthouse.wire.imap.number_set import LARGEST, NumberSet
 from posthouse.wire.imap.search_return import SearchReturns, parse_returns
 
 # RFC 9051 §6.4.4 asks for the first two; the others are those of mail that is still about. All that Python decodes
@@ -349,6 +349,17 @@ def _keyword(scanner: Scanner, charset: str) -> SearchKey:
     return HasFlags(flags.bits) if flags.bits else HasKeyword(flags.keywords[0])
 
 
+def _uid(scanner: Scanner) -> int:
+    uid = scanner.number(LARGEST)
+    if not uid:
+        raise Fault("UIDs begin with 1.")
+    return uid
+
+
+def _uids_between(first: int, last: int) -> SearchKey:
+    return Numbers(NumberSet(((first, last),)), uid=True) if first <= last else Nothing()
+
+
 # Keys with arguments other than keys, behind their space.
 _ARGUMENTS: dict[bytes, Callable[[Scanner, str], SearchKey]] = {
     b"BEFORE": lambda scanner, _: Received(Comparison.BEFORE, scanner.date()),
@@ -371,6 +382,8 @@ _ARGUMENTS: dict[bytes, Callable[[Scanner, str], SearchKey]] = {
     b"TEXT": lambda scanner, charset: TextContains(scanner.text(charset)),
     b"THREADID": lambda scanner, _: OfThread(_object_id(scanner, THREAD_LETTER)),
     b"UID": lambda scanner, _: Numbers(scanner.sequence_set(), uid=True),
+    b"UIDAFTER": lambda scanner, _: _uids_between(_uid(scanner) + 1, LARGEST),  # RFC 9738 §3.2
+    b"UIDBEFORE": lambda scanner, _: _uids_between(1, _uid(scanner) - 1),
     b"UNKEYWORD": lambda scanner, charset: Not(_keyword(scanner, charset)),
     b"YOUNGER": lambda scanner, _: Younger(scanner.interval()),
 }
