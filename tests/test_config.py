@@ -232,12 +232,14 @@ def test_check_names_what_would_not_work(tmp_path: Path) -> None:
             "data": str(tmp_path / "data"),
             "user": "nobody-has-this-name",
             "smtp": {"listen": [25]},
-            "imap": {"listen": [25]},
+            "imap": {"listen": [25], "withheld": ["UIDONLY", "IMAP4rev1"]},
             "tls": {"certificates": [{"certificate": str(tmp_path / "a.pem"), "key": str(tmp_path / "a.key")}]},
         }
     )
     found = "\n".join(check.problems(settings))
     assert "imap: *:25 is used by smtp already" in found
+    assert found.count("imap.withheld: ") == 1
+    assert "imap.withheld: IMAP4rev1 is no capability that can be withheld" in found
     assert "user: this machine has no user nobody-has-this-name" in found
     assert f"tls.certificates[0]: {tmp_path / 'a.pem'}: No such file" in found
     assert any("no full name" in sentence for sentence in check.advice(settings))

@@ -11,6 +11,7 @@ from posthouse import start
 from posthouse.config import Settings
 from posthouse.net import authority
 from posthouse.net.tls import CertificateError, CertificateFiles, load
+from posthouse.serve.imap.entry import FOR_USERS
 
 SOON = timedelta(days=14)  # a certificate with less left is worth a word
 
@@ -20,13 +21,18 @@ def problems(settings: Settings) -> list[str]:
     try:
         owner = start.owner_of(settings.user) if os.geteuid() == 0 else None
     except start.CannotStart as error:
-        return [*_listeners(settings), str(error), *_directory(settings, None), *_certificates(settings, None)]
-    return [*_listeners(settings), *_user(settings), *_directory(settings, owner), *_certificates(settings, owner)]
+        return [*_alone(settings), str(error), *_directory(settings, None), *_certificates(settings, None)]
+    return [*_alone(settings), *_user(settings), *_directory(settings, owner), *_certificates(settings, owner)]
 
 
 def advice(settings: Settings) -> list[str]:
     """What works, and could be better."""
     return [*_hostname(settings), *_soon(settings), *_root(settings)]
+
+
+def _alone(settings: Settings) -> list[str]:
+    """What the settings say by themselves, whoever reads them."""
+    return [*_listeners(settings), *_withheld(settings)]
 
 
 def _listeners(settings: Settings) -> Iterator[str]:
@@ -38,6 +44,12 @@ def _listeners(settings: Settings) -> Iterator[str]:
                 yield f"{service}: {where} is used by {first} already; each port has one service"
     if not seen:
         yield "nothing listens: every `listen` is empty"
+
+
+def _withheld(settings: Settings) -> Iterator[str]:
+    for name in settings.imap.withheld:
+        if name not in FOR_USERS:
+            yield f"imap.withheld: {name} is no capability that can be withheld; CAPABILITY after a login names them"
 
 
 def _user(settings: Settings) -> Iterator[str]:

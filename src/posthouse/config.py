@@ -66,6 +66,7 @@ class Imap(Struct, frozen=True):
     listen: tuple[Listen, ...] = (Listen("*", 143),)
     listen_tls: tuple[Listen, ...] = (Listen("*", 993),)
     unauthenticate: bool = True
+    withheld: tuple[str, ...] = ()
 
 
 class Lmtp(Struct, frozen=True):

@@ -122,6 +122,7 @@ class Worker:
             settings.login.allow_plaintext,
             settings.submission.add_sender,
             settings.imap.unauthenticate,
+            withheld=frozenset(settings.imap.withheld),
         )
         watch = DiskWatch(house, first=self._orders.slot == 0)
         self._duties.append(asyncio.get_running_loop().create_task(watch.watch()))

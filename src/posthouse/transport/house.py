@@ -42,6 +42,7 @@ class House:
     context STARTTLS uses, or None where there is no certificate. `allow_plaintext_login` offers AUTH without TLS: for
     tests and loopback only. `add_sender` decides what happens to a user's message whose From is not theirs: refused
     (False), or a Sender field names them (RFC 6409 §8.1). `unauthenticate` offers UNAUTHENTICATE (RFC 8437 §8).
+    `withheld` are IMAP capabilities that are not announced (docs/quirks.md).
     """
 
     store: Store
@@ -54,6 +55,7 @@ class House:
     unauthenticate: bool = True
     disk: DiskSpace = field(default_factory=DiskSpace)
     routes: Routes = field(default_factory=Routes)
+    withheld: frozenset[str] = frozenset()
 
     @property
     def spool(self) -> Path:

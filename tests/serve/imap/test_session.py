@@ -28,6 +28,17 @@ def test_every_command_that_is_legal_has_an_answer():
     assert set(session.ANSWERS) == legal - apart
 
 
+async def test_a_withheld_capability_is_neither_announced_nor_enabled(house, door):
+    async with connect(replace(house, withheld=frozenset({"UIDONLY"})), door) as client:
+        [line] = await client.do("CAPABILITY")
+        assert b" UIDBATCHES " in line
+        assert b"UIDONLY" not in line
+        assert await client.do("ENABLE UIDONLY CONDSTORE") == [b"* ENABLED CONDSTORE"]
+        await client.append()
+        await client.do("SELECT INBOX")
+        await client.do("FETCH 1 FLAGS")
+
+
 async def test_a_stranger_has_a_minute_whatever_they_say(house, door):
     async with connect(house, door, user=None, limits=ImapSessionLimits(before_login_seconds=0.2)) as client:
         await client.do("NOOP")

@@ -92,7 +92,8 @@ def capabilities(session: Session) -> tuple[str, ...]:
     if session.login is not None:
         limit = f"APPENDLIMIT={session.house.limits.message_size}"  # RFC 7889 §2: the same for all mailboxes
         messages = f"MESSAGELIMIT={session.limits.messages}"  # RFC 9738 §3
-        return (*ALWAYS, *FOR_USERS, limit, messages, *(("UNAUTHENTICATE",) if session.house.unauthenticate else ()))
+        ours = [name for name in FOR_USERS if name not in session.house.withheld]
+        return (*ALWAYS, *ours, limit, messages, *(("UNAUTHENTICATE",) if session.house.unauthenticate else ()))
     names = [*ALWAYS]
     if session.house.tls is not None and session.link.tls is None:
         names.append("STARTTLS")
@@ -244,10 +245,10 @@ ENABLING: dict[str, tuple[str, Callable[[Session], None] | None]] = {
 
 
 async def enable(session: Session, command: Enable) -> StatusResponse:
-    """RFC 9051 §6.3.1, RFC 5161 §3.1. What is not known here, or is enabled already, is passed over."""
+    """RFC 9051 §6.3.1, RFC 5161 §3.1. What is not known or announced here, or enabled already, is passed over."""
     named = []
     for name in dict.fromkeys(command.names):
-        if name in session.enabled or name not in ENABLING:
+        if name in session.enabled or name in session.house.withheld or name not in ENABLING:
             continue
         session.enabled.add(name)
         named.append(name)
