@@ -82,7 +82,7 @@ def failing(box: Box, spans: Spans, change: FlagChange, unchanged_since: int) ->
 
 
 def without(spans: Spans, uids: list[int]) -> Spans:
-    """The spans less these UIDs, which are ascending and inside them; at most PIECES spans."""
+    """The spans less these UIDs, which are ascending and inside them."""
     left: list[tuple[int, int]] = []
     place = 0
     for first, last in spans:
@@ -94,7 +94,20 @@ def without(spans: Spans, uids: list[int]) -> Spans:
             place += 1
         if start <= min(last, LAST_UID):
             left.append((start, last))
-    return left[:PIECES]
+    return left
+
+
+def passing(box: Box, spans: Spans, change: FlagChange, unchanged_since: int) -> Script[tuple[Spans, list[FlagRow]]]:
+    """The spans that a conditional STORE changes, and the messages it leaves alone: those changed later, and all behind
+    the first PIECES spans."""
+    failed = yield from failing(box, spans, change, unchanged_since)
+    left = without(spans, [row[0] for row in failed])
+    if len(left) <= PIECES:
+        return left, failed
+    left = left[:PIECES]
+    last = left[-1][1]
+    rest = [(max(first, last + 1), end) for first, end in spans if end > last]
+    return left, [*(row for row in failed if row[0] <= last), *(yield from failing(box, rest, change, -1))]
 
 
 def highest(box: Box, uids: frozenset[int]) -> Script[int | None]:

@@ -16,7 +16,7 @@ from posthouse.serve.imap import condstore, messagelimit
 from posthouse.serve.imap.state import Session, no_such_number
 from posthouse.serve.imap.view import Ranges, count
 from posthouse.store import emails, names
-from posthouse.store.changed import failing, without
+from posthouse.store.changed import passing
 from posthouse.store.emails import Changes, Copied, FlagChange, Mode, Spans, Stored
 from posthouse.store.mailboxes import Box
 from posthouse.store.names import Reader
@@ -75,8 +75,7 @@ def alter(box: Box, order: Order, client: Known) -> Script[Altered]:
     spans = order.spans
     failed: Sequence[tuple[UID, int, str, ModSeq]] = ()
     if order.unchanged_since is not None:
-        failed = yield from failing(box, spans, order.change, order.unchanged_since)
-        spans = without(spans, [row[0] for row in failed])
+        spans, failed = yield from passing(box, spans, order.change, order.unchanged_since)
     stored = yield from emails.store_flags(box, spans, order.change)
     uidnext = max(client.uidnext, before.uidnext)
     beside = Changes(stored.modseq, uidnext, before.total, (), (), ())

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
+from posthouse.serve.imap import condstore
 from posthouse.serve.imap.state import Session
 from posthouse.store import mailboxes
 from posthouse.store.access import EVERY, Rights
@@ -84,6 +85,9 @@ async def list_names(session: Session, command: List) -> StatusResponse:
         session.say(Delimiter())
         return ok(command.tag, "LIST completed.")
     known = await session.store.read(names, session.reader)
+    if StatusItem.HIGHESTMODSEQ in command.status:
+        condstore.aware(session)
+        known = known._replace(rows={name: condstore.knowable(session, row) for name, row in known.rows.items()})
     for response in answer(command, known, session.house.limits.message_size):
         session.say(response)
     return ok(command.tag, "LIST completed.")
