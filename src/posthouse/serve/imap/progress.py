@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from posthouse.serve.imap.state import Session
 from posthouse.wire.imap import code
 from posthouse.wire.imap.command import Close, Command, Copy, Delete, Expunge, Move, Rename, StoreFlags
+from posthouse.wire.imap.multisearch import MultiSearch
 from posthouse.wire.imap.response import ok
 from posthouse.wire.imap.search import Search
 
 PERIOD = 10.0  # seconds; clients give up after a minute or more, and a person after less
-LONG: tuple[type, ...] = (Search, Copy, Move, StoreFlags, Expunge, Close, Delete, Rename)
+LONG: tuple[type, ...] = (Search, MultiSearch, Copy, Move, StoreFlags, Expunge, Close, Delete, Rename)
 
 
 @contextmanager

@@ -98,7 +98,7 @@ async def search(session: Session, command: Search) -> StatusResponse:
 
 
 async def highest_modseq(
-    session: Session, key: SearchKey, found: Sequence[int], returns: SearchReturns | None
+    session: Session, key: SearchKey, found: Sequence[int], returns: SearchReturns | None, box: Box | None = None
 ) -> int | None:
     """The highest mod-sequence of the messages returned, None where there are none or the key does not name MODSEQ:
     for SORT too (RFC 7162 §3.1.6, §3.1.9, RFC 4731 §3.2)."""
@@ -106,8 +106,9 @@ async def highest_modseq(
         return None
     spans = runs(sorted(found)) if returns is None else kept(found, returns)
     uids = frozenset(chain.from_iterable(range(first, last + 1) for first, last in spans))
-    modseq = await session.store.read(highest, session.selected.box, uids)
-    if modseq is not None:
+    box = box or session.selected.box
+    modseq = await session.store.read(highest, box, uids)
+    if modseq is not None and session.selecting and session.selected.box == box:
         session.show(modseq)
     return modseq
 

@@ -17,6 +17,7 @@ from posthouse.serve.imap.append import append
 from posthouse.serve.imap.compress import compress
 from posthouse.serve.imap.fetch import fetch
 from posthouse.serve.imap.idle import idle
+from posthouse.serve.imap.multisearch import esearch
 from posthouse.serve.imap.progress import attended
 from posthouse.serve.imap.search import search
 from posthouse.serve.imap.sort import sort
@@ -33,6 +34,7 @@ from posthouse.wire.imap import command as commands
 from posthouse.wire.imap.compress import Compress
 from posthouse.wire.imap.fetch import Fetch
 from posthouse.wire.imap.list import List, Lsub
+from posthouse.wire.imap.multisearch import MultiSearch
 from posthouse.wire.imap.response import StatusResponse, bye, no, ok
 from posthouse.wire.imap.search import Search
 from posthouse.wire.imap.server import (
@@ -181,6 +183,7 @@ ANSWERS: dict[type, Answer] = {
     commands.Logout: logout,
     Lsub: listing.list_subscribed,
     commands.Move: change.move,
+    MultiSearch: esearch,
     commands.Namespace: mailboxes.namespace,
     commands.Noop: noop,
     commands.Rename: mailboxes.rename,

@@ -6,6 +6,7 @@ What is printed instead of FETCH is in state.py and fetch.py; here commands are 
 from posthouse.serve.imap.state import Session
 from posthouse.wire.imap.command import Command, Copy, Move, Select, StoreFlags
 from posthouse.wire.imap.fetch import Fetch
+from posthouse.wire.imap.multisearch import MultiSearch
 from posthouse.wire.imap.response import StatusResponse, bad
 from posthouse.wire.imap.search import And, Not, Numbers, Or, Search, SearchKey
 from posthouse.wire.imap.sort import Sort, Thread
@@ -25,6 +26,8 @@ def _by_number(command: Command) -> bool:
             return not command.uid
         case Search() | Sort() | Thread():
             return not command.uid or names_numbers(command.key)
+        case MultiSearch():
+            return names_numbers(command.key)
         case Select():
             resync = command.parameters.resync
             return resync is not None and bool(resync.numbers)

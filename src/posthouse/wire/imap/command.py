@@ -24,6 +24,7 @@ from posthouse.wire.imap.condstore import NO_PARAMETERS, SelectParameters, selec
 from posthouse.wire.imap.fetch import Fetch, parse_fetch
 from posthouse.wire.imap.grammar import OPEN, TAG, USUAL, FlagSet, GrammarLimits, Scanner, flag_set
 from posthouse.wire.imap.list import List, Lsub, StatusItem, parse_list, parse_lsub, parse_status_items
+from posthouse.wire.imap.multisearch import MultiSearch, parse_esearch
 from posthouse.wire.imap.number_set import NumberSet
 from posthouse.wire.imap.search import Search, parse_search
 from posthouse.wire.imap.sort import Sort, Thread, parse_sort, parse_thread
@@ -294,6 +295,7 @@ CommandAuth = (
     | Status
     | Append
     | Compress
+    | MultiSearch
     | Idle
     | Done
 )
@@ -472,6 +474,7 @@ _PARSERS: dict[bytes, Callable[[bytes, Scanner], Command]] = {
     b"CREATE": _create,
     b"DELETE": lambda tag, scanner: Delete(tag, _mailbox(scanner)),
     b"ENABLE": _enable,
+    b"ESEARCH": parse_esearch,
     b"EXAMINE": _examine,
     b"EXPUNGE": _plain(Expunge),
     b"FETCH": lambda tag, scanner: parse_fetch(tag, scanner, uid=False),

@@ -177,6 +177,7 @@ class ExtendedSearchResult:
     partial: tuple[PartialRange, Sequence[int]] | None = None
     ascending: bool = True
     modseq: int | None = None  # RFC 7162 §3.1.10
+    mailbox: tuple[str, int] | None = None  # which was searched, and its UIDVALIDITY (RFC 7377 §2.1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,7 +362,11 @@ def _sort_result(response: SortResult, utf8: bool) -> bytes:
 
 def _extended_search_result(response: ExtendedSearchResult, utf8: bool) -> bytes:
     listed = print_numbers if response.ascending else print_in_order
-    line = b"* ESEARCH (TAG %b)" % print_string(response.tag)
+    line = b"* ESEARCH (TAG %b" % print_string(response.tag)
+    if response.mailbox is not None:
+        name, uidvalidity = response.mailbox
+        line += b" MAILBOX %b UIDVALIDITY %d" % (print_mailbox(name, utf8), uidvalidity)
+    line += b")"
     if response.uid:
         line += b" UID"
     if response.min is not None:
