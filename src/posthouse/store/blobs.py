@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple, NewType
 
-from backports import zstd
+import zstandard
 
 from posthouse.mail.ids import BlobId
 from posthouse.store.crashpoint import crashpoint
@@ -56,10 +56,11 @@ class NewBlob(NamedTuple):
 
 
 class _Contexts(threading.local):
-    """One zstd compressor a thread: making one costs as much as compressing a small message."""
+    """A compressor and a decompressor a thread: making one costs as much as a small message does."""
 
     def __init__(self) -> None:
-        self.compressor = zstd.ZstdCompressor(LEVEL)
+        self.compressor = zstandard.ZstdCompressor(level=LEVEL)
+        self.decompressor = zstandard.ZstdDecompressor()
 
 
 _contexts = _Contexts()
@@ -67,9 +68,22 @@ _contexts = _Contexts()
 
 def pack(octets: Octets) -> bytes:
     """One zstd frame with its content size."""
-    compressor = _contexts.compressor
-    compressor.set_pledged_input_size(len(octets))
-    return compressor.compress(octets, zstd.ZstdCompressor.FLUSH_FRAME)
+    return _contexts.compressor.compress(octets[:] if isinstance(octets, mmap.mmap) else octets)
+
+
+def _unpacked(packed: bytes) -> bytes:
+    return _contexts.decompressor.decompress(packed)
+
+
+def unpack(packed: bytes, digest: bytes) -> bytes:
+    """The octets of such a frame, verified. Raises Unavailable: wrong bytes are never served."""
+    try:
+        octets = _unpacked(packed)
+    except zstandard.ZstdError as error:
+        raise Unavailable(f"the octets of a message cannot be read: {error}") from error
+    if hashlib.sha256(octets).digest() != digest:
+        raise Unavailable("the octets of a message are damaged: their digest is wrong")
+    return octets
 
 
 def keep(new: NewBlob, references: int) -> Script[BlobKey]:
@@ -161,8 +175,8 @@ class Blobs:
         stop = size if stop is None else min(stop, size)
         start = min(max(start, 0), stop)
         try:
-            octets = read_file(self._blobs / file, start, stop) if file else zstd.decompress(packed)[start:stop]
-        except (zstd.ZstdError, OSError, struct.error, ValueError, TypeError) as error:
+            octets = read_file(self._blobs / file, start, stop) if file else _unpacked(packed)[start:stop]
+        except (zstandard.ZstdError, OSError, struct.error, ValueError, TypeError) as error:
             raise Unavailable(f"the octets of a message cannot be read: {error}") from error
         if len(octets) != stop - start:
             raise Unavailable("the octets of a message are damaged: their number is wrong")
@@ -237,7 +251,7 @@ def read_file(path: Path, start: int, stop: int) -> bytes:
         position = offset = 0
         for packed, plain in _table(file.fileno()):
             if offset < stop and offset + plain > start:
-                piece = zstd.decompress(os.pread(file.fileno(), packed, position))
+                piece = _unpacked(os.pread(file.fileno(), packed, position))
                 pieces.append(piece[max(start - offset, 0) : stop - offset])
             position, offset = position + packed, offset + plain
     return b"".join(pieces)

@@ -54,6 +54,7 @@ __all__ = [
 
 
 SHORT = 16_384  # octets of a header block of which many are read at once
+SMALL = 65_536  # octets of a message of which many are read at once
 
 
 class NewEmail(NamedTuple):
@@ -122,6 +123,8 @@ class Column(Enum):
     PREVIEW = "v.text"  # str, None where it was not made (store/previews.py)
     HEADER = "h.block"  # bytes, the header block with its empty line
     SHORT_HEADER = f"CASE WHEN length(h.block) <= {SHORT} THEN h.block END"  # the same, or None where it is longer
+    SMALL = f"CASE WHEN e.size <= {SMALL} THEN o.packed END"  # for blobs.unpack; None where it is larger
+    DIGEST = "b.digest"  # of the octets, for blobs.unpack
     FIELDS = "h.fields"  # bytes or None, the map of mail/fieldmap.py
 
 
@@ -230,6 +233,8 @@ def _fetch_text(columns: tuple[Column, ...]) -> str:
         text += " JOIN email e ON e.id = p.email"
     if any("h." in column.value for column in columns):
         text += " JOIN header h ON h.email = p.email"
+    if Column.DIGEST in columns:
+        text += " JOIN blob b ON b.id = e.blob LEFT JOIN octets o ON o.blob = e.blob"
     if Column.PREVIEW in columns:
         text += " LEFT JOIN preview v ON v.email = p.email"
     return text + " WHERE p.mailbox = $1 AND p.uid BETWEEN $2 AND $3 ORDER BY p.uid LIMIT $4"

@@ -23,11 +23,12 @@ from posthouse.mail.mime import Part, Span, parse
 from posthouse.mail.structure import Section, SectionText, find_part
 from posthouse.serve.imap import condstore, messagelimit, parts, preview
 from posthouse.serve.imap.change import Order, alter_flags
+from posthouse.serve.imap.flag_fetch import fetch_flags
 from posthouse.serve.imap.parts import PIECE
 from posthouse.serve.imap.state import Session, no_such_number
 from posthouse.serve.imap.view import FlagRow, Ranges, chunks, count, some
 from posthouse.store import emails
-from posthouse.store.blobs import BlobKey, Blobs, rows_of
+from posthouse.store.blobs import BlobKey, Blobs, rows_of, unpack
 from posthouse.store.emails import Column, FlagChange, Mode, Spans
 from posthouse.store.script import Row, StoreError, Unavailable
 from posthouse.store.store import Store
@@ -100,7 +101,9 @@ async def fetch(session: Session, command: Fetch) -> StatusResponse:
     if command.sets_seen and ranges and not session.selected.read_only and await _set_seen(session, ranges):
         items = tuple(dict.fromkeys((*items, *_with_seen(session))))
     prepared = uid_plan(items) if session.uid_only else plan(items, command.uid)
-    if all(_of_own_header(item) for item in prepared.contents) and Attribute.PREVIEW not in prepared.attributes:
+    if (shown := await fetch_flags(session, prepared, ranges)) is not None:
+        answered = Answered(shown, unknown_encoding=False)
+    elif _of_rows(prepared) and Attribute.PREVIEW not in prepared.attributes:
         answered = await _rows_only(session, prepared, ranges)
     elif prepared.contents:
         answered = await _with_contents(session, prepared, ranges)
@@ -206,23 +209,36 @@ async def _ahead(
 
 
 async def _rows_only(session: Session, prepared: FetchPlan, ranges: Ranges) -> Answered:
-    """Columns, and selections of the messages' own headers: what lists of messages are made of."""
+    """Columns, and selections of the messages' own headers: what lists of messages are made of. Or whole messages."""
     columns = [_COLUMNS[column] for column in prepared.columns if column is not Shown.UID]
     cutters = [_cutter(item) for item in prepared.contents if isinstance(item, BodySection)]
+    whole = _is_whole(prepared)
     if cutters:
-        columns += [Column.SHORT_HEADER, Column.FIELDS]
+        columns += [Column.SMALL, Column.DIGEST] if whole else [Column.SHORT_HEADER, Column.FIELDS]
+    size = WITH_CONTENTS if whole else HEADERS if cutters else ROWS
     shown = 0
-    async with aclosing(_ahead(session, ranges, columns, HEADERS if cutters else ROWS)) as pieces:
+    async with aclosing(_ahead(session, ranges, columns, size)) as pieces:
         async for piece, rows in pieces:
-            if cutters and any(row[-2] is None for row in rows):  # a long header: one message after the other
+            if cutters and any(row[-2] is None for row in rows):  # a long one is among them: one after the other
                 shown += (await _with_contents(session, prepared, piece)).messages
                 continue
             _name_keywords(session, prepared, rows)
-            contents = [[cut(row[-2], row[-1]) for row in rows] for cut in cutters]
+            contents = (
+                [await _unpacked(rows)] if whole else [[cut(row[-2], row[-1]) for row in rows] for cut in cutters]
+            )
             session.link.write(print_rows(prepared, _numbers(session, piece, rows), rows, contents))
             await session.link.flush()
             shown += len(rows)
     return Answered(shown, unknown_encoding=False)
+
+
+async def _unpacked(rows: list[Row]) -> list[bytes]:
+    """The octets of small messages, verified. Raises Unavailable."""
+
+    def work() -> list[bytes]:
+        return [unpack(row[-2], row[-1]) for row in rows]
+
+    return work() if sum(len(row[-2]) for row in rows) <= LARGE else await asyncio.to_thread(work)
 
 
 def _cutter(item: BodySection) -> Callable[[bytes, bytes | None], bytes]:
@@ -349,6 +365,17 @@ async def _decoded_pieces(store: Store, blob: BlobKey, asked: Decoded) -> AsyncI
 def _of_own_header(item: FetchItem) -> bool:
     """Whether the header column answers the item."""
     return isinstance(item, BodySection) and not item.section.part and item.section.text in _HEADERS
+
+
+def _is_whole(prepared: FetchPlan) -> bool:
+    """Whether BODY[] is all that is asked of the messages themselves."""
+    asked = [(item.section, item.partial) for item in prepared.contents if isinstance(item, BodySection)]
+    return len(prepared.contents) == 1 and asked == [(Section((), SectionText.WHOLE, ()), None)]
+
+
+def _of_rows(prepared: FetchPlan) -> bool:
+    """Whether rows answer everything, as long as headers and messages are small."""
+    return _is_whole(prepared) or all(_of_own_header(item) for item in prepared.contents)
 
 
 def _a_range(item: FetchItem) -> bool:
