@@ -3,8 +3,10 @@
     python bench/run.py [--small] [--reps N] [--only CASE,...] [--alone]
 
 It runs the workloads of the shared harness (environment SHARED_BENCH, by default ../shared/bench) against a Posthouse
-of two workers that it starts itself, and, in the same run, turn by turn, against Postfix + Dovecot (maildir). What
-comes out are ratios of medians: one machine is like another only beside itself. Everything stays under bench/out/.
+of two workers that it starts itself, and, in the same run, turn by turn, against Postfix + Dovecot (maildir). The
+cases `mixed` (a hundred clients, mixed.py) and `large` (a mailbox of 100,000 messages, large.py; Dovecot with maildir
+and with mdbox) are our own. What comes out are ratios of medians: one machine is like another only beside itself.
+Every run begins with servers that are new and empty. Everything stays under bench/out/.
 """
 
 import argparse
@@ -20,7 +22,7 @@ from pathlib import Path
 
 from revival import revival_times
 from sides import OUT, ROOT, Peer, Posthouse, Side
-from table import report
+from table import large_report, report
 from trial import start_times
 
 SHARED = Path(os.environ.get("SHARED_BENCH", ROOT.parent / "shared" / "bench"))
@@ -66,6 +68,7 @@ def workloads(scale: Scale, reps: int) -> dict[str, list[str]]:
     }
 
 
+OWN = ("mixed", "large")  # not the harness's; the last deletes the large mailbox at its end
 ONCE = {"fanout", "fetch", "idle", "visible"}  # these repeat inside, or cost a mailbox each
 
 
@@ -114,6 +117,35 @@ def measure(case: str, arguments: list[str], files: list[Path], reps: int) -> bo
     return subprocess.run(command, cwd=OUT, check=False).returncode == 0
 
 
+def measure_own(case: str, sides: list[Side], files: list[Path], wish: argparse.Namespace) -> bool:
+    """The cases whose load comes from this folder."""
+    print(f"\n# {case}", flush=True)
+    program, results = ROOT / "bench" / f"{case}.py", OUT / "results.jsonl"
+    if case == "mixed":
+        seconds = "3" if wish.small else "10"
+        commands = [
+            [program, "--seconds", seconds, "--results", results, file]
+            for rep in range(wish.reps)
+            for file in (files if rep % 2 == 0 else files[::-1])
+        ]
+    else:
+        reps = str(max(2, wish.reps))
+        commands = [[program, "--reps", reps, "--results", results, *mdbox(sides, files, wish), *files]]
+    codes = [subprocess.run([sys.executable, *command], cwd=OUT, check=False).returncode for command in commands]
+    return not any(codes)
+
+
+def mdbox(sides: list[Side], files: list[Path], wish: argparse.Namespace) -> list[Path]:
+    """The peer once more, for users whose mail it keeps in mdbox, with the large mailbox filled."""
+    if len(sides) == 1:
+        return []
+    file = OUT / "mdbox.json"
+    described = json.loads(files[0].read_text()) | {"name": "dovecot mdbox", "user": "d%04d@bench.test"}
+    file.write_text(json.dumps(described, indent=1))
+    sides[0].fill(SHARED, file, (SMALL if wish.small else FULL).large_mailbox)
+    return [file]
+
+
 def warm_up(sides: list[Side], files: list[Path], scale: Scale) -> None:
     """Every user that logs in later has logged in once, so that proven credentials are cached; boxes are filled."""
     for side, file in zip(sides, files, strict=True):
@@ -131,19 +163,22 @@ def main() -> None:
     wish = parser.parse_args()
     scale = SMALL if wish.small else FULL
     cases = workloads(scale, wish.reps)
-    chosen = {name: cases[name] for name in (wish.only.split(",") if wish.only else cases)}
+    chosen = wish.only.split(",") if wish.only else [*cases, *OWN]
     OUT.mkdir(parents=True, exist_ok=True)
     prepare(scale)
     results = OUT / "results.jsonl"
     results.unlink(missing_ok=True)
-    failed = []
+    failed: list[str] = []
     with running(wish.alone) as sides:
         files = [target(side, results) for side in sides]
         warm_up(sides, files, scale)
-        failed = [name for name, arguments in chosen.items() if not measure(name, arguments, files, wish.reps)]
+        for name in chosen:
+            own = name in OWN
+            if not (measure_own(name, sides, files, wish) if own else measure(name, cases[name], files, wish.reps)):
+                failed.append(name)
         names = [side.name for side in sides]
         revivals = revival_times(int(sides[-1].probe.removeprefix("pid:")), sides[-1].ports["smtp_port"], wish.reps)
-    text = report(results, names, start_times(5), revivals)
+    text = report(results, names, start_times(5), revivals) + large_report(results, names)
     (OUT / "report.md").write_text(text)
     print(f"\n{text}\nKept in {OUT / 'report.md'}")
     if failed:

@@ -29,8 +29,56 @@ ROWS = (
     Row("imap_big", "FETCH 1:* all (first = nothing cached)", "secs", "FETCH list view, large mailbox, s", "<= 0.5 x"),
     Row("imap_big", "FETCH 1:* FLAGS", "secs", "FETCH 1:* FLAGS of it, s", ""),
     Row("imap_big", "SELECT warm", "select_ms", "SELECT of it, ms", ""),
+    Row("mixed", "100 clients", "rate", "100 mixed clients, commands/s", ">= 1 x"),
     Row("imap_idle", "hold", "pss_kib_per_conn", "an idle plain IMAP connection, KiB (PSS)", "<= 32 KiB"),
 )
+
+
+# Case of large.py -> how many times as fast as the better Dovecot it is to be; a text: another kind of goal.
+LARGE_GOALS = {
+    "SELECT warm": "<= 2 ms",
+    "FETCH 1:* FLAGS": ">= 1 x",
+    "UID FETCH 1:* FLAGS": ">= 1 x",
+    "FETCH ENVELOPE BODYSTRUCTURE": ">= 3 x",
+    "FETCH Thunderbird's headers": ">= 1.5 x",
+    "FETCH mutt's headers": ">= 1.5 x",
+    "FETCH BODY.PEEK[] of 1,000": ">= 1 x",
+    "STORE 1:* +FLAGS.SILENT": ">= 0.5 x mdbox, 20 x maildir",
+    "SEARCH SUBJECT": ">= 10 x",
+    "SEARCH FROM": ">= 10 x",
+    "SEARCH BODY": ">= 10 x",
+    "SEARCH TEXT": ">= 10 x",
+    "SORT (SUBJECT)": "first time >= 2 x",
+    "THREAD REFERENCES": "first time >= 2 x",
+    "CHANGEDSINCE, 1 % changed": ">= 1 x",
+    "QRESYNC, 1 % changed": ">= 1 x",
+    "COPY 10,000": ">= 1 x mdbox",
+    "MOVE 10,000": ">= 1 x mdbox",
+    "EXPUNGE 10,000": ">= 0.5 x mdbox",
+    "MULTIAPPEND of 500": ">= 3 x maildir",
+    "APPEND one by one": ">= 3 x maildir",
+    "DELETE of the mailbox": "< 1 s",
+}
+
+
+def large_report(results: Path, names: list[str]) -> str:
+    """Markdown of what large.py wrote: medians in ms, and how many times as fast as each Dovecot we are."""
+    times: dict[tuple[str, str, bool], list[float]] = defaultdict(list)
+    for line in map(json.loads, results.read_text().splitlines() if results.exists() else []):
+        if line["workload"] == "large" and "secs" in line:
+            times[line["case"], line["name"], line["first"]].append(line["secs"] * 1000)
+    sides = [*names[:-1], *(["dovecot mdbox"] if len(names) > 1 else []), names[-1]]
+    head = [*(f"{side}, ms" for side in sides), *(f"x {side}" for side in sides[:-1]), "goal"]
+    lines = ["", f"| large mailbox | {' | '.join(head)} |", "|---" * (len(head) + 1) + "|"]
+    for case, goal in LARGE_GOALS.items():
+        for first in (True, False):
+            found = [times.get((case, side, first), []) for side in sides]
+            if any(found):
+                medians = [statistics.median(values) if values else 0.0 for values in found]
+                ratios = [f"{other / medians[-1]:.2f}" if other and medians[-1] else "-" for other in medians[:-1]]
+                title = f"{case}, first time" if first else case
+                lines.append(f"| {title} | {' | '.join([*map(cell, found), *ratios, goal])} |")
+    return "\n".join([*lines, "", ""]) if len(lines) > 3 else ""
 
 
 def samples(results: Path) -> dict[tuple[str, str, str, str], list[float]]:

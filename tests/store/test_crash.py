@@ -210,7 +210,7 @@ def test_what_the_check_is_worth(tmp_path: Path) -> None:
             "DELETE FROM email",
             "DELETE FROM mailbox WHERE name = 'INBOX'",
             "INSERT INTO octets VALUES (99, x'00')",
-            "INSERT INTO header VALUES (99, x'00')",
+            "INSERT INTO header (email, block) VALUES (99, x'00')",
             "INSERT INTO expunged VALUES (1, 999, 1, 1)",
             "UPDATE mailbox SET uidvalidity = 5",
         ):

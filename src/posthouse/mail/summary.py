@@ -6,6 +6,7 @@ white space and quoting. What is longer than the bounds below is cut, because a 
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 from posthouse.mail.address_list import AddressGroup, first_address
@@ -14,6 +15,7 @@ from posthouse.mail.dates import VALUE_LENGTH, parse_date
 from posthouse.mail.header import FIELD_VALUE, decode_text, decode_words, firsts, unfold
 from posthouse.mail.ids import Millis
 
+CACHED = 512  # octets of an address field that are remembered with what was read of it
 TEXT = 1_000  # characters of a subject, name or mailbox that are compared
 ID_LENGTH = 998  # octets of a msg-id: it stands on one line (RFC 5322 §2.1.1, §3.6.4)
 PARENTS = 200  # msg-ids kept of one References field: the first, which names the thread, and the last
@@ -157,6 +159,10 @@ def _address(value: bytes | None) -> tuple[str, str]:
     """addr-mailbox and DISPLAY sort value of the first address of a raw field, casemapped (RFC 5957 §3)."""
     if value is None:
         return "", ""
+    return _cached_address(value) if len(value) <= CACHED else _read_address(value)
+
+
+def _read_address(value: bytes) -> tuple[str, str]:
     address = first_address(value)
     if address is None:
         return "", ""
@@ -166,6 +172,9 @@ def _address(value: bytes | None) -> tuple[str, str]:
     mailbox = _text(address.local)
     shown = "" if address.name is None else casemap(decode_words(address.name).strip()[:TEXT])[:TEXT]
     return mailbox, shown or f"{mailbox}@{_text(address.domain)}"
+
+
+_cached_address = lru_cache(1024)(_read_address)  # the same people write again and again
 
 
 def _text(octets: bytes) -> str:

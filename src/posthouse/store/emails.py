@@ -11,6 +11,7 @@ from array import array
 from collections.abc import Sequence
 from enum import Enum
 from functools import lru_cache
+from itertools import chain
 from typing import NamedTuple
 
 from posthouse.mail.fieldmap import field_map
@@ -53,6 +54,7 @@ __all__ = [
 ]
 
 
+ROWS_AT_ONCE = 20  # rows of one INSERT
 SHORT = 16_384  # octets of a header block of which many are read at once
 SMALL = 65_536  # octets of a message of which many are read at once
 
@@ -174,15 +176,19 @@ def _append(
     deleted = sum(1 for email in new if email.flags & DELETED_BIT)
     size = sum(email.blob.size for email in new)
     uidvalidity, first = yield from _take_uids(box, modseq, (len(new), unseen, deleted, size))
+    placements: list[Row] = []
+    beside: list[tuple[EmailId, NewEmail]] = []
     for uid, email in enumerate(new, first):
         identity = yield from _insert(box.account, email, keys[email.blob.id])
         words = " ".join(canonical_keywords(email.keywords)) if email.keywords else ""
-        yield sql(
-            "INSERT INTO placement (mailbox, uid, email, flags, keywords, shared, created, modseq, saved)"
-            " VALUES ($1, $2, $3, $4, $5, 0, $6, $6, $7)",
-            box.mailbox, uid, identity, email.flags, words, modseq,
-            email.received if email.saved is None else email.saved,
-        )  # fmt: skip
+        saved = email.received if email.saved is None else email.saved
+        beside.append((identity, email))
+        placements.append((box.mailbox, uid, identity, email.flags, words, 0, modseq, modseq, saved))
+    yield from _insert_rows("header (email, block, fields)", [_header_row(*one) for one in beside])
+    yield from _insert_rows("summary", [(identity, *email.summary) for identity, email in beside])
+    yield from _insert_rows(
+        "placement (mailbox, uid, email, flags, keywords, shared, created, modseq, saved)", placements
+    )
     return uidvalidity, tuple(UID(uid) for uid in range(first, first + len(new)))
 
 
@@ -212,10 +218,27 @@ def _insert(account: AccountId, new: NewEmail, blob: BlobKey) -> Script[EmailId]
         description.structure, found.thread or 0,
     )  # fmt: skip
     yield from threads.keep(account, found, identity)
-    fields = field_map(new.header)
-    yield sql("INSERT INTO header (email, block, fields) VALUES ($1, $2, $3)", identity, new.header, fields)
-    yield sql("INSERT INTO summary VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)", identity, *new.summary)
     return EmailId(identity)
+
+
+def _header_row(identity: EmailId, new: NewEmail) -> Row:
+    return identity, new.header, field_map(new.header)
+
+
+def _insert_rows(table: str, rows: Sequence[Row]) -> Script[None]:
+    """ROWS_AT_ONCE rows in one statement as long as there are so many, then one by one: two texts to prepare."""
+    together = len(rows) - len(rows) % ROWS_AT_ONCE
+    for first in range(0, together, ROWS_AT_ONCE):
+        some = rows[first : first + ROWS_AT_ONCE]
+        yield sql(_rows_text(table, ROWS_AT_ONCE, len(some[0])), *chain.from_iterable(some))
+    for row in rows[together:]:
+        yield sql(_rows_text(table, 1, len(row)), *row)
+
+
+@lru_cache(16)
+def _rows_text(table: str, count: int, width: int) -> str:
+    rows = (", ".join(f"${row * width + place}" for place in range(1, width + 1)) for row in range(count))
+    return f"INSERT INTO {table} VALUES {', '.join(f'({row})' for row in rows)}"
 
 
 def uids(box: Box) -> "Script[array[int]]":
