@@ -416,18 +416,20 @@ def _take_away(mailbox: MailboxId, spans: Spans, modseq: ModSeq, count: _Count, 
     )  # fmt: skip
 
 
-def expunge(box: Box, spans: Spans | None = None) -> Script[Expunged]:
-    """EXPUNGE and UID EXPUNGE: messages with \\Deleted, in `spans` when given (RFC 9051 §6.4.3, §6.4.9)."""
+def expunge(box: Box, spans: Spans | None = None, *, marked: bool = True) -> Script[Expunged]:
+    """EXPUNGE and UID EXPUNGE: messages with \\Deleted, in `spans` when given (RFC 9051 §6.4.3, §6.4.9); without
+    `marked` all of them (RFC 8508 §3.4)."""
     row = yield from locked(box)
-    if row.deleted == 0:
+    where = _MARKED if marked else ""
+    if marked and row.deleted == 0:
         return Expunged((), row.modseq)
     spans = clip(ALL if spans is None else spans, row.uidnext)
-    gone = yield from _uids_in(box.mailbox, spans, _MARKED)
+    gone = yield from _uids_in(box.mailbox, spans, where)
     if not gone:
         return Expunged((), row.modseq)
-    count = yield from _count(box.mailbox, spans, _MARKED)
+    count = yield from _count(box.mailbox, spans, where)
     modseq = yield from next_modseq(box.account)
-    yield from _take_away(box.mailbox, spans, modseq, count, _MARKED)
+    yield from _take_away(box.mailbox, spans, modseq, count, where)
     crashpoint("store.inside_expunge")
     yield from bury(box.mailbox, modseq, shared=count.shared > 0)
     return Expunged(gone, modseq)

@@ -1,4 +1,4 @@
-"""APPEND (RFC 9051 §6.3.12, RFC 3502): messages from the client to the end of a mailbox, all or none.
+"""APPEND and REPLACE (RFC 9051 §6.3.12, RFC 3502, RFC 8508): messages go to the end of a mailbox, all or none.
 
 The literal is announced before it comes, so what cannot be taken is refused before the client sends it. Octets go to a
 spool: small messages stay in memory, large ones wait in a file. The tagged OK is said after the commit.
@@ -8,22 +8,19 @@ literal8 the parts that hold them are put into base64 (mail/nulless.py), or the 
 """
 
 import asyncio
-from collections.abc import Sequence
 from contextlib import suppress
 
 from posthouse.mail.ids import Millis
 from posthouse.mail.nulless import without_nul
 from posthouse.net.link import Woken
-from posthouse.serve.imap import messagelimit
+from posthouse.serve.imap import messagelimit, replace
 from posthouse.serve.imap.mailboxes import normalized
+from posthouse.serve.imap.replace import Old
 from posthouse.serve.imap.state import Session, refusal
-from posthouse.store import emails, names
-from posthouse.store.access import settable
+from posthouse.store import names
 from posthouse.store.crashpoint import crashpoint
-from posthouse.store.emails import Appended, NewEmail
-from posthouse.store.mailboxes import MailboxRow
-from posthouse.store.names import Reader
-from posthouse.store.script import NotFound, Script, StoreError, Unavailable
+from posthouse.store.emails import NewEmail
+from posthouse.store.script import NotFound, Stale, StoreError, Unavailable
 from posthouse.transport.accept import prepare
 from posthouse.transport.spool import Spool
 from posthouse.wire.imap import code
@@ -39,7 +36,7 @@ class Incoming:
     """An APPEND between its first literal and its end: the messages that are whole, the one that comes, and why none
     will be kept, where that is known already."""
 
-    __slots__ = ("announced", "nul", "ready", "refused", "spool", "total")
+    __slots__ = ("announced", "nul", "old", "ready", "refused", "spool", "total")
 
     def __init__(self) -> None:
         self.ready: list[NewEmail] = []
@@ -47,6 +44,7 @@ class Incoming:
         self.spool: Spool | None = None
         self.nul = False  # whether the message that comes holds NUL
         self.total = 0
+        self.old: Old | None = None  # what REPLACE removes
         self.refused: StatusResponse | None = None
 
     def close(self) -> None:
@@ -119,12 +117,22 @@ async def _judge(session: Session, incoming: Incoming, announced: LiteralAnnounc
         if not session.house.disk.room(session.house.store.directory, largest):
             return no(tag, NO_ROOM, code.UNAVAILABLE)
         await session.store.read(names.need, session.reader, announced.mailbox, "i")
+        return await _judge_old(session, incoming, announced)
     except NotFound:
         return no(tag, NO_SUCH_MAILBOX, code.TRYCREATE)
     except StoreError as error:
         return refusal(tag, error)
     except OSError:
         return _disk(tag)
+
+
+async def _judge_old(session: Session, incoming: Incoming, announced: LiteralAnnounced) -> StatusResponse | None:
+    if announced.replaced is None:
+        return None
+    old = await replace.old_message(session, announced.tag, announced.replaced)
+    if isinstance(old, StatusResponse):
+        return old
+    incoming.old = old
     return None
 
 
@@ -193,28 +201,24 @@ async def _without_nul(session: Session, incoming: Incoming) -> None:
         incoming.refused = no(announced.tag, "The message is too large in base64.", code.TOOBIG)
 
 
-def put(reader: Reader, name: str, new: Sequence[NewEmail]) -> Script[tuple[MailboxRow, Appended]]:
-    """Append to the mailbox of this name, with the flags that the user may set there. Raises NotFound, Forbidden."""
-    row, rights, _ = yield from names.need(reader, name, "i")
-    permitted = [
-        email._replace(flags=email.flags & settable(rights), keywords=email.keywords if "w" in rights else ())
-        for email in new
-    ]
-    return row, (yield from emails.add(row.box, permitted))
-
-
 async def _keep(session: Session, incoming: Incoming, command: Append) -> StatusResponse:
     await _message_whole(session, incoming)
     if incoming.refused is not None:
         return incoming.refused
     try:
-        row, appended = await session.store.run(put, session.reader, command.mailbox, tuple(incoming.ready))
+        row, appended = await session.store.run(
+            replace.put, session.reader, command.mailbox, tuple(incoming.ready), incoming.old
+        )
+    except Stale:
+        return no(command.tag, replace.GONE, code.EXPUNGEISSUED)
     except NotFound:
         return no(command.tag, NO_SUCH_MAILBOX, code.TRYCREATE)
     except StoreError as error:
         return refusal(command.tag, error)
     crashpoint("imap.append_after_commit")
     normalized(session, command.mailbox, row.name)
+    if incoming.old is not None:
+        return await replace.tell(session, command.tag, appended)
     if session.selecting and session.selected.box == row.box:
         with suppress(StoreError):  # it is kept, whatever comes now; then EXISTS is told later
             await session.sync(expunge=True, look=True)  # RFC 9051 §6.3.12: EXISTS at once

@@ -71,6 +71,7 @@ FOR_USERS = (
     "THREAD=REFS",
     "MULTIAPPEND",
     "BINARY",
+    "REPLACE",
     "SAVEDATE",
     "COMPRESS=DEFLATE",
     "OBJECTID",

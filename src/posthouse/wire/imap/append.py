@@ -1,28 +1,40 @@
-"""The pieces of an APPEND between its literals (RFC 9051 §6.3.12, RFC 3502).
+"""The pieces of an APPEND or REPLACE between its literals (RFC 9051 §6.3.12, RFC 3502, RFC 8508 §5).
 
 Messages stream past the parser, so APPEND is never one whole command: there is a head before the first message,
 something before each further one (MULTIAPPEND), and an end. CATENATE, UTF8 and the other forms of append data are
 absent.
 """
 
+import re
 from dataclasses import dataclass
 
 from posthouse.mail.dates import parse_internaldate
 from posthouse.mail.ids import Millis
 from posthouse.wire.imap.condition import Fault
 from posthouse.wire.imap.grammar import OPEN, QUOTE, TAG, FlagSet, Scanner
+from posthouse.wire.imap.number_set import NumberSet, number_set
 
 MESSAGES = 1_000  # messages of one APPEND (limits.md); their octets have a bound of their own
+_ONE = re.compile(rb"[0-9]{1,20}|\*")
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """The message that REPLACE, or UID REPLACE where `uid`, removes (RFC 8508 §5)."""
+
+    number: NumberSet
+    uid: bool
 
 
 @dataclass(frozen=True, slots=True)
 class AppendHead:
-    """Everything before the first message: tag, mailbox, and that message's flags and date."""
+    """Everything before the first message: tag, mailbox, that message's flags and date, and what it replaces."""
 
     tag: bytes
     mailbox: str
     flags: FlagSet
     date: Millis | None
+    replaced: Replaced | None = None
 
 
 def parse_append_head(octets: bytes, utf8: bool) -> AppendHead:
@@ -30,10 +42,18 @@ def parse_append_head(octets: bytes, utf8: bool) -> AppendHead:
     Fault."""
     scanner = Scanner(octets, 0, utf8)
     tag = scanner.match(TAG, "a tag")[0]
-    scanner.mark(b" APPEND ")
+    replaced = None if scanner.take(b" APPEND ") else _replaced(scanner)
     mailbox = scanner.mailbox()
     flags, date = parse_append_next(scanner)
-    return AppendHead(tag, mailbox, flags, date)
+    return AppendHead(tag, mailbox, flags, date, replaced)
+
+
+def _replaced(scanner: Scanner) -> Replaced:
+    uid = scanner.take(b" UID")
+    scanner.mark(b" REPLACE ")
+    number = number_set(scanner.match(_ONE, "the number of one message")[0])
+    scanner.space()
+    return Replaced(number, uid)
 
 
 def parse_append_next(scanner: Scanner) -> tuple[FlagSet, Millis | None]:

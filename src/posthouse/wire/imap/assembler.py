@@ -13,7 +13,7 @@ Over a limit (limits.md), where `n` is the size of a literal:
 * a line too long: dropped to its end, then Refused with BAD; before login, or beyond DROPPED_LINE, fatal.
 
 A line may end with LF alone: people type commands by hand, and no octet of mail passes here. It knows no command but
-the name APPEND.
+the names APPEND and REPLACE (RFC 8508).
 """
 
 import re
@@ -35,7 +35,7 @@ TAG_LENGTH = 255  # a longer tag is not echoed
 # RFC 9051 §9   literal = "{" number64 ["+"] "}" CRLF *CHAR8 ;  literal8 = "~{" number64 "}" CRLF *OCTET
 _LITERAL = re.compile(rb"(~?)\{([0-9]{1,19})(\+?)\}\r?\n\Z")
 _LITERAL_OCTETS = len(b"~{9223372036854775807+}\r\n")
-_APPEND = re.compile(rb"%b [Aa][Pp][Pp][Ee][Nn][Dd] " % TAG.pattern)
+_APPEND = re.compile(rb"%b (?:APPEND|(?:UID )?REPLACE [0-9*]{1,20}) " % TAG.pattern, re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -187,7 +187,7 @@ class AppendMessage:
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """APPEND, complete: its messages went before as Octets (RFC 9051 §6.3.12)."""
+    """APPEND or REPLACE, complete: its messages went before as Octets (RFC 9051 §6.3.12, RFC 8508 §3.2)."""
 
     tag: bytes
     mailbox: str
@@ -306,6 +306,7 @@ Command = CommandAny | CommandNonauth | CommandAuth | CommandSelect
 
 # RFC 9051 §9   command = tag SP (command-any / command-auth / command-nonauth / command-select) CRLF
 _COMMAND = re.compile(rb"(?P<tag>%b) (?P<uid>[Uu][Ii][Dd] )?(?P<name>[A-Za-z]+)" % TAG.pattern)
+_NO_LITERAL = "{} takes a mailbox and then each message as a literal."
 _BASE64 = re.compile(rb"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 
 
@@ -322,13 +323,15 @@ def parse_command(octets: bytes, utf8: bool = False, limits: GrammarLimits = USU
     scanner = Scanner(octets, found.end(), utf8, limits)
     if found["uid"]:
         parse_uid = _UID_PARSERS.get(name)
+        if parse_uid is None and name == b"REPLACE":
+            raise Fault(_NO_LITERAL.format("UID REPLACE, behind the UID,"))
         if parse_uid is None:
             raise Fault(f"There is no command UID {name.decode('ascii')}.")
         command = parse_uid(found["tag"], scanner)
     else:
         parse = _PARSERS.get(name)
-        if parse is None and name == b"APPEND":
-            raise Fault("APPEND takes a mailbox and then each message as a literal.")
+        if parse is None and name in (b"APPEND", b"REPLACE"):
+            raise Fault(_NO_LITERAL.format(name.decode("ascii")))
         if parse is None:
             raise Fault(f"There is no command {name.decode('ascii')}.")
         command = parse(found["tag"], scanner)

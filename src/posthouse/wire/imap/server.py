@@ -34,7 +34,7 @@ from enum import Enum
 
 from posthouse.mail.ids import Millis
 from posthouse.wire.buffer import ReceiveBuffer
-from posthouse.wire.imap.append import parse_append_head, parse_append_next
+from posthouse.wire.imap.append import Replaced, parse_append_head, parse_append_next
 from posthouse.wire.imap.assembler import (
     Assembler,
     ImapLimits,
@@ -55,6 +55,7 @@ from posthouse.wire.imap.command import (
     CommandNonauth,
     CommandSelect,
     Done,
+    Expunge,
     Idle,
     decode_base64,
     parse_command,
@@ -142,7 +143,7 @@ class GoOn:
 @dataclass(frozen=True, slots=True)
 class LiteralAnnounced:
     """A message of APPEND is about to come (RFC 9051 §6.3.12): `accept` or `refuse` it. `date`: None for now. `sync`:
-    the client waits. `binary`: a literal8. `index`: 0 for the first of the command."""
+    the client waits. `binary`: a literal8. `index`: 0 for the first of the command. `replaced`: it is REPLACE."""
 
     tag: bytes
     mailbox: str
@@ -152,6 +153,7 @@ class LiteralAnnounced:
     sync: bool
     binary: bool
     index: int
+    replaced: Replaced | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +190,7 @@ class ImapServer:
         "_limits",
         "_mailbox",
         "_mode",
+        "_replaced",
         "_state",
         "_tag",
         "_waiting",
@@ -205,6 +208,7 @@ class ImapServer:
         self._append: list[AppendMessage] = []  # accepted so far
         self._append_tag = b""
         self._mailbox = ""
+        self._replaced: Replaced | None = None
         self._doom: Refused | None = None  # the next event is Fatal
         self._waiting = 0  # octets of the accepted message still to come
         self.utf8 = False
@@ -384,7 +388,7 @@ class ImapServer:
         except Fault as fault:
             return self._refuse_malformed(literal, fault)
         self._mode = _Mode.ANNOUNCED
-        self._append_tag, self._mailbox = announced.tag, announced.mailbox
+        self._append_tag, self._mailbox, self._replaced = announced.tag, announced.mailbox, announced.replaced
         return announced
 
     def _announcement(self, literal: MessageLiteral) -> LiteralAnnounced:
@@ -392,9 +396,12 @@ class ImapServer:
             raise Fault(why_not(Append, self._state))
         if not self._append:
             head = parse_append_head(literal.octets, self.utf8)
-            return LiteralAnnounced(
-                head.tag, head.mailbox, head.flags, head.date, literal.size, literal.sync, literal.binary, 0
-            )
+            if head.replaced is not None and self._state is not State.SELECTED:
+                raise Fault(why_not(Expunge, self._state))
+            size, sync, binary = literal.size, literal.sync, literal.binary
+            return LiteralAnnounced(head.tag, head.mailbox, head.flags, head.date, size, sync, binary, 0, head.replaced)
+        if self._replaced is not None:
+            raise Fault("REPLACE takes one message.")
         if len(self._append) >= self._limits.messages:
             raise over_limit(f"APPEND takes at most {self._limits.messages} messages.")
         flags, date = parse_append_next(Scanner(literal.octets))

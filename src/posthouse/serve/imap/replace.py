@@ -1,0 +1,80 @@
+"""REPLACE and UID REPLACE (RFC 8508): a message is appended and another removed, both or neither.
+
+The message comes as that of APPEND does (append.py); what is here is the old message and the one transaction.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from posthouse.mail.ids import UID
+from posthouse.serve.imap.change import read_only
+from posthouse.serve.imap.state import Session, no_such_number
+from posthouse.store import access, emails, names
+from posthouse.store.access import settable
+from posthouse.store.emails import Appended, NewEmail
+from posthouse.store.mailboxes import Box, MailboxRow
+from posthouse.store.names import Reader
+from posthouse.store.script import Forbidden, Script, Stale
+from posthouse.wire.imap import code
+from posthouse.wire.imap.append import Replaced
+from posthouse.wire.imap.response import StatusResponse, no, ok
+
+GONE = "The message to replace is not there any more; nothing was done."
+_NEEDED = "te"  # the rights that UID STORE of \Deleted and UID EXPUNGE need (RFC 8508 §4.1)
+
+
+class Old(NamedTuple):
+    """The message that goes: its mailbox and UID."""
+
+    box: Box
+    uid: UID
+
+
+async def old_message(session: Session, tag: bytes, replaced: Replaced) -> Old | StatusResponse:
+    """The message that REPLACE names, or the refusal, before the new one comes (RFC 8508 §3.2)."""
+    selected = session.selected
+    if selected.read_only:
+        return read_only(tag)
+    ranges = await session.resolve(replaced.number, uid=replaced.uid)
+    if ranges is None:
+        return no_such_number(tag)
+    spans = selected.view.uid_spans(ranges)
+    if not spans:
+        return no(tag, GONE, code.EXPUNGEISSUED)
+    return Old(selected.box, UID(spans[0][0]))
+
+
+def put(reader: Reader, name: str, new: Sequence[NewEmail], old: Old | None) -> Script[tuple[MailboxRow, Appended]]:
+    """Append to the mailbox of this name, with the flags that the user may set there, and remove the old message.
+
+    Raises NotFound, Forbidden, Stale where the old one has gone."""
+    row, rights, _ = yield from names.need(reader, name, "i")
+    if old is not None:
+        yield from _demand(reader, old.box)
+    permitted = [
+        email._replace(flags=email.flags & settable(rights), keywords=email.keywords if "w" in rights else ())
+        for email in new
+    ]
+    appended = yield from emails.add(row.box, permitted)
+    if old is not None:
+        gone = yield from emails.expunge(old.box, ((old.uid, old.uid),), marked=False)
+        if not gone.uids:
+            raise Stale("the message to replace has gone")
+    return row, appended
+
+
+def _demand(reader: Reader, box: Box) -> Script[None]:
+    if box.account == reader.account:
+        return
+    rights = yield from access.rights(box.mailbox, reader.identifier)
+    if not rights.issuperset(_NEEDED):
+        raise Forbidden("you may not remove messages from the selected mailbox: its owner has not allowed it")
+
+
+async def tell(session: Session, tag: bytes, appended: Appended) -> StatusResponse:
+    """APPENDUID first and untagged, then what came and went (RFC 8508 §4.3, RFC 7162 §3.2.9)."""
+    given = code.appenduid(appended.uidvalidity, appended.uids)
+    session.say(ok(None, "The new message is kept.", given))
+    await session.sync(expunge=True, look=True)
+    highest = code.highestmodseq(session.selected.view.known) if session.condstore else None
+    return ok(tag, "REPLACE completed.", highest)
