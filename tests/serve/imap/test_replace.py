@@ -108,3 +108,13 @@ async def test_a_fault_in_the_middle_leaves_all_as_it_was(house, door, monkeypat
             assert (await client.fails(replace(b"1"))).startswith(b"NO [UNAVAILABLE] ")
         assert await count(client) == b"1"
         assert b"* 1 FETCH (UID 1)" in await client.do("FETCH 1 UID")
+
+
+async def test_numbers_are_refused_once_uidonly_is_enabled(house, door):
+    """RFC 9586 §3."""
+    async with connect(house, door) as client:
+        await client.append()
+        await client.do("ENABLE UIDONLY")
+        await client.do("SELECT INBOX")
+        assert (await client.fails(replace(b"1"))).startswith(b"BAD [UIDREQUIRED] ")
+        assert b"* VANISHED 1" in await client.do(replace(b"1", uid=b"UID "))

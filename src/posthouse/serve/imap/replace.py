@@ -9,6 +9,7 @@ from typing import NamedTuple
 from posthouse.mail.ids import UID
 from posthouse.serve.imap.change import read_only
 from posthouse.serve.imap.state import Session, no_such_number
+from posthouse.serve.imap.uidonly import uid_required
 from posthouse.store import access, emails, names
 from posthouse.store.access import settable
 from posthouse.store.emails import Appended, NewEmail
@@ -33,6 +34,8 @@ class Old(NamedTuple):
 async def old_message(session: Session, tag: bytes, replaced: Replaced) -> Old | StatusResponse:
     """The message that REPLACE names, or the refusal, before the new one comes (RFC 8508 §3.2)."""
     selected = session.selected
+    if session.uid_only and not replaced.uid:
+        return uid_required(tag)
     if selected.read_only:
         return read_only(tag)
     ranges = await session.resolve(replaced.number, uid=replaced.uid)

@@ -17,7 +17,12 @@ def refused(session: Session, command: Command) -> StatusResponse | None:
     """BAD where the command uses message sequence numbers that the client has given up (RFC 9586 §3.2, §3.5, §3.7)."""
     if not session.uid_only or not _by_number(command):
         return None
-    return bad(command.tag, "Message numbers are not used once UIDONLY is enabled; name UIDs.", UIDREQUIRED)
+    return uid_required(command.tag)
+
+
+def uid_required(tag: bytes) -> StatusResponse:
+    """The BAD of RFC 9586 §4."""
+    return bad(tag, "Message numbers are not used once UIDONLY is enabled; name UIDs.", UIDREQUIRED)
 
 
 def _by_number(command: Command) -> bool:
