@@ -230,6 +230,7 @@ def remove_account(address: Address) -> Script[None]:
     for row in (yield from list_mailboxes(account)):
         yield from discard(Box(account, row.id))
     yield sql("DELETE FROM subscription WHERE account = $1", account)
+    yield sql("DELETE FROM annotation WHERE reader = $1", account)
     yield sql("DELETE FROM credential WHERE account = $1", account)
     yield sql("DELETE FROM account WHERE id = $1", account)
 

@@ -214,6 +214,7 @@ def create(account: AccountId, name: str, role: str | None = None) -> Script[Mai
     if present is not None:
         yield sql("DELETE FROM mailbox WHERE id = $1", present.id)
         yield sql("DELETE FROM access WHERE mailbox = $1", present.id)
+        yield sql("DELETE FROM annotation WHERE mailbox = $1", present.id)
     yield from _make(account, name, role or (yield from _free_role(account, name)), modseq)
     made = yield from find(account, name)
     if made is None:
@@ -331,6 +332,11 @@ def _empty_inbox(inbox: MailboxRow, new: str, now: Millis) -> Script[None]:
         "INSERT INTO placement (mailbox, uid, email, flags, keywords, shared, created, modseq, saved)"
         " SELECT $1, uid, email, flags, keywords, shared, $2, $2, $4 FROM placement WHERE mailbox = $3",
         made, modseq, inbox.id, now,
+    )  # fmt: skip
+    yield sql(  # RFC 5464 §4.1: annotations stay on INBOX and are copied
+        "INSERT INTO annotation (mailbox, reader, entry, fold, value)"
+        " SELECT $1, reader, entry, fold, value FROM annotation WHERE mailbox = $2",
+        made, inbox.id,
     )  # fmt: skip
     yield sql(
         "INSERT INTO expunged (mailbox, modseq, uid, email) SELECT mailbox, $1, uid, email FROM placement"

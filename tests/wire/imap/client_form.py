@@ -45,6 +45,7 @@ from posthouse.wire.imap.condstore import Modified, SelectParameters
 from posthouse.wire.imap.fetch import Attribute, Binary, BinarySize, BodySection, Fetch, FetchItem, Partial
 from posthouse.wire.imap.grammar import FlagSet, Scanner
 from posthouse.wire.imap.list import List, Lsub
+from posthouse.wire.imap.metadata import GetMetadata, SetMetadata
 from posthouse.wire.imap.number_set import NumberSet, print_spans
 from posthouse.wire.imap.search import Search, SearchKey
 from posthouse.wire.imap.search_return import SearchReturns
@@ -145,6 +146,7 @@ KEYS: dict[type, Callable[[Any], bytes]] = {
     search.HeaderContains: lambda k: b"HEADER " + astring(k.field.encode()) + b" " + astring(k.text.encode()),
     search.BodyContains: lambda k: b"BODY " + astring(k.text.encode()),
     search.TextContains: lambda k: b"TEXT " + astring(k.text.encode()),
+    search.OfFilter: lambda k: b"FILTER " + k.name.encode(),
     Modified: lambda k: b"MODSEQ %d" % k.modseq,
     search.Not: lambda k: b"NOT " + key(k.key),
     search.Or: lambda k: b"OR " + key(k.first) + b" " + key(k.second),
@@ -174,13 +176,33 @@ def name(text: str, utf8: bool) -> bytes:
     return string(text.encode() if utf8 else encode_utf7(text))
 
 
+def entries(names: tuple[str, ...]) -> bytes:
+    return b"(" + b" ".join(astring(entry.encode()) for entry in names) + b")"
+
+
+def get_metadata(c: GetMetadata, utf8: bool) -> bytes:
+    most = b"" if c.most is None else b"MAXSIZE %d " % c.most
+    depth = {0: b"0", 1: b"1"}.get(c.depth, b"infinity")
+    return b"GETMETADATA (" + most + b"DEPTH " + depth + b") " + mailbox(c.mailbox, utf8) + b" " + entries(c.entries)
+
+
+def entry_value(pair: tuple[str, bytes | None]) -> bytes:
+    entry, value = pair
+    return entry.encode() + (b" NIL" if value is None else b" ~{%d}\r\n%b" % (len(value), value))
+
+
+def set_metadata(c: SetMetadata, utf8: bool) -> bytes:
+    return b"SETMETADATA " + mailbox(c.mailbox, utf8) + b" (" + b" ".join(map(entry_value, c.values)) + b")"
+
+
 def listing(c: List, utf8: bool) -> bytes:
     out = b"LIST "
     if c.selection:
         out += words(c.selection) + b" "
     patterns = b" ".join(name(pattern, utf8) for pattern in c.patterns)
     out += name(c.reference, utf8) + b" " + (b"(" + patterns + b")" if c.extended else patterns)
-    options = [option.value + (b" " + words(c.status) if option.value == b"STATUS" else b"") for option in c.returns]
+    arguments = {b"STATUS": words(c.status), b"METADATA": entries(c.metadata)}
+    options = [b" ".join(filter(None, (option.value, arguments.get(option.value)))) for option in c.returns]
     return out + (b" RETURN (" + b" ".join(options) + b")" if options else b"")
 
 
@@ -203,6 +225,8 @@ PRINTERS: dict[type, Callable[[Any, bool], bytes]] = {
     Check: lambda c, u: b"CHECK",
     Close: lambda c, u: b"CLOSE",
     Compress: lambda c, u: b"COMPRESS DEFLATE",
+    GetMetadata: get_metadata,
+    SetMetadata: set_metadata,
     Copy: lambda c, u: uid(c) + b"COPY " + print_number_set(c.numbers) + b" " + mailbox(c.mailbox, u),
     Create: lambda c, u: b"CREATE " + mailbox(c.mailbox, u),
     Delete: lambda c, u: b"DELETE " + mailbox(c.mailbox, u),

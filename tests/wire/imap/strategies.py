@@ -89,6 +89,7 @@ _LEAVES = st.one_of(
     st.builds(s.BodyContains, TEXTS),
     st.builds(s.TextContains, TEXTS),
     st.builds(Modified, st.integers(0, 2**63 - 1)),
+    st.builds(s.OfFilter, st.from_regex(r"[A-Za-z0-9$_.-]{1,20}", fullmatch=True)),
 )
 SEARCH_KEYS: st.SearchStrategy[s.SearchKey] = st.recursive(
     _LEAVES,
@@ -102,6 +103,8 @@ SEARCH_KEYS: st.SearchStrategy[s.SearchKey] = st.recursive(
 
 _STATUS_ITEMS = st.lists(st.sampled_from(list(StatusItem)), min_size=1, unique=True).map(tuple)
 _PATTERNS = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]) | st.sampled_from("%*/"), max_size=12)
+_ENTRY = st.from_regex(r"/(?:private|shared)/[a-z]{1,5}(?:/[a-z0-9$]{1,5}){0,2}", fullmatch=True)
+_ENTRIES = st.lists(_ENTRY.filter(lambda entry: "/vendor" not in entry), min_size=1, max_size=4, unique=True).map(tuple)
 
 
 @st.composite
@@ -114,7 +117,8 @@ def _lists(draw: st.DrawFn) -> List:
         selection |= {ListSelection.SUBSCRIBED}
     returns = draw(st.frozensets(st.sampled_from(list(ListReturn))))
     status = draw(_STATUS_ITEMS) if ListReturn.STATUS in returns else ()
-    return List(draw(TAGS), reference, tuple(patterns), selection, returns, status, extended=True)
+    entries = draw(_ENTRIES) if ListReturn.METADATA in returns else ()
+    return List(draw(TAGS), reference, tuple(patterns), selection, returns, status, extended=True, metadata=entries)
 
 
 _PLAIN = [
@@ -182,6 +186,24 @@ FAMILIES: dict[str, st.SearchStrategy[c.Command]] = {
         st.booleans(),
     ),
     "thread": st.builds(Thread, TAGS, st.sampled_from(list(ThreadAlgorithm)), SEARCH_KEYS, st.booleans()),
+    "getmetadata": st.builds(
+        c.GetMetadata,
+        TAGS,
+        NAMES | st.just(""),
+        _ENTRIES,
+        st.sampled_from([0, 1, 1000]),
+        st.none() | st.integers(0, 2**32 - 1),
+    ),
+    "setmetadata": st.builds(
+        c.SetMetadata,
+        TAGS,
+        NAMES | st.just(""),
+        st.lists(
+            st.tuples(_ENTRY.filter(lambda e: "/vendor" not in e), st.none() | st.binary(max_size=20)),
+            min_size=1,
+            max_size=4,
+        ).map(tuple),
+    ),
     "search": st.builds(s.Search, TAGS, SEARCH_KEYS, _RETURNS, st.booleans()),
     "fetch": st.builds(f.Fetch, TAGS, NUMBER_SETS, ITEM_LISTS, st.booleans()),
     "store": st.builds(

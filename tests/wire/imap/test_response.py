@@ -12,6 +12,10 @@ from posthouse.wire.imap.search_return import PartialRange
 from wire.imap.strategies import MAILBOX_TEXTS
 
 EXAMPLES: list[tuple[r.Response, bytes]] = [
+    (
+        r.Metadata("INBOX", (("/shared/comment", b"It's sunny"), ("/private/x", None), ("/private/y", b"\0"))),
+        b'* METADATA INBOX (/shared/comment "It\'s sunny" /private/x NIL /private/y ~{1}\r\n\0)\r\n',
+    ),
     (r.ok(b"a1", "NOOP completed."), b"a1 OK NOOP completed.\r\n"),
     (r.ok(None, "Still here."), b"* OK Still here.\r\n"),
     (r.no(b"a", "No.", code.TRYCREATE), b"a NO [TRYCREATE] No.\r\n"),

@@ -12,14 +12,15 @@ from typing import NamedTuple
 
 from posthouse.serve.imap import condstore
 from posthouse.serve.imap.state import Session
-from posthouse.store import mailboxes
+from posthouse.store import annotations, mailboxes
 from posthouse.store.access import EVERY, Rights
+from posthouse.store.annotations import Value
 from posthouse.store.mailboxes import MailboxRow
 from posthouse.store.names import Reader, visible
 from posthouse.store.script import Script
 from posthouse.transport.house import MessageLimits
 from posthouse.wire.imap.list import DELIMITER, List, ListReturn, ListSelection, Lsub, StatusItem, matches
-from posthouse.wire.imap.response import Delimiter, Listed, MailboxStatus, StatusResponse, ok
+from posthouse.wire.imap.response import Delimiter, Listed, MailboxStatus, Metadata, StatusResponse, ok
 
 MESSAGE_SIZE = MessageLimits().message_size  # octets, unless it is set
 
@@ -42,6 +43,7 @@ class Names(NamedTuple):
     rows: dict[str, MailboxRow]
     subscribed: frozenset[str]
     rights: Mapping[str, Rights] = MappingProxyType({})  # of those that are somebody else's
+    annotations: Mapping[str, tuple[Value, ...]] = MappingProxyType({})
 
     def readable(self, name: str) -> bool:
         """Whether STATUS of the name may be told."""
@@ -58,6 +60,18 @@ def names(reader: Reader) -> Script[Names]:
         rights[place.row.name] = place.rights
     subscribed = yield from mailboxes.list_subscribed(reader.account)
     return Names(rows, frozenset(subscribed), rights)
+
+
+def annotated(reader: Reader, entries: tuple[str, ...]) -> Script[Names]:
+    """The names with these entries of each, where there are any (RFC 9590 §3)."""
+    known = yield from names(reader)
+    if not entries:
+        return known
+    found: dict[str, tuple[Value, ...]] = {}
+    for name, row in known.rows.items():
+        if known.rights.get(name, EVERY) & frozenset("rswip"):  # RFC 5464 §3.3
+            found[name] = yield from annotations.read_row(reader, row, entries)
+    return known._replace(annotations=found)
 
 
 def attributes(row: MailboxRow | None, *, inferiors: bool) -> tuple[bytes, ...]:
@@ -84,7 +98,7 @@ async def list_names(session: Session, command: List) -> StatusResponse:
     if not command.extended and command.patterns == ("",):
         session.say(Delimiter())
         return ok(command.tag, "LIST completed.")
-    known = await session.store.read(names, session.reader)
+    known = await session.store.read(annotated, session.reader, command.metadata)
     if StatusItem.HIGHESTMODSEQ in command.status:
         condstore.aware(session)
         known = known._replace(rows={name: condstore.knowable(session, row) for name, row in known.rows.items()})
@@ -93,8 +107,10 @@ async def list_names(session: Session, command: List) -> StatusResponse:
     return ok(command.tag, "LIST completed.")
 
 
-def answer(command: List, known: Names, append_limit: int = MESSAGE_SIZE) -> Iterator[Listed | MailboxStatus]:
-    """LIST responses, each with its STATUS response behind it where that was asked for."""
+def answer(
+    command: List, known: Names, append_limit: int = MESSAGE_SIZE
+) -> Iterator[Listed | MailboxStatus | Metadata]:
+    """LIST responses, each with its STATUS and METADATA responses behind it where these were asked for."""
     patterns = [command.reference + pattern for pattern in command.patterns if pattern]
     criteria = command.selection - {ListSelection.REMOTE, ListSelection.RECURSIVEMATCH}
     everything = known.rows.keys() | known.subscribed
@@ -114,6 +130,8 @@ def answer(command: List, known: Names, append_limit: int = MESSAGE_SIZE) -> Ite
         yield Listed(_attributes(command, known, name, fathers), name, childinfo)
         if ListReturn.STATUS in command.returns and known.readable(name):
             yield status_values(known.rows[name], command.status, append_limit)
+        if name in known.annotations:
+            yield Metadata(name, known.annotations[name])
 
 
 def _chosen(name: str, known: Names, criteria: frozenset[ListSelection]) -> bool:

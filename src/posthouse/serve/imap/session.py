@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from posthouse.net.deflate import Broken
 from posthouse.net.link import Link, Woken
 from posthouse.serve.errors import FAULT, REFUSAL_WORDS
-from posthouse.serve.imap import change, entry, listing, mailboxes, messagelimit, uidonly
+from posthouse.serve.imap import change, entry, filters, listing, mailboxes, messagelimit, metadata, uidonly
 from posthouse.serve.imap.append import append
 from posthouse.serve.imap.compress import compress
 from posthouse.serve.imap.fetch import fetch
@@ -34,6 +34,7 @@ from posthouse.wire.imap import command as commands
 from posthouse.wire.imap.compress import Compress
 from posthouse.wire.imap.fetch import Fetch
 from posthouse.wire.imap.list import List, Lsub
+from posthouse.wire.imap.metadata import GetMetadata, SetMetadata
 from posthouse.wire.imap.multisearch import MultiSearch
 from posthouse.wire.imap.response import StatusResponse, bye, no, ok
 from posthouse.wire.imap.search import Search
@@ -177,6 +178,7 @@ ANSWERS: dict[type, Answer] = {
     commands.Enable: entry.enable,
     commands.Expunge: change.expunge,
     Fetch: fetch,
+    GetMetadata: metadata.get_metadata,
     commands.Id: entry.identify,
     List: listing.list_names,
     commands.Login: entry.log_in,
@@ -191,6 +193,7 @@ ANSWERS: dict[type, Answer] = {
     Sort: sort,
     Thread: thread,
     commands.Select: mailboxes.select,
+    SetMetadata: metadata.set_metadata,
     commands.StartTls: entry.start_tls,
     commands.Status: mailboxes.status,
     commands.StoreFlags: change.store_flags,
@@ -207,7 +210,11 @@ async def _execute(talk: Session, command: commands.Command) -> StatusResponse |
     look = isinstance(command, commands.Noop | commands.Check)
     try:
         with attended(talk, command):
+            if isinstance(command, Search | Sort | Thread | MultiSearch):
+                command = await filters.expanded(talk, command)
             answer = _refused(talk, command) or await ANSWERS[type(command)](talk, command)
+    except filters.UndefinedFilter as error:
+        answer = filters.undefined(talk, command, error.name)
     except StoreError as error:
         answer = refusal(command.tag, error)
         look = True  # the selected mailbox itself may be the reason

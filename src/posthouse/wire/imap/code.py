@@ -17,6 +17,7 @@ CLOSED = b"CLOSED"
 COMPRESSIONACTIVE = b"COMPRESSIONACTIVE"
 EXPUNGEISSUED = b"EXPUNGEISSUED"
 LIMIT = b"LIMIT"
+METADATA_TOOMANY = b"METADATA TOOMANY"
 NONEXISTENT = b"NONEXISTENT"
 NOPERM = b"NOPERM"
 OVERQUOTA = b"OVERQUOTA"
@@ -87,3 +88,18 @@ def highestmodseq(modseq: int) -> bytes:
 def modified(numbers: Sequence[int]) -> bytes:
     """MODIFIED (RFC 7162 §3.1.3): the message numbers, or UIDs, that failed UNCHANGEDSINCE, ascending."""
     return b"MODIFIED " + print_numbers(numbers)
+
+
+def metadata_longentries(octets: int) -> bytes:
+    """METADATA LONGENTRIES: the largest value that MAXSIZE left out (RFC 5464 §4.2.1)."""
+    return b"METADATA LONGENTRIES %d" % octets
+
+
+def metadata_maxsize(octets: int) -> bytes:
+    """METADATA MAXSIZE: the largest value that is taken (RFC 5464 §4.3)."""
+    return b"METADATA MAXSIZE %d" % octets
+
+
+def undefined_filter(name: str) -> bytes:
+    """UNDEFINED-FILTER (RFC 5466 §3.1)."""
+    return b"UNDEFINED-FILTER " + name.encode("ascii")

@@ -24,6 +24,7 @@ from posthouse.wire.imap.condstore import NO_PARAMETERS, SelectParameters, selec
 from posthouse.wire.imap.fetch import Fetch, parse_fetch
 from posthouse.wire.imap.grammar import OPEN, TAG, USUAL, FlagSet, GrammarLimits, Scanner, flag_set
 from posthouse.wire.imap.list import List, Lsub, StatusItem, parse_list, parse_lsub, parse_status_items
+from posthouse.wire.imap.metadata import GetMetadata, SetMetadata, parse_get_metadata, parse_set_metadata
 from posthouse.wire.imap.multisearch import MultiSearch, parse_esearch
 from posthouse.wire.imap.number_set import NumberSet
 from posthouse.wire.imap.search import Search, parse_search
@@ -296,6 +297,8 @@ CommandAuth = (
     | Append
     | Compress
     | MultiSearch
+    | GetMetadata
+    | SetMetadata
     | Idle
     | Done
 )
@@ -481,6 +484,7 @@ _PARSERS: dict[bytes, Callable[[bytes, Scanner], Command]] = {
     b"EXAMINE": _examine,
     b"EXPUNGE": _plain(Expunge),
     b"FETCH": lambda tag, scanner: parse_fetch(tag, scanner, uid=False),
+    b"GETMETADATA": parse_get_metadata,
     b"ID": _id,
     b"IDLE": _plain(Idle),
     b"LIST": parse_list,
@@ -494,6 +498,7 @@ _PARSERS: dict[bytes, Callable[[bytes, Scanner], Command]] = {
     b"SEARCH": lambda tag, scanner: parse_search(tag, scanner, uid=False),
     b"SELECT": _select,
     b"SORT": lambda tag, scanner: parse_sort(tag, scanner, uid=False),
+    b"SETMETADATA": parse_set_metadata,
     b"STARTTLS": _plain(StartTls),
     b"STATUS": _status,
     b"STORE": lambda tag, scanner: _store(tag, scanner, uid=False),

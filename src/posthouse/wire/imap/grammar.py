@@ -147,13 +147,22 @@ class Scanner:
         return _QUOTED_PAIR.sub(rb"\1", text) if b"\\" in text else text
 
     def literal(self) -> bytes:
-        """literal, without NUL (RFC 9051 §9); literal8 has no place outside APPEND."""
+        """literal, without NUL (RFC 9051 §9)."""
+        octets = self._literal()
+        if b"\0" in octets:
+            raise Fault("A literal may not hold NUL octets.")
+        return octets
+
+    def literal8(self) -> bytes:
+        """literal8 with any octets, where RFC 5464 §5 allows it; APPEND's are read by the engine."""
+        self.mark(b"~")
+        return self._literal()
+
+    def _literal(self) -> bytes:
         found = self.match(_LITERAL, "a string")
         stop = self.position + int(found[1])
         octets = self.octets[self.position : stop]
         self.position = stop
-        if b"\0" in octets:
-            raise Fault("A literal may not hold NUL octets.")
         return octets
 
     def string(self) -> bytes:

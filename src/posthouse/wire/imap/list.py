@@ -1,5 +1,5 @@
 """LIST with its selection and return options, LSUB, and the matching of names to patterns (RFC 9051 §6.3.9, RFC 5258,
-RFC 5819, RFC 6154 §5, RFC 3501 §6.3.9).
+RFC 5819, RFC 6154 §5, RFC 9590, RFC 3501 §6.3.9).
 
 It does not know which mailboxes there are. Vendor options and the remaining extensions of LIST are refused with BAD.
 """
@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from posthouse.wire.imap.condition import Fault, over_limit
 from posthouse.wire.imap.grammar import OPEN, Scanner
+from posthouse.wire.imap.metadata import parse_entries
 
 PATTERNS = 100  # patterns of one LIST; each costs a pass over all names
 PATTERN_LENGTH = 1_000  # characters of one pattern: more than any name has, and it bounds the bit sets below
@@ -42,13 +43,15 @@ class ListSelection(Enum):
 
 
 class ListReturn(Enum):
-    """list-return-opt (RFC 9051 §6.3.9.2, RFC 6154 §5.1, RFC 5819 §2). STATUS brings its items along in `List`;
+    """list-return-opt (RFC 9051 §6.3.9.2, RFC 6154 §5.1, RFC 5819 §2). STATUS and METADATA bring along what
+    they ask for in `List`;
     CHILDREN asks for what every answer has (RFC 3348 §3)."""
 
     SUBSCRIBED = b"SUBSCRIBED"
     CHILDREN = b"CHILDREN"
     SPECIAL_USE = b"SPECIAL-USE"
     STATUS = b"STATUS"
+    METADATA = b"METADATA"  # RFC 9590 §3
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,7 @@ class List:
     returns: frozenset[ListReturn] = frozenset()
     status: tuple[StatusItem, ...] = ()
     extended: bool = False
+    metadata: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +99,10 @@ def parse_list(tag: bytes, scanner: Scanner) -> List:
         return List(tag, reference, tuple(patterns), selection, extended=extended)
     scanner.mark(b" RETURN ")
     options = scanner.parenthesized(_return_option, empty=True)
-    status = next((items for option, items in options if option is ListReturn.STATUS), ())
-    returns = frozenset(option for option, _ in options)
-    return List(tag, reference, tuple(patterns), selection, returns, status, extended=True)
+    status = next((asked for asked in options if isinstance(asked, _Status)), _Status()).items
+    entries = next((asked for asked in options if isinstance(asked, _Metadata)), _Metadata()).entries
+    returns = frozenset(option if isinstance(option, ListReturn) else option.option for option in options)
+    return List(tag, reference, tuple(patterns), selection, returns, status, extended=True, metadata=entries)
 
 
 def parse_lsub(tag: bytes, scanner: Scanner) -> Lsub:
@@ -144,16 +149,33 @@ def _selection_option(scanner: Scanner) -> ListSelection:
         raise Fault(f"LIST knows no selection option {word.decode('ascii')}.") from None
 
 
-def _return_option(scanner: Scanner) -> tuple[ListReturn, tuple[StatusItem, ...]]:
+@dataclass(frozen=True, slots=True)
+class _Status:
+    items: tuple[StatusItem, ...] = ()
+    option: ListReturn = ListReturn.STATUS
+
+
+@dataclass(frozen=True, slots=True)
+class _Metadata:
+    entries: tuple[str, ...] = ()
+    option: ListReturn = ListReturn.METADATA
+
+
+def _return_option(scanner: Scanner) -> ListReturn | _Status | _Metadata:
     word = scanner.word()
     try:
         option = ListReturn(word)
     except ValueError:
         raise Fault(f"LIST knows no return option {word.decode('ascii')}.") from None
-    if option is not ListReturn.STATUS:
-        return option, ()
-    scanner.space()
-    return option, parse_status_items(scanner)
+    if option is ListReturn.METADATA:
+        scanner.space()
+        if scanner.peek() != OPEN:
+            raise Fault("METADATA asks for entries in parentheses.")
+        return _Metadata(parse_entries(scanner))
+    if option is ListReturn.STATUS:
+        scanner.space()
+        return _Status(parse_status_items(scanner))
+    return option
 
 
 @dataclass(frozen=True, slots=True)

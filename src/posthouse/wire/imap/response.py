@@ -181,6 +181,14 @@ class ExtendedSearchResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Metadata:
+    """METADATA with values (RFC 5464 §4.4.1); the mailbox "" is the server, None is NIL."""
+
+    mailbox: str
+    values: tuple[tuple[str, bytes | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Exists:
     """EXISTS (RFC 9051 §7.4.1)."""
 
@@ -225,6 +233,7 @@ Response = (
     | SearchResult
     | SortResult
     | ExtendedSearchResult
+    | Metadata
     | Exists
     | Recent
     | Expunged
@@ -385,6 +394,18 @@ def _extended_search_result(response: ExtendedSearchResult, utf8: bool) -> bytes
     return line + b"\r\n"
 
 
+def _metadata(response: Metadata, utf8: bool) -> bytes:
+    values = (print_astring(entry.encode("ascii")) + b" " + _value(value) for entry, value in response.values)
+    return b"* METADATA %b (%b)\r\n" % (print_mailbox(response.mailbox, utf8), b" ".join(values))
+
+
+def _value(octets: bytes | None) -> bytes:
+    """value = nstring / literal8 (RFC 5464 §5)."""
+    if octets is not None and b"\0" in octets:
+        return b"~{%d}\r\n%b" % (len(octets), octets)
+    return print_nstring(octets)
+
+
 def _exists(response: Exists, utf8: bool) -> bytes:
     return b"* %d EXISTS\r\n" % response.count
 
@@ -418,6 +439,7 @@ _PRINTERS: dict[type[Response], Callable[[Any, bool], bytes]] = {
     SearchResult: _search_result,
     SortResult: _sort_result,
     ExtendedSearchResult: _extended_search_result,
+    Metadata: _metadata,
     Exists: _exists,
     Recent: _recent,
     Expunged: _expunged,

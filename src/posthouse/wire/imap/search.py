@@ -101,6 +101,13 @@ class OfEmail:
 
 
 @dataclass(frozen=True, slots=True)
+class OfFilter:
+    """The search program that is kept under this name (RFC 5466 §3.1); it is put in its place before the search."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class OfThread:
     """THREADID (RFC 8474 §6); None: an id that no thread has."""
 
@@ -204,6 +211,7 @@ SearchKey = (
     | BodyContains
     | TextContains
     | Modified
+    | OfFilter
     | Not
     | Or
     | And
@@ -340,6 +348,16 @@ def _header(scanner: Scanner, charset: str) -> SearchKey:
 _OBJECTID = re.compile(rb"[A-Za-z0-9_-]{1,255}")
 
 
+# RFC 5466 §4   filter-name = 1*<any ATOM-CHAR except "/">
+_FILTER_NAME = re.compile(rb"[^\x00-\x20\x7f-\xff(){%*\"\\\]/]{1,200}")
+
+
+def _filter(scanner: Scanner, charset: str) -> SearchKey:
+    if charset not in ("utf-8", "ascii"):  # RFC 5466 §3.1
+        raise Fault("With FILTER the charset is UTF-8.", BADCHARSET)
+    return OfFilter(scanner.match(_FILTER_NAME, "the name of a filter")[0].decode("ascii"))
+
+
 def _object_id(scanner: Scanner, letter: str) -> int | None:
     return parse_object_id(scanner.match(_OBJECTID, "an object id")[0].decode("ascii"), letter)
 
@@ -365,6 +383,7 @@ _ARGUMENTS: dict[bytes, Callable[[Scanner, str], SearchKey]] = {
     b"BEFORE": lambda scanner, _: Received(Comparison.BEFORE, scanner.date()),
     b"BODY": lambda scanner, charset: BodyContains(scanner.text(charset)),
     b"EMAILID": lambda scanner, _: OfEmail(_object_id(scanner, EMAIL_LETTER)),
+    b"FILTER": _filter,
     b"HEADER": _header,
     b"KEYWORD": _keyword,
     b"MODSEQ": lambda scanner, _: search_modseq(scanner),
