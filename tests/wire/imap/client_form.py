@@ -46,6 +46,7 @@ from posthouse.wire.imap.fetch import Attribute, Binary, BinarySize, BodySection
 from posthouse.wire.imap.grammar import FlagSet, Scanner
 from posthouse.wire.imap.list import List, Lsub
 from posthouse.wire.imap.metadata import GetMetadata, SetMetadata
+from posthouse.wire.imap.multisearch import MultiSearch
 from posthouse.wire.imap.number_set import NumberSet, print_spans
 from posthouse.wire.imap.search import Search, SearchKey
 from posthouse.wire.imap.search_return import SearchReturns
@@ -195,6 +196,14 @@ def set_metadata(c: SetMetadata, utf8: bool) -> bytes:
     return b"SETMETADATA " + mailbox(c.mailbox, utf8) + b" (" + b" ".join(map(entry_value, c.values)) + b")"
 
 
+def multisearch(c: MultiSearch, utf8: bool) -> bytes:
+    sources = b" ".join(
+        source.scope.value + (b" (" + b" ".join(mailbox(n, utf8) for n in source.names) + b")" if source.names else b"")
+        for source in c.sources
+    )
+    return b"ESEARCH IN (" + sources + b") " + search_returns(c.returns) + key(c.key)
+
+
 def listing(c: List, utf8: bool) -> bytes:
     out = b"LIST "
     if c.selection:
@@ -225,6 +234,7 @@ PRINTERS: dict[type, Callable[[Any, bool], bytes]] = {
     Check: lambda c, u: b"CHECK",
     Close: lambda c, u: b"CLOSE",
     Compress: lambda c, u: b"COMPRESS DEFLATE",
+    MultiSearch: multisearch,
     GetMetadata: get_metadata,
     SetMetadata: set_metadata,
     Copy: lambda c, u: uid(c) + b"COPY " + print_number_set(c.numbers) + b" " + mailbox(c.mailbox, u),

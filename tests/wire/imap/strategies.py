@@ -13,6 +13,7 @@ from posthouse.wire.imap import search as s
 from posthouse.wire.imap.condstore import Modified, Resync, SelectParameters
 from posthouse.wire.imap.grammar import FlagSet, canonical_mailbox
 from posthouse.wire.imap.list import List, ListReturn, ListSelection, Lsub, StatusItem
+from posthouse.wire.imap.multisearch import MultiSearch, Scope, Source
 from posthouse.wire.imap.number_set import LARGEST, STAR, NumberSet, merge
 from posthouse.wire.imap.search_return import PartialRange, SearchReturn, SearchReturns
 from posthouse.wire.imap.sort import Sort, SortCriterion, SortKey, Thread
@@ -105,6 +106,10 @@ _STATUS_ITEMS = st.lists(st.sampled_from(list(StatusItem)), min_size=1, unique=T
 _PATTERNS = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]) | st.sampled_from("%*/"), max_size=12)
 _ENTRY = st.from_regex(r"/(?:private|shared)/[a-z]{1,5}(?:/[a-z0-9$]{1,5}){0,2}", fullmatch=True)
 _ENTRIES = st.lists(_ENTRY.filter(lambda entry: "/vendor" not in entry), min_size=1, max_size=4, unique=True).map(tuple)
+_NAMED = [Scope.MAILBOXES, Scope.SUBTREE, Scope.SUBTREE_ONE]
+_SOURCES = st.builds(Source, st.sampled_from([scope for scope in Scope if scope not in _NAMED])) | st.builds(
+    Source, st.sampled_from(_NAMED), st.lists(NAMES, min_size=1, max_size=3).map(tuple)
+)
 
 
 @st.composite
@@ -186,6 +191,13 @@ FAMILIES: dict[str, st.SearchStrategy[c.Command]] = {
         st.booleans(),
     ),
     "thread": st.builds(Thread, TAGS, st.sampled_from(list(ThreadAlgorithm)), SEARCH_KEYS, st.booleans()),
+    "esearch": st.builds(
+        MultiSearch,
+        TAGS,
+        st.lists(_SOURCES, min_size=1, max_size=4).map(tuple),
+        SEARCH_KEYS,
+        _RETURNS.filter(lambda returns: returns is not None and not returns.saving),
+    ),
     "getmetadata": st.builds(
         c.GetMetadata,
         TAGS,
