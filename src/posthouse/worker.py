@@ -31,6 +31,7 @@ from posthouse.serve.login import Door, load_secret
 from posthouse.serve.smtp import session as smtp_session
 from posthouse.serve.stress import Stress, StressLimits
 from posthouse.store.gc import collect_garbage
+from posthouse.store.indexer import keep_index
 from posthouse.store.script import StoreError
 from posthouse.store.store import Store
 from posthouse.transport.house import House, MessageLimits, SmtpRole
@@ -95,6 +96,7 @@ class Worker:
             return CANNOT_START
         if self._orders.slot == 0:
             self._duties.append(loop.create_task(self._collect(store)))
+        self._duties.append(loop.create_task(keep_index(store)))
         try:
             await self._listen(store, certificates)
         finally:

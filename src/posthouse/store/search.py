@@ -5,6 +5,7 @@ blobs in chunks and look in them in a thread.
 """
 
 from array import array
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from posthouse.mail.ids import UID
@@ -131,3 +132,24 @@ def texts(box: Box, first: int = 1, last: int = LAST_UID, limit: int = CHUNK_ROW
         octets += text.size
         found.append(text)
     return found
+
+
+FEW_EMAILS = 2_000  # that are looked up one by one; of more, the whole mailbox is read instead
+
+
+def uids_of(box: Box, found: AbstractSet[int]) -> "Script[list[int]]":
+    """The placements of these Emails in a mailbox, in no order."""
+    if len(found) > FEW_EMAILS:
+        rows = yield sql("SELECT uid, email FROM placement WHERE mailbox = $1", box.mailbox)
+        return [uid for uid, email in rows if email in found]
+    uids: list[int] = []
+    for email in found:
+        rows = yield sql("SELECT uid FROM placement WHERE email = $1 AND mailbox = $2", email, box.mailbox)
+        uids += [uid for (uid,) in rows]
+    return uids
+
+
+def uids_after(box: Box, email: int) -> "Script[list[int]]":
+    """The placements of Emails after this one, in no order."""
+    rows = yield sql("SELECT uid FROM placement WHERE email > $1 AND mailbox = $2", email, box.mailbox)
+    return [uid for (uid,) in rows]

@@ -22,6 +22,7 @@ from posthouse.mail.ids import AccountId, ModSeq
 from posthouse.store.blobs import BlobKey, Blobs, rows_of
 from posthouse.store.bus import Bus
 from posthouse.store.crashpoint import crashpoint
+from posthouse.store.index import Index, belongs
 from posthouse.store.migrate import migrate
 from posthouse.store.script import Row, Script, Unavailable
 from posthouse.store.sqlite import DATABASE, Call, Database
@@ -54,6 +55,7 @@ class Store:
     def __init__(self, directory: Path, writer: Database, readers: list[Database]) -> None:
         self.directory = directory
         self.blobs = Blobs(directory, self._read_rows)
+        self.index = Index(directory, lambda sample: self.read(belongs, sample))
         #: When transactions ended, by time.monotonic(), and how many seconds they took. The reader takes them away.
         self.commits: deque[tuple[float, float]] = deque(maxlen=COMMITS)
         self._loop = asyncio.get_running_loop()
@@ -207,6 +209,7 @@ class Store:
         for _ in self._threads[1:]:
             self._reads.put(None)
         await asyncio.to_thread(self._join)
+        await asyncio.to_thread(self.index.close)
         await asyncio.sleep(0)  # the last answers
         self._bus.close()
 

@@ -15,6 +15,7 @@ from posthouse.mail.ids import Millis
 from posthouse.mail.text import DAY
 from posthouse.serve.imap import condstore, messagelimit
 from posthouse.serve.imap.criteria import EPOCH, Facts, Test, decider
+from posthouse.serve.imap.indexed import decide, look
 from posthouse.serve.imap.search_return import extended, kept
 from posthouse.serve.imap.state import Session
 from posthouse.serve.imap.view import View, join
@@ -250,8 +251,14 @@ async def matching(question: Question, key: SearchKey) -> Set[int]:
             found = found & uids
     if not texts or not found:
         return found
-    decide = decider(And(tuple(texts)), question.answered)
-    return await _among(question.store, question.box, decide, sorted(found))
+    rest = And(tuple(texts))
+    unread, matched = found, frozenset[int]()
+    known = await look(question.store, question.box, rest, found)
+    if known is not None:
+        unread = found & known.unsure
+        matched = frozenset(decide(rest, {**question.answered, **known.answered}, found - unread))
+    test = decider(rest, question.answered)
+    return matched | await _among(question.store, question.box, test, sorted(unread)) if unread else matched
 
 
 def _instants(key: Received | Saved | Younger | Older, now: Millis) -> Range:

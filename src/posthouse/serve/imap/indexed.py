@@ -1,0 +1,97 @@
+"""Texts of a search answered by the search index (store/index.py): the keys as the index understands them, and what it
+found as uids. Messages of which it is not sure are left to be read (criteria.py), so the answer is always that of
+RFC 9051 §6.4.4, index or not."""
+
+from collections.abc import Iterator, Mapping, Set
+from typing import NamedTuple
+
+from posthouse.mail.text import comparable
+from posthouse.serve.imap.criteria import compared
+from posthouse.store import search as rows
+from posthouse.store.mailboxes import Box
+from posthouse.store.pages import KINDS, NO_DAY, Kind, Wanted, kind_of
+from posthouse.store.store import Store
+from posthouse.wire.imap.search import And, BodyContains, HeaderContains, Not, Or, SearchKey, Sent, TextContains
+
+FEW = 64  # messages that are read rather than looked up
+
+
+class Known(NamedTuple):
+    """For each text key the uids for which it is true; and the uids that must be read to know."""
+
+    answered: dict[SearchKey, Set[int]]
+    unsure: Set[int]
+
+
+async def look(store: Store, box: Box, key: SearchKey, among: Set[int]) -> Known | None:
+    """What the index knows of the texts of a search; None where all have to be read."""
+    keys = list(dict.fromkeys(leaves(key)))
+    wanted = [_wanted(one) for one in keys]
+    asked = [one for one in wanted if one is not None]
+    if len(among) < FEW or len(asked) < len(keys):
+        return None
+    found = await store.index.find(box.account, asked, len(among))
+    if found is None:
+        return None
+    unsure = set(await store.read(rows.uids_after, box, found.mark))
+    if found.unsure:
+        unsure.update(await store.read(rows.uids_of, box, found.unsure))
+    answered: dict[SearchKey, Set[int]] = {}
+    for one, hits in zip(keys, found.hits, strict=True):
+        answered[one] = frozenset(await store.read(rows.uids_of, box, hits)) if hits else frozenset()
+    return Known(answered, unsure)
+
+
+def leaves(key: SearchKey) -> Iterator[SearchKey]:
+    """The keys that look at texts."""
+    match key:
+        case Not(inner):
+            yield from leaves(inner)
+        case Or(first, second):
+            yield from leaves(first)
+            yield from leaves(second)
+        case And(several):
+            for one in several:
+                yield from leaves(one)
+        case HeaderContains() | Sent() | BodyContains() | TextContains():
+            yield key
+
+
+def decide(key: SearchKey, answered: Mapping[SearchKey, Set[int]], among: Set[int]) -> Set[int]:
+    """Those among them that match; every key was answered."""
+    if key in answered:
+        return among & answered[key]
+    match key:
+        case Not(inner):
+            return among - decide(inner, answered, among)
+        case Or(first, second):
+            return decide(first, answered, among) | decide(second, answered, among)
+        case And(several):
+            for one in several:
+                among = decide(one, answered, among)
+            return among
+    raise TypeError(f"nobody answered this key: {key!r}")
+
+
+def _wanted(key: SearchKey) -> Wanted | None:
+    match key:
+        case HeaderContains(field, text):
+            name, needle = comparable(field), _needle(text)
+            return None if needle is None else Wanted((kind_of(name),), needle, name)
+        case Sent(comparison, day):
+            fits = compared(comparison, day)
+            return Wanted((), fits=lambda number: number != NO_DAY and fits(number))
+        case BodyContains(text) | TextContains(text):
+            needle = _needle(text)
+            kinds = (Kind.BODY,) if isinstance(key, BodyContains) else KINDS
+            return Wanted(kinds, needle) if needle else None
+    return None
+
+
+def _needle(text: str) -> bytes | None:
+    """As it stands in the index; None for a text that no index holds."""
+    try:
+        octets = comparable(text).encode()
+    except UnicodeEncodeError:
+        return None
+    return None if b"\0" in octets else octets

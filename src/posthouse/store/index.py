@@ -1,0 +1,352 @@
+"""The search index: DIR/search.db, a second database of derived data (decision 0033).
+
+It may be missing, behind, or of another time than the mail: whoever asks is told up to which Email it knows (`mark`)
+and of which it is not sure, and looks at the others itself. One process writes it (indexer.py); every worker reads it.
+
+Blocks of one account have ascending numbers and ascending Emails. Emails only ever move to a block of a lower number,
+and readers go from the highest to the lowest: none is missed between two pieces of a search.
+"""
+
+import asyncio
+import os
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple, TypeVar, cast
+
+import apsw
+from backports import zstd
+
+from posthouse.mail.ids import AccountId, EmailId
+from posthouse.store.pages import (
+    BLOCK_EMAILS,
+    BLOCK_OCTETS,
+    CARDS,
+    KINDS,
+    THUMB,
+    UNREAD,
+    Cards,
+    Entry,
+    Kind,
+    Wanted,
+    cards_of,
+    entries_of,
+    pack,
+    page_of,
+    places,
+)
+from posthouse.store.script import Row, Script, StoreError, sql
+from posthouse.store.sqlite import PRIVATE
+
+T = TypeVar("T")
+
+SEARCH = "search.db"
+VERSION = 1  # of the file and of what mail/text.py gives: another one is made anew
+PIECE = 32  # blocks looked at in one go: about 30 ms where bodies are read
+SAMPLE = 8  # blocks whose Emails are compared before the index is believed
+BUSY_MILLISECONDS = 1_000
+_SHIFT = 32  # block = account << 32 | number; page = block << 3 | kind
+_LAST = (1 << _SHIFT) - 1
+
+_SCHEMA = """
+CREATE TABLE state (generation TEXT NOT NULL, mark BIGINT NOT NULL);
+CREATE TABLE block (
+    id INTEGER PRIMARY KEY,
+    count BIGINT NOT NULL,
+    octets BIGINT NOT NULL,             -- of its texts
+    last BIGINT NOT NULL,               -- the highest Email
+    flawed BIGINT NOT NULL              -- 1: some of them are not whole
+);
+CREATE TABLE page (id INTEGER PRIMARY KEY, packed BYTEA NOT NULL);
+"""
+
+
+class Found(NamedTuple):
+    """What the index knows: for each thing wanted the Emails that have it, among those up to `mark`; and the Emails of
+    which it is not sure."""
+
+    mark: int
+    hits: list[set[int]]
+    unsure: set[int]
+
+
+class Sample(NamedTuple):
+    """By what an index is known as that of this house's mail."""
+
+    generation: str
+    mark: int
+    thumbs: dict[int, bytes]  # by Email
+
+
+def belongs(sample: Sample) -> Script[bool]:
+    """Whether the index was made of the mail that is here: after a restore its Emails may be others."""
+    rows = yield sql("SELECT seq FROM sqlite_sequence WHERE name = 'email'")
+    if sample.mark > (rows[0][0] if rows else 0):
+        return False
+    for email, thumb in sample.thumbs.items():
+        rows = yield sql("SELECT b.digest FROM email e JOIN blob b ON b.id = e.blob WHERE e.id = $1", email)
+        if rows and rows[0][0][:THUMB] != thumb:
+            return False
+    return True
+
+
+def sample(connection: apsw.Connection) -> Sample:
+    """The state and the newest Emails."""
+    [(generation, mark)] = _rows(connection, "SELECT generation, mark FROM state")
+    thumbs: dict[int, bytes] = {}
+    for block, count in _rows(connection, f"SELECT id, count FROM block ORDER BY last DESC LIMIT {SAMPLE}"):
+        cards = _cards(connection, block, count)
+        for place, email in enumerate(cards.emails):
+            thumbs[email] = cards.thumbs[place * THUMB : (place + 1) * THUMB]
+    return Sample(generation, mark, thumbs)
+
+
+def _rows(connection: apsw.Connection, text: str, *args: object) -> list[Row]:
+    return connection.execute(text, cast(tuple[None, ...], args)).fetchall()
+
+
+def _packed(connection: apsw.Connection, block: int, kind: int) -> bytes:
+    [(packed,)] = _rows(connection, "SELECT packed FROM page WHERE id = ?", block << 3 | kind)
+    assert isinstance(packed, bytes)
+    return packed
+
+
+def _cards(connection: apsw.Connection, block: int, count: int) -> Cards:
+    return cards_of(_packed(connection, block, CARDS), count)
+
+
+def _bounds(account: int) -> tuple[int, int]:
+    return account << _SHIFT, account << _SHIFT | _LAST
+
+
+class Index:
+    """What a worker asks; reached as `store.index`."""
+
+    def __init__(self, directory: Path, believe: Callable[[Sample], Awaitable[bool]]) -> None:
+        """`believe` runs `belongs` in a reader thread of the store."""
+        self._path = directory / SEARCH
+        self._believe = believe
+        self._believed = ""  # the generation that was compared with the mail
+        self._connection: apsw.Connection | None = None
+        self._inode = 0
+        self._executor = ThreadPoolExecutor(1, "index-reader")
+
+    async def find(self, account: AccountId, wanted: Sequence[Wanted], most: int) -> Found | None:
+        """Look for all of them; None where the index cannot be used, or has more than `most` blocks of the account."""
+        try:
+            found = await self._run(self._begin, account, most)
+            if found is None:
+                return None
+            generation, mark, highest = found
+            more: int | None = highest
+            if generation != self._believed:
+                if not await self._believe(await self._run(self._sample)):
+                    return None
+                self._believed = generation
+            hits: list[set[int]] = [set() for _ in wanted]
+            unsure: set[int] = set()
+            while more is not None:
+                more = await self._run(self._piece, (account, more, generation), wanted, (hits, unsure))
+            return Found(mark, hits, unsure)
+        except (apsw.Error, zstd.ZstdError, OSError, ValueError, StoreError):
+            return None  # the mail itself is there to be read
+
+    async def _run(self, function: Callable[..., T], *args: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, partial(function, *args))
+
+    def _opened(self) -> apsw.Connection | None:
+        try:
+            inode = self._path.stat().st_ino
+        except FileNotFoundError:
+            return None
+        if self._connection is None or inode != self._inode:
+            if self._connection is not None:
+                self._connection.close()
+            self._connection = apsw.Connection(str(self._path), flags=apsw.SQLITE_OPEN_READWRITE)
+            self._connection.set_busy_timeout(BUSY_MILLISECONDS)
+            self._inode = inode
+        return self._connection
+
+    def _begin(self, account: AccountId, most: int) -> tuple[str, int, int] | None:
+        connection = self._opened()
+        if connection is None or _rows(connection, "PRAGMA user_version") != [(VERSION,)]:
+            return None
+        with connection:
+            [(generation, mark)] = _rows(connection, "SELECT generation, mark FROM state")
+            first, last = _bounds(account)
+            [(count,)] = _rows(connection, "SELECT count(*) FROM block WHERE id BETWEEN ? AND ?", first, last)
+        return (generation, mark, last) if count <= most else None
+
+    def _sample(self) -> Sample:
+        connection = self._opened()
+        if connection is None:
+            raise ValueError("the index is gone")
+        with connection:
+            found = sample(connection)
+        return found
+
+    def _piece(
+        self, where: tuple[int, int, str], wanted: Sequence[Wanted], result: tuple[list[set[int]], set[int]]
+    ) -> int | None:
+        """Look at the next blocks, downwards; where to go on."""
+        account, cursor, generation = where
+        connection = self._opened()
+        if connection is None:
+            raise ValueError("the index is gone")
+        with connection:
+            if _rows(connection, "SELECT generation FROM state") != [(generation,)]:
+                raise ValueError("the index was made anew")
+            blocks = _rows(
+                connection,
+                "SELECT id, count, flawed FROM block WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT ?",
+                _bounds(account)[0],
+                cursor,
+                PIECE,
+            )
+            for block in blocks:
+                _look(connection, block, wanted, result)
+        return blocks[-1][0] - 1 if len(blocks) == PIECE else None
+
+    def close(self) -> None:
+        """Close; nobody may ask any more."""
+        self._executor.shutdown()
+        if self._connection is not None:
+            self._connection.close()
+
+
+def _look(
+    connection: apsw.Connection,
+    row: tuple[int, int, int],
+    wanted: Sequence[Wanted],
+    result: tuple[list[set[int]], set[int]],
+) -> None:
+    block, count, flawed = row
+    hits, unsure = result
+    cards = _cards(connection, block, count) if flawed else None
+    for one, emails in zip(wanted, hits, strict=True):
+        if one.fits is not None:
+            cards = cards or _cards(connection, block, count)
+            emails.update(email for email, day in zip(cards.emails, cards.days, strict=True) if one.fits(day))
+            continue
+        for kind in one.kinds:
+            found = places(page_of(_packed(connection, block, kind), count), one)
+            if found:
+                cards = cards or _cards(connection, block, count)
+                emails.update([cards.emails[place] for place in found])
+    if flawed and cards is not None:
+        least = 1 if any(Kind.BODY in one.kinds for one in wanted) else UNREAD
+        unsure.update(email for email, flaw in zip(cards.emails, cards.flaws, strict=True) if flaw >= least)
+
+
+class Writer:
+    """The one who writes the index. All methods are called in one thread."""
+
+    def __init__(self, directory: Path) -> None:
+        """Open, or make it. Raises apsw.Error, OSError."""
+        path = directory / SEARCH
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE))
+        self._path, self._inode = path, path.stat().st_ino
+        self._connection = apsw.Connection(str(path))
+        self._connection.set_busy_timeout(BUSY_MILLISECONDS)
+        _rows(self._connection, "PRAGMA journal_mode = WAL")
+        _rows(self._connection, "PRAGMA synchronous = NORMAL")
+        if _rows(self._connection, "PRAGMA user_version") != [(VERSION,)]:
+            with self._connection as connection:
+                names = _rows(connection, "SELECT name FROM sqlite_master WHERE type = 'table'")
+                for (name,) in names:
+                    connection.execute(f'DROP TABLE "{name}"')
+                connection.execute(_SCHEMA)
+                connection.execute("INSERT INTO state VALUES (?, 0)", (secrets.token_hex(8),))
+                connection.execute(f"PRAGMA user_version = {VERSION}")
+
+    def there(self) -> bool:
+        """Whether the file has not been removed meanwhile."""
+        try:
+            return self._path.stat().st_ino == self._inode
+        except FileNotFoundError:
+            return False
+
+    def sample(self) -> Sample:
+        """To be compared with the mail."""
+        with self._connection:
+            found = sample(self._connection)
+        return found
+
+    def clear(self) -> None:
+        """Begin anew."""
+        with self._connection as connection:
+            connection.execute("DELETE FROM block; DELETE FROM page")
+            connection.execute("UPDATE state SET generation = ?, mark = 0", (secrets.token_hex(8),))
+
+    def mark(self) -> int:
+        """The highest Email that is in the index, or gone."""
+        [(mark,)] = _rows(self._connection, "SELECT mark FROM state")
+        assert isinstance(mark, int)
+        return mark
+
+    def add(self, several: dict[AccountId, list[Entry]], mark: EmailId) -> None:
+        """Take up the entries of the Emails after the mark, by account and ascending; `mark` is the last of them."""
+        with self._connection as connection:
+            for account, entries in several.items():
+                self._append(account, entries)
+            connection.execute("UPDATE state SET mark = ?", (mark,))
+
+    def _append(self, account: AccountId, entries: list[Entry]) -> None:
+        """Put them behind the others; small blocks become one, so that there are few, and each is rewritten seldom."""
+        first, last = _bounds(account)
+        number = first
+        rows = _rows(
+            self._connection,
+            "SELECT id, count, octets FROM block WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT 8",
+            first,
+            last,
+        )
+        for block, count, octets in rows:
+            fits = count + len(entries) <= BLOCK_EMAILS and octets < BLOCK_OCTETS and count <= 2 * len(entries)
+            if not fits:
+                number = block + 1
+                break
+            cards = _cards(self._connection, block, count)
+            pages = [page_of(_packed(self._connection, block, kind), count) for kind in KINDS]
+            entries = entries_of(cards, pages) + entries
+            self._remove(block)
+            number = block
+        self._put(number, entries)
+
+    def _put(self, block: int, entries: Sequence[Entry]) -> None:
+        octets = sum(len(text) for one in entries for text in one.texts)
+        flawed = int(any(one.flaw for one in entries))
+        row = (block, len(entries), octets, entries[-1].email, flawed)
+        self._connection.execute("INSERT OR REPLACE INTO block VALUES (?, ?, ?, ?, ?)", row)
+        for kind, packed in enumerate(pack(entries)):
+            self._connection.execute("INSERT OR REPLACE INTO page VALUES (?, ?)", (block << 3 | kind, packed))
+
+    def _remove(self, block: int) -> None:
+        self._connection.execute("DELETE FROM block WHERE id = ?", (block,))
+        self._connection.execute("DELETE FROM page WHERE id BETWEEN ? AND ?", (block << 3, block << 3 | CARDS))
+
+    def blocks(self, after: int, most: int) -> list[tuple[int, list[int]]]:
+        """The next blocks with their Emails, to see which of them are still there."""
+        with self._connection as connection:
+            rows = _rows(connection, "SELECT id, count FROM block WHERE id > ? ORDER BY id LIMIT ?", after, most)
+            found = [(block, list(_cards(connection, block, count).emails)) for block, count in rows]
+        return found
+
+    def forget(self, block: int, gone: set[int]) -> None:
+        """Take the texts of Emails that are gone out of a block."""
+        with self._connection as connection:
+            rows = _rows(connection, "SELECT count FROM block WHERE id = ?", block)
+            if not rows:
+                return
+            count = rows[0][0]
+            pages = [page_of(_packed(connection, block, kind), count) for kind in KINDS]
+            left = [one for one in entries_of(_cards(connection, block, count), pages) if one.email not in gone]
+            self._remove(block)
+            if left:
+                self._put(block, left)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
