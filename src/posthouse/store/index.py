@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar, cast
 
 import apsw
-from backports import zstd
+import zstandard
 
 from posthouse.mail.ids import AccountId, EmailId
 from posthouse.store.pages import (
@@ -150,7 +150,7 @@ class Index:
             while more is not None:
                 more = await self._run(self._piece, (account, more, generation), wanted, (hits, unsure))
             return Found(mark, hits, unsure)
-        except (apsw.Error, zstd.ZstdError, OSError, ValueError, StoreError):
+        except (apsw.Error, zstandard.ZstdError, OSError, ValueError, StoreError):
             return None  # the mail itself is there to be read
 
     async def _run(self, function: Callable[..., T], *args: object) -> T:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import apsw
-from backports import zstd
+import zstandard
 
 from posthouse.mail.header import firsts
 from posthouse.mail.ids import AccountId, EmailId
@@ -81,7 +81,7 @@ async def keep_index(store: Store) -> None:
                 continue
             try:
                 await indexer.follow()
-            except (StoreError, apsw.Error, zstd.ZstdError, OSError, ValueError) as error:
+            except (StoreError, apsw.Error, zstandard.ZstdError, OSError, ValueError) as error:
                 log.warning("the search index is not kept: %s", error)
             await asyncio.sleep(RETRY_SECONDS)
     finally:
@@ -132,7 +132,7 @@ class Indexer:
         try:
             writer = self._writer = await self._run(Writer, self._store.directory)
             known = await self._run(writer.sample)
-        except (apsw.CorruptError, apsw.NotADBError, zstd.ZstdError, ValueError) as error:
+        except (apsw.CorruptError, apsw.NotADBError, zstandard.ZstdError, ValueError) as error:
             log.warning("the search index is made anew: %s", error)
             self._stop()
             remove(self._store.directory)

@@ -6,13 +6,14 @@ header and every text of a body begins with NUL, which neither they nor what is 
 found across two of them.
 """
 
+import threading
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum
 from typing import NamedTuple
 
-from backports import zstd
+import zstandard
 
 from posthouse.mail.text import Texts, lines
 
@@ -22,7 +23,17 @@ NO_DAY = -(1 << 31)  # of a message without a Date
 THUMB = 8  # octets of a blob's digest that are kept, to know its Email again
 WHOLE, CUT, UNREAD = 0, 1, 2  # flaws: none; of the bodies some is missing; nothing of it can be relied on
 END = b"\0"
-_OPTIONS = {zstd.CompressionParameter.compression_level: 3, zstd.CompressionParameter.checksum_flag: 1}
+LEVEL = 3  # zstd
+
+
+class _Contexts(threading.local):
+    """One decompressor a thread."""
+
+    def __init__(self) -> None:
+        self.decompressor = zstandard.ZstdDecompressor()
+
+
+_contexts = _Contexts()
 
 
 class Kind(IntEnum):
@@ -121,12 +132,13 @@ def pack(entries: Sequence[Entry]) -> list[bytes]:
     emails, days = array("q", [one.email for one in entries]), array("i", [one.day for one in entries])
     thumbs, flaws = b"".join([one.thumb for one in entries]), bytes([one.flaw for one in entries])
     pages.append(emails.tobytes() + days.tobytes() + thumbs + flaws)
-    return [zstd.compress(page, options=_OPTIONS) for page in pages]
+    compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True)
+    return [compressor.compress(page) for page in pages]
 
 
 def page_of(packed: bytes, count: int) -> Page:
     """The page of a block with so many Emails."""
-    octets = zstd.decompress(packed)
+    octets = _contexts.decompressor.decompress(packed)
     starts = array("I")
     starts.frombytes(octets[: count * 4])
     return Page(starts, octets[count * 4 :])
@@ -134,7 +146,7 @@ def page_of(packed: bytes, count: int) -> Page:
 
 def cards_of(packed: bytes, count: int) -> Cards:
     """The cards of a block with so many Emails."""
-    octets = zstd.decompress(packed)
+    octets = _contexts.decompressor.decompress(packed)
     emails, days = array("q"), array("i")
     emails.frombytes(octets[: count * 8])
     days.frombytes(octets[count * 8 : count * 12])
