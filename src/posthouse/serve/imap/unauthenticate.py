@@ -1,8 +1,8 @@
 """UNAUTHENTICATE (RFC 8437): the connection forgets its user and may log in another.
 
 Everything is reset but TLS and the count of failed logins. Where COMPRESS is active nobody could tell the octets of
-before from those of after, so the connection ends with BYE, as RFC 8437 §3 allows. `imap.unauthenticate = false` turns
-the command off (RFC 8437 §8).
+before from those of after, so it is not announced there, and the connection ends with BYE, as RFC 8437 §3 allows.
+`imap.unauthenticate = false` turns the command off (RFC 8437 §8).
 """
 
 from posthouse.serve.imap.entry import capabilities
