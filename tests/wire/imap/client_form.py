@@ -47,6 +47,7 @@ from posthouse.wire.imap.grammar import FlagSet, Scanner
 from posthouse.wire.imap.list import List, Lsub
 from posthouse.wire.imap.metadata import GetMetadata, SetMetadata
 from posthouse.wire.imap.multisearch import MultiSearch
+from posthouse.wire.imap.notify import EventGroup, Notify
 from posthouse.wire.imap.number_set import NumberSet, print_spans
 from posthouse.wire.imap.search import Search, SearchKey
 from posthouse.wire.imap.search_return import SearchReturns
@@ -224,6 +225,23 @@ def search_returns(returns: SearchReturns | None) -> bytes:
     return b"RETURN (" + b" ".join(options) + b") "
 
 
+def notify(c: Notify, utf8: bool) -> bytes:
+    if c.groups is None:
+        return b"NOTIFY NONE"
+    return (
+        b"NOTIFY SET " + (b"STATUS " if c.status else b"") + b" ".join(event_group(group, utf8) for group in c.groups)
+    )
+
+
+def event_group(group: EventGroup, utf8: bool) -> bytes:
+    names = b" (" + b" ".join(mailbox(name, utf8) for name in group.names) + b")" if group.names else b""
+    events = [event.value for event in group.events]
+    if group.items:
+        shown = b" (" + b" ".join(map(item, group.items)) + b")"
+        events = [event + shown if event == b"MessageNew" else event for event in events]
+    return b"(%b%b %b)" % (group.which.value, names, b"(" + b" ".join(events) + b")" if events else b"NONE")
+
+
 PRINTERS: dict[type, Callable[[Any, bool], bytes]] = {
     Authenticate: lambda c, u: (
         b"AUTHENTICATE "
@@ -250,6 +268,7 @@ PRINTERS: dict[type, Callable[[Any, bool], bytes]] = {
     Logout: lambda c, u: b"LOGOUT",
     Lsub: lambda c, u: b"LSUB " + string(encode_utf7(c.reference)) + b" " + string(encode_utf7(c.pattern)),
     Move: lambda c, u: uid(c) + b"MOVE " + print_number_set(c.numbers) + b" " + mailbox(c.mailbox, u),
+    Notify: notify,
     Namespace: lambda c, u: b"NAMESPACE",
     Noop: lambda c, u: b"NOOP",
     Rename: lambda c, u: b"RENAME " + mailbox(c.mailbox, u) + b" " + mailbox(c.target, u),

@@ -14,6 +14,7 @@ from posthouse.wire.imap.condstore import Modified, Resync, SelectParameters
 from posthouse.wire.imap.grammar import FlagSet, canonical_mailbox
 from posthouse.wire.imap.list import List, ListReturn, ListSelection, Lsub, StatusItem
 from posthouse.wire.imap.multisearch import MultiSearch, Scope, Source
+from posthouse.wire.imap.notify import MESSAGE_EVENTS, SELECTED_ONES, EventGroup, Notify, Occurrence, Which
 from posthouse.wire.imap.number_set import LARGEST, STAR, NumberSet, merge
 from posthouse.wire.imap.search_return import PartialRange, SearchReturn, SearchReturns
 from posthouse.wire.imap.sort import Sort, SortCriterion, SortKey, Thread
@@ -162,6 +163,18 @@ _PARAMETERS = (
     )
 )
 _ID_FIELDS = st.lists(st.tuples(OCTETS, st.none() | OCTETS), max_size=4).map(tuple)
+_MESSAGES = st.sampled_from([frozenset(), MESSAGE_EVENTS, MESSAGE_EVENTS - {Occurrence.FLAG_CHANGE}])
+_EVENTS = st.tuples(_MESSAGES, st.frozensets(st.sampled_from(sorted(set(Occurrence) - MESSAGE_EVENTS, key=str)))).map(
+    lambda both: both[0] | both[1]
+)
+_NAMED = st.lists(NAMES, min_size=1, max_size=3).map(tuple)
+_GROUPS = st.tuples(
+    st.sampled_from(sorted(SELECTED_ONES, key=str)).flatmap(
+        lambda which: st.builds(EventGroup, st.just(which), st.just(()), st.just(MESSAGE_EVENTS), ITEM_LISTS)
+    ),
+    st.builds(EventGroup, st.sampled_from([Which.SUBTREE, Which.MAILBOXES]), _NAMED, _EVENTS),
+    st.builds(EventGroup, st.sampled_from([Which.INBOXES, Which.PERSONAL, Which.SUBSCRIBED]), st.just(()), _EVENTS),
+)
 FAMILIES: dict[str, st.SearchStrategy[c.Command]] = {
     "plain": st.sampled_from(_PLAIN).flatmap(lambda kind: st.builds(kind, TAGS)),
     "id": st.builds(c.Id, TAGS, _ID_FIELDS),
@@ -175,6 +188,7 @@ FAMILIES: dict[str, st.SearchStrategy[c.Command]] = {
     "mailbox": st.sampled_from([c.Create, c.Delete, c.Subscribe, c.Unsubscribe]).flatmap(
         lambda kind: st.builds(kind, TAGS, NAMES)
     ),
+    "notify": st.builds(Notify, TAGS) | st.builds(Notify, TAGS, _GROUPS, st.booleans()),
     "rename": st.builds(c.Rename, TAGS, NAMES, NAMES),
     "status": st.builds(c.Status, TAGS, NAMES, _STATUS_ITEMS),
     "list": _lists(),

@@ -220,6 +220,7 @@ async def _keep(session: Session, incoming: Incoming, command: Append) -> Status
     if incoming.old is not None:
         return await replace.tell(session, command.tag, appended)
     if session.selecting and session.selected.box == row.box:
+        session.made = appended.uids
         with suppress(StoreError):  # it is kept, whatever comes now; then EXISTS is told later
             await session.sync(expunge=True, look=True)  # RFC 9051 §6.3.12: EXISTS at once
     return ok(command.tag, "APPEND completed.", code.appenduid(appended.uidvalidity, appended.uids))

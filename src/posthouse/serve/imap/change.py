@@ -222,6 +222,7 @@ async def copy(session: Session, command: Copy) -> StatusResponse:
         return copied
     if not copied.source:
         return ok(command.tag, "No message was meant, so nothing was copied.")
+    _remember(session, command.mailbox, copied)
     await session.sync(expunge=command.uid, look=True)
     return ok(command.tag, "COPY completed.", code.copyuid(copied.uidvalidity, copied.source, copied.target))
 
@@ -239,8 +240,15 @@ async def move(session: Session, command: Move) -> StatusResponse:
     if not moved.source:
         return ok(command.tag, "No message was meant, so nothing was moved.")
     session.say(ok(None, "Moved.", code.copyuid(moved.uidvalidity, moved.source, moved.target)))
+    _remember(session, command.mailbox, moved)
     await session.sync(expunge=True, look=True)
     return ok(command.tag, "MOVE completed.", _highest(session))
+
+
+def _remember(session: Session, name: str, copied: Copied) -> None:
+    """What was copied into the selected mailbox itself is no news to this client (RFC 5465 §5.2)."""
+    if name == session.selected.name:
+        session.made = copied.target
 
 
 async def _transfer(session: Session, command: Copy | Move, ranges: Ranges) -> Copied | StatusResponse:

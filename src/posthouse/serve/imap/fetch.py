@@ -103,17 +103,30 @@ async def fetch(session: Session, command: Fetch) -> StatusResponse:
     prepared = uid_plan(items) if session.uid_only else plan(items, command.uid)
     if (shown := await fetch_flags(session, prepared, ranges)) is not None:
         answered = Answered(shown, unknown_encoding=False)
-    elif _of_rows(prepared) and Attribute.PREVIEW not in prepared.attributes:
-        answered = await _rows_only(session, prepared, ranges)
-    elif prepared.contents:
-        answered = await _with_contents(session, prepared, ranges)
     else:
-        answered = await _columns_only(session, prepared, ranges)
+        answered = await _answer_all(session, prepared, ranges)
     if answered.unknown_encoding:
         return no(command.tag, "The transfer encoding of a part is not known here.", code.UNKNOWN_CTE)
     if answered.messages < count(ranges) and not command.uid:
         return ok(command.tag, "FETCH completed; some messages were expunged meanwhile.", code.EXPUNGEISSUED)
     return ok(command.tag, "FETCH completed.")
+
+
+async def _answer_all(session: Session, prepared: FetchPlan, ranges: Ranges) -> Answered:
+    if _of_rows(prepared) and Attribute.PREVIEW not in prepared.attributes:
+        return await _rows_only(session, prepared, ranges)
+    if prepared.contents:
+        return await _with_contents(session, prepared, ranges)
+    return await _columns_only(session, prepared, ranges)
+
+
+async def show_items(session: Session, uids: Sequence[int], items: tuple[FetchItem, ...]) -> None:
+    """These items of messages, unasked: no flag is changed by it (RFC 5465 §5.2, RFC 7162 §3.2.4)."""
+    view = await session.load()
+    if session.condstore:
+        items = tuple(dict.fromkeys((Attribute.UID, Attribute.MODSEQ, *items)))
+    prepared = uid_plan(items) if session.uid_only else plan(items)
+    await _answer_all(session, prepared, view.by_uid(runs(uids)))
 
 
 async def _wanted(session: Session, command: Fetch) -> Ranges | StatusResponse:

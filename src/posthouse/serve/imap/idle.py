@@ -9,6 +9,7 @@ import logging
 
 from posthouse.net.link import Woken
 from posthouse.serve.imap.mailboxes import mailbox_gone
+from posthouse.serve.imap.notify import others
 from posthouse.serve.imap.state import MailboxGone, Session
 from posthouse.store.script import StoreError
 from posthouse.wire.imap.command import Done, Idle
@@ -33,6 +34,7 @@ async def idle(session: Session, command: Idle) -> Event | StatusResponse | None
     try:
         while await session.welcome():
             await _tell(session, look=look)
+            await others(session)
             await link.flush()
             link.rest()
             event: Event | Woken | None = await link.next(session.engine)

@@ -6,14 +6,13 @@ had inferiors is \\Noselect, which is also said as \\NonExistent. Mailboxes of o
 not know of: these are levels only, as `Other Users` itself is. A subscription may outlive its mailbox.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from types import MappingProxyType
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
 
 from posthouse.serve.imap import condstore
+from posthouse.serve.imap.known import Names
 from posthouse.serve.imap.state import Session
 from posthouse.store import annotations, mailboxes
-from posthouse.store.access import EVERY, Rights
+from posthouse.store.access import Rights
 from posthouse.store.annotations import Value
 from posthouse.store.mailboxes import MailboxRow
 from posthouse.store.names import Reader, visible
@@ -35,20 +34,6 @@ SPECIAL_USE: dict[str, bytes] = {
     "sent": b"\\Sent",
     "trash": b"\\Trash",
 }
-
-
-class Names(NamedTuple):
-    """All names that LIST may show to one user."""
-
-    rows: dict[str, MailboxRow]
-    subscribed: frozenset[str]
-    rights: Mapping[str, Rights] = MappingProxyType({})  # of those that are somebody else's
-    annotations: Mapping[str, tuple[Value, ...]] = MappingProxyType({})
-
-    def readable(self, name: str) -> bool:
-        """Whether STATUS of the name may be told."""
-        row = self.rows.get(name)
-        return row is not None and not row.noselect and "r" in self.rights.get(name, EVERY)
 
 
 def names(reader: Reader) -> Script[Names]:

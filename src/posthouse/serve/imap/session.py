@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from posthouse.net.deflate import Broken
 from posthouse.net.link import Link, Woken
 from posthouse.serve.errors import FAULT, REFUSAL_WORDS
-from posthouse.serve.imap import change, entry, filters, listing, mailboxes, messagelimit, metadata, uidonly
+from posthouse.serve.imap import change, entry, filters, listing, mailboxes, messagelimit, metadata, notify, uidonly
 from posthouse.serve.imap.append import append
 from posthouse.serve.imap.compress import compress
 from posthouse.serve.imap.fetch import fetch
@@ -36,6 +36,7 @@ from posthouse.wire.imap.fetch import Fetch
 from posthouse.wire.imap.list import List, Lsub
 from posthouse.wire.imap.metadata import GetMetadata, SetMetadata
 from posthouse.wire.imap.multisearch import MultiSearch
+from posthouse.wire.imap.notify import Notify
 from posthouse.wire.imap.response import StatusResponse, bye, no, ok
 from posthouse.wire.imap.search import Search
 from posthouse.wire.imap.server import (
@@ -112,6 +113,8 @@ async def _converse(talk: Session) -> None:
         event: Event | Woken | None = await link.next(engine)
         if isinstance(event, Woken):
             event = None if link.closing else event
+            if event is not None:
+                await notify.between(talk)
         elif event is not None and await talk.welcome():
             await _respond(talk, event)
         if talk.last is not None:
@@ -188,6 +191,7 @@ ANSWERS: dict[type, Answer] = {
     MultiSearch: esearch,
     commands.Namespace: mailboxes.namespace,
     commands.Noop: noop,
+    Notify: notify.notify,
     commands.Rename: mailboxes.rename,
     Search: search,
     Sort: sort,
@@ -213,6 +217,7 @@ async def _execute(talk: Session, command: commands.Command) -> StatusResponse |
             if isinstance(command, Search | Sort | Thread | MultiSearch):
                 command = await filters.expanded(talk, command)
             answer = _refused(talk, command) or await ANSWERS[type(command)](talk, command)
+        notify.note_own(talk, command, answer)
     except filters.UndefinedFilter as error:
         answer = filters.undefined(talk, command, error.name)
     except StoreError as error:

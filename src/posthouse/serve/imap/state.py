@@ -7,7 +7,7 @@ loaded when a command first needs it and shared, per worker, by all sessions tha
 import asyncio
 from array import array
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from weakref import WeakKeyDictionary
 
@@ -15,6 +15,7 @@ from posthouse.mail.ids import MailboxId, ModSeq
 from posthouse.net.link import Link
 from posthouse.serve.errors import words
 from posthouse.serve.imap.news import news_of
+from posthouse.serve.imap.notices import Notices
 from posthouse.serve.imap.view import FlagRow, Ranges, Told, View, join
 from posthouse.serve.limits import ImapSessionLimits, Refusal
 from posthouse.serve.login import Door
@@ -138,6 +139,8 @@ class Session:
         "limits",
         "link",
         "login",
+        "made",
+        "notices",
         "vouched",
     )
 
@@ -152,6 +155,8 @@ class Session:
         self.began = 0.0  # loop time since when a login is awaited
         self.failures = 0
         self.hinted = 0
+        self.notices: Notices | None = None  # what NOTIFY asked for; None: it was not used
+        self.made: Sequence[int] = ()  # uids this client is just putting into the selected mailbox
         self.idling = False
         self.last: StatusResponse | None = None
         self.vouched = 0.0  # when the login was last seen to hold
@@ -189,6 +194,9 @@ class Session:
     def leave(self) -> None:
         """Let go of everything that others count or hold for this session."""
         self.deselect()
+        if self.notices is not None:
+            self.notices.end()
+        self.notices = None
         self._entered.close()
 
     def forget(self) -> None:
@@ -269,12 +277,12 @@ class Session:
             self._selected.unwatch()
         if self._selected is not None:
             self.engine.state = State.AUTHENTICATED
-        self._selected = None
+        self._selected, self.made = None, ()
 
     def _hint(self, modseq: ModSeq) -> None:
         if modseq > self.hinted:
             self.hinted = modseq
-            if self.idling:
+            if self.idling or self.notices is not None:
                 self.link.wake()
 
     @property
@@ -308,7 +316,8 @@ class Session:
         selected = self._selected
         if selected is None:
             return
-        held = expunge and bool(selected.view.held)
+        notices = self.notices
+        held = expunge and bool(selected.view.held) and (notices is None or bool(notices.selected))
         if not look and not held and self.hinted <= selected.heard:
             return
         heard = self.hinted
@@ -323,7 +332,9 @@ class Session:
         except NotFound:
             raise MailboxGone from None
         selected.heard = max(selected.heard, heard)
-        await self.tell(changes, expunge=expunge)
+        wanted = changes if notices is None else notices.wanted(changes)
+        if wanted is not None:
+            await self.tell(wanted, expunge=expunge)
 
     async def tell(self, changes: Changes, *, expunge: bool) -> None:
         """Write what these changes mean to the client."""
@@ -338,6 +349,9 @@ class Session:
                 self.columns.put(selected.box.mailbox, view.modseq, view.uids)
             else:
                 view.uids = shared
+        if self.notices is not None and changes.arrived:
+            own, self.made = frozenset(self.made), ()
+            await self.notices.show([row[0] for row in changes.arrived if row[0] not in own])
         await self.link.flush()
 
     async def _word(self, told: Told) -> None:

@@ -26,6 +26,7 @@ from posthouse.wire.imap.grammar import OPEN, TAG, USUAL, FlagSet, GrammarLimits
 from posthouse.wire.imap.list import List, Lsub, StatusItem, parse_list, parse_lsub, parse_status_items
 from posthouse.wire.imap.metadata import GetMetadata, SetMetadata, parse_get_metadata, parse_set_metadata
 from posthouse.wire.imap.multisearch import MultiSearch, parse_esearch
+from posthouse.wire.imap.notify import Notify, parse_notify
 from posthouse.wire.imap.number_set import NumberSet
 from posthouse.wire.imap.search import Search, parse_search
 from posthouse.wire.imap.sort import Sort, Thread, parse_sort, parse_thread
@@ -299,6 +300,7 @@ CommandAuth = (
     | MultiSearch
     | GetMetadata
     | SetMetadata
+    | Notify
     | Idle
     | Done
 )
@@ -494,6 +496,7 @@ _PARSERS: dict[bytes, Callable[[bytes, Scanner], Command]] = {
     b"MOVE": lambda tag, scanner: Move(tag, _numbers(scanner), _mailbox(scanner)),
     b"NAMESPACE": _plain(Namespace),
     b"NOOP": _plain(Noop),
+    b"NOTIFY": parse_notify,
     b"RENAME": _rename,
     b"SEARCH": lambda tag, scanner: parse_search(tag, scanner, uid=False),
     b"SELECT": _select,

@@ -149,6 +149,14 @@ def parse_items(octets: bytes) -> tuple[FetchItem, ...]:
     return _cached_items(octets) if len(octets) <= CACHED_SPELLING else _items(octets)
 
 
+def fetch_items(scanner: Scanner) -> tuple[FetchItem, ...]:
+    """ "(" fetch-att *(SP fetch-att) ")" inside another command (RFC 5465 §8). Raises Fault."""
+    items = scanner.parenthesized(_item)
+    if len(items) > ITEMS:
+        raise over_limit(f"At most {ITEMS} items can be shown.")
+    return tuple(dict.fromkeys(items))
+
+
 def _items(octets: bytes) -> tuple[FetchItem, ...]:
     scanner = Scanner(octets)
     macro = _MACROS.get(octets.upper())
