@@ -12,7 +12,7 @@ from posthouse.serve.imap import condstore
 from posthouse.serve.imap.known import Names
 from posthouse.serve.imap.state import Session
 from posthouse.store import annotations, mailboxes
-from posthouse.store.access import Rights
+from posthouse.store.access import EVERY, Rights
 from posthouse.store.annotations import Value
 from posthouse.store.mailboxes import MailboxRow
 from posthouse.store.names import Reader, visible
