@@ -3,6 +3,8 @@
 import asyncio
 import fcntl
 import os
+import random
+import sys
 
 from posthouse.mail.ids import AccountId
 from posthouse.mail.text import texts
@@ -169,4 +171,50 @@ async def test_one_at_a_time_and_another_takes_over(tmp_path):
         ended = duties.pop(0)
         ended.cancel()
         await asyncio.gather(ended, return_exceptions=True)
+    await store.close()
+
+
+CHILD = """
+import asyncio, sys
+from pathlib import Path
+from posthouse.store import indexer
+from posthouse.store.indexer import Indexer
+from posthouse.store.store import Store
+
+async def main():
+    indexer.AT_ONCE = 3
+    store = await Store.open(Path(sys.argv[1]))
+    one = Indexer(store)
+    writer = await one.begin()
+    print("begun", flush=True)
+    while await one.step(writer):
+        pass
+
+asyncio.run(main())
+"""
+
+
+async def test_killed_anywhere_it_is_never_wrong(tmp_path):
+    store, anna = await filled(tmp_path, 400)
+    wanted = [Wanted(SUBJECT, b"NUMBER ", "SUBJECT"), Wanted((Kind.BODY,), b"IPSUM")]
+    chance = random.Random(3)
+    marks = []
+    for _ in range(5):
+        child = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", CHILD, str(tmp_path), stdout=asyncio.subprocess.PIPE
+        )
+        assert await child.stdout.readline() == b"begun\n"
+        await asyncio.sleep(chance.random() * 0.1)
+        if child.returncode is None:
+            child.kill()
+        await child.communicate()
+        found = await store.index.find(anna, wanted, 1_000)
+        assert found.hits == [set(range(1, found.mark + 1))] * 2
+        assert not found.unsure
+        marks.append(found.mark)
+    assert marks == sorted(marks)
+    (await caught_up(store)).close()
+    found = await store.index.find(anna, wanted, 1_000)
+    assert found.mark == 400
+    assert found.hits == [set(range(1, 401))] * 2
     await store.close()
