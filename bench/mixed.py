@@ -13,7 +13,9 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import suppress
+from multiprocessing import Manager
 from pathlib import Path
+from threading import Barrier
 
 from dialogue import Connection, Refused, Target
 from large import LIST_VIEW, THUNDERBIRD
@@ -82,14 +84,16 @@ def log_in(target: Target, number: int) -> Connection:
 FLAGS = ("\\Seen", "\\Seen", "\\Answered", "\\Flagged", "\\Deleted", "$Junk")
 
 
-def several(file: Path, numbers: list[int], begin: float, seconds: float) -> int:
-    """Clients in threads of this process; how many commands they did."""
+def several(file: Path, numbers: list[int], ready: Barrier, seconds: float) -> int:
+    """Clients in threads of this process; how many commands they did. They begin when all of all processes are ready."""
     target = Target.read(file)
     with ThreadPoolExecutor(len(numbers)) as threads:
         clients = list(threads.map(lambda number: Client(target, number), numbers))
 
+        ready.wait()
+        begin = time.time()
+
         def work(client: Client) -> int:
-            time.sleep(max(0.0, begin - time.time()))
             done = 0
             while time.time() < begin + seconds:
                 client.command()
@@ -104,13 +108,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("target", type=Path)
     parser.add_argument("--seconds", type=float, default=10)
-    parser.add_argument("--settle", type=float, default=15, help="seconds for logging in and filling")
     parser.add_argument("--results", type=Path)
     wish = parser.parse_args()
-    begin = time.time() + wish.settle
     shares = [list(range(first, CLIENTS + 1, PROCESSES)) for first in range(1, PROCESSES + 1)]
-    with ProcessPoolExecutor(PROCESSES) as pool:
-        counts = [pool.submit(several, wish.target, share, begin, wish.seconds) for share in shares]
+    with Manager() as manager, ProcessPoolExecutor(PROCESSES) as pool:
+        ready = manager.Barrier(PROCESSES, timeout=120)
+        counts = [pool.submit(several, wish.target, share, ready, wish.seconds) for share in shares]
         rate = sum(count.result() for count in counts) / wish.seconds
     name = Target.read(wish.target).name
     line = json.dumps({"workload": "mixed", "case": f"{CLIENTS} clients", "name": name, "rate": round(rate, 1)})
