@@ -85,7 +85,7 @@ FLAGS = ("\\Seen", "\\Seen", "\\Answered", "\\Flagged", "\\Deleted", "$Junk")
 
 
 def several(file: Path, numbers: list[int], ready: Barrier, seconds: float) -> int:
-    """Clients in threads of this process; how many commands they did. They begin when all of all processes are ready."""
+    """Clients in threads of this process; how many commands they did. They begin when all others are ready, too."""
     target = Target.read(file)
     with ThreadPoolExecutor(len(numbers)) as threads:
         clients = list(threads.map(lambda number: Client(target, number), numbers))
