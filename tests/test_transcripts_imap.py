@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from fakes import SocketStream, Stream, memory_link
-from household import ANNA, HOSTNAME, NOW, PASSWORD, credential, open_store
+from household import ANNA, BEN, HOSTNAME, NOW, PASSWORD, credential, open_store
 from posthouse.mail.address import Address
 from posthouse.net.authority import self_signed
 from posthouse.net.link import Link
@@ -139,7 +139,8 @@ def posthouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     running.settings.write_text(running.settings.read_text() + AT_ONCE)
     with open_sync(running.data) as store:
         store.run(accounts.add_domain, ANNA.domain)
-        for person in [ANNA, *map(own_user, TRANSCRIPTS)]:
+        store.run(accounts.add_domain, BEN.domain)
+        for person in [ANNA, BEN, *map(own_user, TRANSCRIPTS)]:
             store.run(accounts.add_account, person, credential())
     running.start()
     yield running

@@ -92,6 +92,11 @@ _CHECKS: tuple[tuple[str, str], ...] = (
         "SELECT p.mailbox FROM placement p WHERE p.saved <= 0",
     ),
     (
+        "an access control list has no mailbox, or an entry that gives nothing",
+        "SELECT x.mailbox FROM access x WHERE x.rights = '' OR NOT EXISTS"
+        " (SELECT 1 FROM mailbox m WHERE m.id = x.mailbox)",
+    ),
+    (
         "a blob's references differ from a count",
         "SELECT b.id FROM blob b LEFT JOIN (SELECT blob, count(*) AS number FROM email GROUP BY blob) AS c"
         " ON c.blob = b.id WHERE b.refs <> coalesce(c.number, 0)",

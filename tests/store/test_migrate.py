@@ -59,6 +59,23 @@ def test_a_newer_database_is_refused(tmp_path: Path) -> None:
         open_sync(tmp_path)
 
 
+def test_a_mailbox_where_those_of_others_are_now_gets_another_name(tmp_path: Path) -> None:
+    database = Database(tmp_path)
+    migrate(database, STEPS[:1])
+    columns = "account, noselect, uidnext, total, unseen, deleted, size, created, modseq, flags_modseq, expunged_modseq"
+    for number, name in enumerate(["Others", "Other Users", "Other Users/a", "Other Users2"]):
+        values = "1, 0, 1, 0, 0, 0, 0, 1, 1, 1, 1"
+        database.connection.execute(
+            f"INSERT INTO mailbox (name, uidvalidity, {columns}) VALUES (?, ?, {values})", (name, number)
+        )
+    database.connection.execute("INSERT INTO subscription (account, name) VALUES (1, 'Other Users/a')")
+    migrate(database)
+    found = database.connection.execute("SELECT name FROM mailbox ORDER BY uidvalidity").fetchall()
+    assert found == [("Others",), ("Others 1",), ("Others 1/a",), ("Other Users2",)]
+    assert database.connection.execute("SELECT name FROM subscription").fetchall() == [("Others 1/a",)]
+    database.close()
+
+
 START = (
     "import sys; from pathlib import Path; from posthouse.store.store import open_sync; open_sync(Path(sys.argv[1]))"
 )

@@ -7,11 +7,13 @@ two by their negative forms `-address` and `-anyone` (RFC 4314 §2).
 
 from collections.abc import Iterable
 
-from posthouse.mail.address import Address
-from posthouse.mail.ids import MailboxId
+from posthouse.mail.address import Address, Domain, parse_address
+from posthouse.mail.ids import AccountId, MailboxId
 from posthouse.mail.keyword import DELETED_BIT, SEEN_BIT
 from posthouse.store.accounts import fold
-from posthouse.store.script import Script, sql
+from posthouse.store.flags import FlagChange, Mode
+from posthouse.store.mailboxes import Box, lock, next_modseq
+from posthouse.store.script import NotFound, OverQuota, Refused, Script, sql
 
 Rights = frozenset[str]
 
@@ -20,6 +22,7 @@ EVERY: Rights = frozenset(LETTERS)
 NONE: Rights = frozenset()
 ANYONE = "anyone"
 NEGATIVE = "-"
+ENTRIES = 1_000  # of one mailbox: bounds GETACL, and what a new mailbox below inherits
 
 
 def identifier(address: Address) -> str:
@@ -44,6 +47,19 @@ def settable(given: Rights) -> int:
     return bits | (DELETED_BIT if "t" in given else 0)
 
 
+def restrict(change: FlagChange, given: Rights) -> FlagChange | None:
+    """As much of a STORE as somebody with these rights may do; None where that is nothing (RFC 4314 §4)."""
+    bits = settable(given)
+    if bits == settable(EVERY):
+        return change
+    if change.mode is Mode.SET:
+        words = change.keywords if "w" in given else None
+        return change._replace(keywords=words, among=bits) if bits else None
+    left = change._replace(bits=change.bits & bits, keywords=change.keywords if "w" in given else ())
+    nothing = not left.bits and not left.keywords
+    return None if nothing and (change.bits or change.keywords) else left
+
+
 def names_of(who: str) -> tuple[str, str, str, str]:
     """The identifiers that speak of this user."""
     return who, ANYONE, NEGATIVE + who, NEGATIVE + ANYONE
@@ -56,3 +72,54 @@ def rights(mailbox: MailboxId, who: str) -> Script[Rights]:
         mailbox, *names_of(who),
     )  # fmt: skip
     return combined((name, letters) for name, letters in rows)
+
+
+def owner(account: AccountId) -> Script[str]:
+    """The identifier of whose account it is. Raises NotFound."""
+    rows = yield sql("SELECT fold, domain FROM account WHERE id = $1", account)
+    if not rows:
+        raise NotFound("there is no such account")
+    return str(Address(rows[0][0], Domain(rows[0][1])))
+
+
+def resolve(text: str, *, must_exist: bool) -> Script[str | None]:
+    """An identifier as access control lists have it: `anyone` or a user's address, perhaps negative. None for what is
+    neither; a user who is gone is one all the same unless he must exist, so that an entry can be taken away."""
+    sign = NEGATIVE if text.startswith(NEGATIVE) else ""
+    name = text.removeprefix(NEGATIVE)
+    if name.casefold() == ANYONE:
+        return sign + ANYONE
+    address = parse_address(name)
+    if address is None:
+        return None
+    if must_exist:
+        found = yield sql(
+            "SELECT 1 FROM account WHERE domain = $1 AND fold = $2", address.domain.name, fold(address.local)
+        )
+        if not found:
+            return None
+    return sign + identifier(address)
+
+
+def entries(mailbox: MailboxId) -> Script[list[tuple[str, Rights]]]:
+    """The whole list of a mailbox, without its owner, sorted by identifier."""
+    rows = yield sql("SELECT identifier, rights FROM access WHERE mailbox = $1 ORDER BY identifier", mailbox)
+    return [(name, frozenset(letters)) for name, letters in rows]
+
+
+def put(box: Box, name: str, given: Rights) -> Script[None]:
+    """Give an identifier, as resolve() spells it, exactly these rights; none: its entry goes.
+
+    Raises NotFound, Refused (the owner), OverQuota (too many entries)."""
+    yield from lock(box.account)
+    if name.removeprefix(NEGATIVE) == (yield from owner(box.account)):
+        raise Refused("the owner of a mailbox always has all rights on it")
+    yield from next_modseq(box.account)  # open sessions look at their rights again
+    yield sql("DELETE FROM access WHERE mailbox = $1 AND identifier = $2", box.mailbox, name)
+    if not given:
+        return
+    [(count,)] = yield sql("SELECT count(*) FROM access WHERE mailbox = $1", box.mailbox)
+    if count >= ENTRIES:
+        raise OverQuota(f"the access control list of a mailbox has at most {ENTRIES} entries")
+    letters = "".join(sorted(given))
+    yield sql("INSERT INTO access (mailbox, identifier, rights) VALUES ($1, $2, $3)", box.mailbox, name, letters)

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from posthouse.mail.address import Address, Domain, parse_address
 from posthouse.mail.ids import AccountId
 from posthouse.store.mailboxes import NEW_MAILBOXES, Box, create, discard, list_mailboxes, next_modseq, subscribe
+from posthouse.store.namespace import prefix_of
 from posthouse.store.script import Exists, NotFound, Refused, Row, Script, sql
 
 TARGETS = 1_000  # of one alias, and of one expansion: as many as RCPTs of a transaction (limits.md)
@@ -229,10 +230,20 @@ def remove_account(address: Address) -> Script[None]:
     yield from next_modseq(account)  # open sessions look, and find that nothing is left
     for row in (yield from list_mailboxes(account)):
         yield from discard(Box(account, row.id))
+    yield from _forget_elsewhere(address)
     yield sql("DELETE FROM subscription WHERE account = $1", account)
     yield sql("DELETE FROM annotation WHERE reader = $1", account)
     yield sql("DELETE FROM credential WHERE account = $1", account)
     yield sql("DELETE FROM account WHERE id = $1", account)
+
+
+def _forget_elsewhere(address: Address) -> Script[None]:
+    """Nobody's list names the user any more, lest the next one of the name inherit it; nobody is subscribed to what
+    was the user's."""
+    name = _canonical(address)
+    yield sql("DELETE FROM access WHERE identifier IN ($1, $2)", name, f"-{name}")
+    prefix = prefix_of(address)  # "0" is the character after the separator "/"
+    yield sql("DELETE FROM subscription WHERE name >= $1 AND name < $2", prefix, prefix[:-1] + "0")
 
 
 def _leading_to(address: Address) -> Script[str]:

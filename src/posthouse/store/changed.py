@@ -68,7 +68,7 @@ def failing(box: Box, spans: Spans, change: FlagChange, unchanged_since: int) ->
     message does not have may be added: it does not exist yet."""
     fresh: frozenset[str] = frozenset()
     if unchanged_since == 0 and change.mode is Mode.ADD and not change.bits:
-        fresh = frozenset(canonical_keywords(change.keywords))
+        fresh = frozenset(canonical_keywords(change.keywords or ()))
     found: list[Row] = []
     for first, last in spans:
         found += yield sql(

@@ -175,7 +175,7 @@ def _append(
     unseen = sum(1 for email in new if not email.flags & SEEN_BIT)
     deleted = sum(1 for email in new if email.flags & DELETED_BIT)
     size = sum(email.blob.size for email in new)
-    uidvalidity, first = yield from _take_uids(box, modseq, (len(new), unseen, deleted, size))
+    uidvalidity, first = yield from take_uids(box, modseq, (len(new), unseen, deleted, size))
     placements: list[Row] = []
     beside: list[tuple[EmailId, NewEmail]] = []
     for uid, email in enumerate(new, first):
@@ -192,7 +192,7 @@ def _append(
     return uidvalidity, tuple(UID(uid) for uid in range(first, first + len(new)))
 
 
-def _take_uids(box: Box, modseq: ModSeq, counts: tuple[int, int, int, int]) -> Script[tuple[UIDValidity, int]]:
+def take_uids(box: Box, modseq: ModSeq, counts: tuple[int, int, int, int]) -> Script[tuple[UIDValidity, int]]:
     """Count `counts` (messages, unseen, deleted, octets) in; the UIDVALIDITY and the first of the new UIDs."""
     rows = yield sql(
         "UPDATE mailbox SET uidnext = uidnext + $3, total = total + $3, unseen = unseen + $4, deleted = deleted + $5,"
@@ -319,7 +319,7 @@ _COUNTED = (
 _MARKED = " AND (flags & 16) <> 0"
 
 
-def _count(mailbox: MailboxId, spans: Spans, where: str = "") -> Script[_Count]:
+def count_in(mailbox: MailboxId, spans: Spans, where: str = "") -> Script[_Count]:
     count = _Count()
     for first, last in spans:
         [row] = yield sql(_COUNTED + where, mailbox, first, last)
@@ -358,14 +358,14 @@ def move(box: Box, spans: Spans, target: MailboxId, now: Millis) -> Script[Copie
     date (RFC 8514 §3)."""
     row = yield from locked(box)
     spans = clip(spans, row.uidnext)
-    count = yield from _count(box.mailbox, spans)
+    count = yield from count_in(box.mailbox, spans)
     source, copied = yield from _place(box, spans, target, _Marks(None, now))
     if not source:
         return copied
     crashpoint("store.inside_move")
     if count.shared:
         yield from touch_shared(box.mailbox, spans, copied.modseq)
-    yield from _take_away(box.mailbox, spans, copied.modseq, count)
+    yield from take_away(box.mailbox, spans, copied.modseq, count)
     return copied
 
 
@@ -382,9 +382,9 @@ def _place(box: Box, spans: Spans, target: MailboxId, marks: _Marks) -> Script[t
     source = yield from _uids_in(box.mailbox, spans)
     if not source:
         return (), Copied(there.uidvalidity, (), (), there.modseq)
-    count = yield from _count(box.mailbox, spans)
+    count = yield from count_in(box.mailbox, spans)
     modseq = yield from next_modseq(box.account)
-    uidvalidity, base = yield from _take_uids(Box(box.account, target), modseq, count[:4])
+    uidvalidity, base = yield from take_uids(Box(box.account, target), modseq, count[:4])
     uid = base
     for first, last in spans:
         [(some,)] = yield sql(
@@ -400,7 +400,7 @@ def _place(box: Box, spans: Spans, target: MailboxId, marks: _Marks) -> Script[t
     return source, Copied(uidvalidity, source, tuple(map(UID, range(base, uid))), modseq)
 
 
-def _take_away(mailbox: MailboxId, spans: Spans, modseq: ModSeq, count: _Count, where: str = "") -> Script[None]:
+def take_away(mailbox: MailboxId, spans: Spans, modseq: ModSeq, count: _Count, where: str = "") -> Script[None]:
     """Remove the placements, leave tombstones, count them out."""
     for first, last in spans:
         yield sql(
@@ -427,9 +427,9 @@ def expunge(box: Box, spans: Spans | None = None, *, marked: bool = True) -> Scr
     gone = yield from _uids_in(box.mailbox, spans, where)
     if not gone:
         return Expunged((), row.modseq)
-    count = yield from _count(box.mailbox, spans, where)
+    count = yield from count_in(box.mailbox, spans, where)
     modseq = yield from next_modseq(box.account)
-    yield from _take_away(box.mailbox, spans, modseq, count, where)
+    yield from take_away(box.mailbox, spans, modseq, count, where)
     crashpoint("store.inside_expunge")
     yield from bury(box.mailbox, modseq, shared=count.shared > 0)
     return Expunged(gone, modseq)

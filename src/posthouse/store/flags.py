@@ -34,11 +34,13 @@ class Mode(Enum):
 
 
 class FlagChange(NamedTuple):
-    """A change of flags: bits of mail/keyword.py incl. DELETED_BIT, and other keywords in any case."""
+    """A change of flags: bits of mail/keyword.py incl. DELETED_BIT, and other keywords; None: these stay.
+    SET leaves bits alone that are not in `among`."""
 
     mode: Mode
     bits: int
-    keywords: tuple[str, ...] = ()
+    keywords: tuple[str, ...] | None = ()
+    among: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ def store_flags(box: Box, spans: Spans, change: FlagChange) -> Script[Stored]:
     """STORE (RFC 9051 §6.4.6): all or nothing. UIDs that are not there are passed over.
 
     Raises NotFound, OverQuota (more than KEYWORDS_PER_EMAIL), Refused (a keyword that cannot be one)."""
-    words = canonical_keywords(change.keywords)
+    words = None if change.keywords is None else canonical_keywords(change.keywords)
     row = yield from locked(box)
     spans = clip(spans, row.uidnext)
     bits = _bits(change)
@@ -126,11 +128,11 @@ def _bits(change: FlagChange) -> _Bits:
         return _Bits(-1, change.bits)
     if change.mode is Mode.REMOVE:
         return _Bits(~change.bits, 0)
-    return _Bits(0, change.bits)
+    return _Bits(~change.among, change.bits & change.among)
 
 
-def _pieces(mailbox: MailboxId, spans: Spans, mode: Mode, words: list[str]) -> Script[list[_Piece]]:
-    if mode is Mode.SET:
+def _pieces(mailbox: MailboxId, spans: Spans, mode: Mode, words: list[str] | None) -> Script[list[_Piece]]:
+    if mode is Mode.SET and words is not None:
         return [_Piece(first, last, None, " ".join(words)) for first, last in spans]
     if not words:
         return [_Piece(first, last) for first, last in spans]

@@ -13,10 +13,13 @@ import apsw
 from posthouse.mail.summary import Summary, summarize
 from posthouse.store import threads
 from posthouse.store.crashpoint import crashpoint
+from posthouse.store.namespace import OTHERS
 from posthouse.store.script import Row, Script, Sql, Unavailable
 from posthouse.store.sqlite import Database, rewrite, unavailable
 
 SUMMARIZED = 200  # header blocks, of 1 MiB at most, held at once while mail of an older version is read again
+
+_NAMES_OF = "SELECT name FROM mailbox WHERE account ="
 
 T = TypeVar("T")
 Step = Callable[[apsw.Connection], None]
@@ -34,8 +37,22 @@ def _first(connection: apsw.Connection) -> None:
 
 def _second(connection: apsw.Connection) -> None:
     _run(connection, "step2.sql")
+    _clear_namespace(connection)
     _summarize(connection)
     _thread(connection)
+
+
+def _clear_namespace(connection: apsw.Connection) -> None:
+    """A mailbox of one's own whose name is where those of others are now gets another, with all below it."""
+    below = f"(name = '{OTHERS}' OR (name >= '{OTHERS}/' AND name < '{OTHERS}0'))"
+    having = f"SELECT account FROM mailbox WHERE {below} UNION SELECT account FROM subscription WHERE {below}"
+    for (account,) in _rows(connection, having):
+        taken = {name.partition("/")[0] for (name,) in _rows(connection, f"{_NAMES_OF} ?", account)}
+        names = (f"Others {number}" if number else "Others" for number in range(len(taken) + 1))
+        free = next(name for name in names if name not in taken)
+        for table in ("mailbox", "subscription"):
+            text = f"UPDATE OR IGNORE {table} SET name = ? || substr(name, ?) WHERE account = ? AND {below}"
+            connection.execute(text, (free, len(OTHERS) + 1, account))
 
 
 def _summarize(connection: apsw.Connection) -> None:

@@ -15,9 +15,9 @@ from posthouse.store import access, mailboxes
 from posthouse.store.access import Rights
 from posthouse.store.accounts import fold
 from posthouse.store.mailboxes import INBOX, SEPARATOR, MailboxRow
+from posthouse.store.namespace import OTHERS, is_foreign, prefix_of
 from posthouse.store.script import Forbidden, NotFound, Refused, Script, UseRefused, sql
 
-OTHERS = "Other Users"  # the namespace prefix, without its separator
 VISIBLE = 5_000  # mailboxes of others in one LIST, those given to the user by name first
 
 _LACKING = {
@@ -49,17 +49,6 @@ class Place(NamedTuple):
 class _Owner(NamedTuple):
     account: AccountId
     prefix: str  # what stands before the owner's names; "" for the own ones
-
-
-def is_foreign(name: str) -> bool:
-    """Whether the name lies in the namespace of other users' mailboxes."""
-    return name == OTHERS or name.startswith(OTHERS + SEPARATOR)
-
-
-def prefix_of(address: Address) -> str:
-    """What stands before the names of this user's mailboxes for everybody else. A "/" in an address would divide it."""
-    spelled = str(address).replace("=", "=3D").replace(SEPARATOR, "=2F")
-    return f"{OTHERS}{SEPARATOR}{spelled}{SEPARATOR}"
 
 
 def _whose(reader: Reader, name: str) -> Script[tuple[_Owner, str] | None]:
@@ -123,11 +112,12 @@ def demand(place: Place, right: str) -> None:
 def visible(reader: Reader) -> Script[list[Place]]:
     """The mailboxes of others that the user may list."""
     who = access.names_of(reader.identifier)
+    some = "SELECT mailbox FROM (SELECT mailbox FROM access WHERE identifier = "  # a bound for each, before all else
     rows = yield sql(
         "SELECT x.mailbox, x.identifier, x.rights, a.local, a.domain FROM access x JOIN mailbox m ON m.id = x.mailbox"
         " JOIN account a ON a.id = m.account WHERE x.identifier IN ($1, $2, $3, $4) AND m.account <> $5"
-        " ORDER BY x.identifier <> $1, x.mailbox",
-        *who, reader.account,
+        f" AND x.mailbox IN ({some}$1 LIMIT $6) UNION {some}$2 LIMIT $6)) ORDER BY x.identifier <> $1, x.mailbox",
+        *who, reader.account, VISIBLE,
     )  # fmt: skip
     entries: dict[int, list[tuple[str, str]]] = {}
     prefixes: dict[int, str] = {}

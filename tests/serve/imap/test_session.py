@@ -363,7 +363,10 @@ async def test_a_mailbox_that_goes_while_its_client_idles(house, door):
         tag = idler.write("IDLE")
         await idler.response()
         await other.do("DELETE Short")
-        assert await idler.response() == b"* OK [CLOSED] The selected mailbox was deleted."
+        assert (
+            await idler.response()
+            == b"* OK [CLOSED] The selected mailbox was deleted, or is no longer shared with you."
+        )
         idler.writer.write(b"DONE\r\n")
         await idler.until(tag)
         assert idler.last == b"OK IDLE completed."
@@ -377,7 +380,10 @@ async def test_a_mailbox_that_goes_between_two_commands(house, door):
         await client.do("SELECT Archive")
         await other.do("DELETE Archive")
         tag = client.write("EXPUNGE")
-        assert b"* OK [CLOSED] The selected mailbox was deleted." in await client.until(tag)
+        assert (
+            b"* OK [CLOSED] The selected mailbox was deleted, or is no longer shared with you."
+            in await client.until(tag)
+        )
         assert client.last.startswith(b"NO [NONEXISTENT] ")
 
 

@@ -11,16 +11,17 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from posthouse.mail.ids import UID, MailboxId, Millis, ModSeq
-from posthouse.mail.keyword import DELETED_BIT
+from posthouse.mail.keyword import DELETED_BIT, SEEN_BIT
 from posthouse.serve.imap import condstore, messagelimit
-from posthouse.serve.imap.state import Session, no_such_number
+from posthouse.serve.imap.state import Selected, Session, no_such_number, sentence
 from posthouse.serve.imap.view import Ranges, count
-from posthouse.store import emails, names
+from posthouse.store import access, across, emails, names
+from posthouse.store.access import restrict
 from posthouse.store.changed import passing
 from posthouse.store.emails import Changes, Copied, FlagChange, Mode, Spans, Stored
 from posthouse.store.mailboxes import Box
 from posthouse.store.names import Reader
-from posthouse.store.script import NotFound, Script, Stale
+from posthouse.store.script import Forbidden, NotFound, OverQuota, Script, Stale
 from posthouse.wire.imap import code
 from posthouse.wire.imap.command import Copy, Expunge, Move, StoreFlags, StoreMode
 from posthouse.wire.imap.number_set import runs
@@ -38,9 +39,13 @@ class Known(NamedTuple):
     uidnext: int
 
 
-def read_only(tag: bytes) -> StatusResponse:
-    """The answer to a change in a mailbox opened by EXAMINE (RFC 9051 §6.3.3)."""
-    return no(tag, "The mailbox was opened read-only by EXAMINE; open it by SELECT to change it.")
+def denied(tag: bytes, selected: Selected, rights: str) -> StatusResponse:
+    """The answer to a change in a mailbox opened by EXAMINE (RFC 9051 §6.3.3), or of another who has not given all of
+    these rights (RFC 4314 §4)."""
+    if selected.examined:
+        return no(tag, "The mailbox was opened read-only by EXAMINE; open it by SELECT to change it.")
+    needed = " and ".join(f'"{right}"' for right in rights)
+    return no(tag, f"The mailbox belongs to another; this needs the right {needed} from its owner.", code.NOPERM)
 
 
 # --- STORE
@@ -111,8 +116,9 @@ async def store_flags(session: Session, command: StoreFlags) -> StatusResponse:
     """RFC 9051 §6.4.6."""
     if command.unchanged_since is not None:
         condstore.aware(session)
-    if session.selected.read_only:
-        return read_only(command.tag)
+    change = _permitted(session.selected, command)
+    if isinstance(change, StatusResponse):
+        return change
     ranges = await session.resolve(command.numbers, uid=command.uid)
     if ranges is None:
         return no_such_number(command.tag)
@@ -120,7 +126,6 @@ async def store_flags(session: Session, command: StoreFlags) -> StatusResponse:
         return ok(command.tag, "STORE completed; no message was meant.")
     ranges = messagelimit.cut(session, ranges)
     wanted = count(ranges)
-    change = FlagChange(_MODES[command.mode], command.flags.bits, command.flags.keywords)
     view = session.selected.view
     conditional = command.unchanged_since is not None
     order = Order(
@@ -165,6 +170,20 @@ async def _show_modseqs(session: Session, rows: Sequence[tuple[UID, int, str, Mo
         await asyncio.sleep(0)  # others have their turn
 
 
+def _permitted(selected: Selected, command: StoreFlags) -> FlagChange | StatusResponse:
+    """As much of a STORE as the user may do; it is refused where that is nothing (RFC 4314 §4)."""
+    if selected.examined:
+        return denied(command.tag, selected, "")
+    change = FlagChange(_MODES[command.mode], command.flags.bits, command.flags.keywords)
+    return restrict(change, selected.rights) or denied(command.tag, selected, _rights_for(change))
+
+
+def _rights_for(change: FlagChange) -> str:
+    wanted = [(change.keywords or change.bits & ~(SEEN_BIT | DELETED_BIT), "w")]
+    wanted += [(change.bits & SEEN_BIT, "s"), (change.bits & DELETED_BIT, "t")]
+    return "".join(right for needed, right in wanted if needed) or "w"
+
+
 async def _show_flags(session: Session, rows: Sequence[tuple[UID, int, str, ModSeq]], command: StoreFlags) -> None:
     view = session.selected.view
     session.name_keywords(row[2] for row in rows if row[2])
@@ -201,12 +220,26 @@ def place(box: Box, target: MailboxId, order: Transfer) -> Script[Copied]:
 
 
 def transfer(reader: Reader, box: Box, order: Transfer) -> Script[Copied]:
-    """Copy or move to the mailbox of this name. Raises NotFound, Forbidden, Stale."""
-    target = (yield from names.need(reader, order.name, "i")).row
-    copied = yield from place(box, target.id, order)
+    """Copy or move to the mailbox of this name. Raises NotFound, Forbidden, Stale, OverQuota."""
+    target = yield from names.need(reader, order.name, "i")
+    if box.account == target.row.account == reader.account:
+        copied = yield from place(box, target.row.id, order)
+    else:
+        yield from _entitled(reader, box, "rte" if order.move else "r")
+        crossing = across.Crossing(target.rights, order.now, order.move)
+        copied = yield from across.cross(box, order.spans, target.row.box, crossing)
     if order.wanted is not None and len(copied.source) != order.wanted:
         raise Stale("Some of the messages were expunged meanwhile")
     return copied
+
+
+def _entitled(reader: Reader, box: Box, needed: str) -> Script[None]:
+    """Raises Forbidden unless the user has these rights on the mailbox as it is now."""
+    if box.account == reader.account:
+        return
+    lacking = frozenset(needed) - (yield from access.rights(box.mailbox, reader.identifier))
+    if lacking:
+        raise Forbidden(f"the owner of the mailbox has not given you the rights {', '.join(sorted(lacking))}")
 
 
 async def copy(session: Session, command: Copy) -> StatusResponse:
@@ -229,8 +262,8 @@ async def copy(session: Session, command: Copy) -> StatusResponse:
 
 async def move(session: Session, command: Move) -> StatusResponse:
     """RFC 9051 §6.4.8: COPYUID comes first and untagged, then EXPUNGE."""
-    if session.selected.read_only:
-        return read_only(command.tag)
+    if not (session.selected.may("t") and session.selected.may("e")):  # RFC 6851 §4.2
+        return denied(command.tag, session.selected, "te")
     ranges = await session.resolve(command.numbers, uid=command.uid)
     if ranges is None:
         return no_such_number(command.tag)
@@ -262,6 +295,8 @@ async def _transfer(session: Session, command: Copy | Move, ranges: Ranges) -> C
         return no(command.tag, "There is no mailbox of that name; CREATE it first.", code.TRYCREATE)
     except Stale:
         return no(command.tag, "Some of the messages were expunged meanwhile; nothing was done.", code.EXPUNGEISSUED)
+    except OverQuota as error:
+        return no(command.tag, sentence(str(error)), code.LIMIT)
 
 
 # --- EXPUNGE
@@ -270,8 +305,8 @@ async def _transfer(session: Session, command: Copy | Move, ranges: Ranges) -> C
 async def expunge(session: Session, command: Expunge) -> StatusResponse:
     """RFC 9051 §6.4.3, and UID EXPUNGE of §6.4.9."""
     selected = session.selected
-    if selected.read_only:
-        return read_only(command.tag)
+    if not selected.may("e"):
+        return denied(command.tag, selected, "e")
     spans: Spans | None = None
     if command.uids is not None:
         ranges = await session.resolve(command.uids, uid=True)

@@ -47,6 +47,9 @@ ALWAYS = (
 FOR_USERS = (
     "IDLE",
     "NAMESPACE",
+    "ACL",
+    "RIGHTS=texk",
+    "LIST-MYRIGHTS",
     "UIDPLUS",
     "MOVE",
     "UNSELECT",

@@ -98,7 +98,7 @@ async def fetch(session: Session, command: Fetch) -> StatusResponse:
             return await _changed(session, command, rows)
         ranges = session.selected.view.by_uid(runs([row[0] for row in rows]))
     items = command.items
-    if command.sets_seen and ranges and not session.selected.read_only and await _set_seen(session, ranges):
+    if command.sets_seen and ranges and session.selected.may("s") and await _set_seen(session, ranges):
         items = tuple(dict.fromkeys((*items, *_with_seen(session))))
     prepared = uid_plan(items) if session.uid_only else plan(items, command.uid)
     if (shown := await fetch_flags(session, prepared, ranges)) is not None:

@@ -18,6 +18,7 @@ from posthouse.store.mailboxes import MailboxRow
 from posthouse.store.names import Reader, visible
 from posthouse.store.script import Script
 from posthouse.transport.house import MessageLimits
+from posthouse.wire.imap.acl import MyRightsResponse
 from posthouse.wire.imap.list import DELIMITER, List, ListReturn, ListSelection, Lsub, StatusItem, matches
 from posthouse.wire.imap.response import Delimiter, Listed, MailboxStatus, Metadata, StatusResponse, ok
 
@@ -88,14 +89,14 @@ async def list_names(session: Session, command: List) -> StatusResponse:
         condstore.aware(session)
         known = known._replace(rows={name: condstore.knowable(session, row) for name, row in known.rows.items()})
     for response in answer(command, known, session.house.limits.message_size):
-        session.say(response)
+        session.say(response.printed(session.engine.utf8) if isinstance(response, MyRightsResponse) else response)
     return ok(command.tag, "LIST completed.")
 
 
 def answer(
     command: List, known: Names, append_limit: int = MESSAGE_SIZE
-) -> Iterator[Listed | MailboxStatus | Metadata]:
-    """LIST responses, each with its STATUS and METADATA responses behind it where these were asked for."""
+) -> Iterator[Listed | MailboxStatus | Metadata | MyRightsResponse]:
+    """LIST responses, each with what else was asked for behind it (RFC 5819 §2, RFC 9590 §3, RFC 8440 §3)."""
     patterns = [command.reference + pattern for pattern in command.patterns if pattern]
     criteria = command.selection - {ListSelection.REMOTE, ListSelection.RECURSIVEMATCH}
     everything = known.rows.keys() | known.subscribed
@@ -117,6 +118,8 @@ def answer(
             yield status_values(known.rows[name], command.status, append_limit)
         if name in known.annotations:
             yield Metadata(name, known.annotations[name])
+        if ListReturn.MYRIGHTS in command.returns and name in known.rows and name in chosen:
+            yield MyRightsResponse(name, known.rights.get(name, EVERY))
 
 
 def _chosen(name: str, known: Names, criteria: frozenset[ListSelection]) -> bool:

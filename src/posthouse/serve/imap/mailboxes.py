@@ -20,6 +20,7 @@ from posthouse.store import emails, mailboxes, names
 from posthouse.store.changed import Since, catch_up
 from posthouse.store.mailboxes import MailboxRow
 from posthouse.store.names import Place, Reader
+from posthouse.store.namespace import OTHERS
 from posthouse.store.script import Exists as NameTaken
 from posthouse.store.script import NotFound, Refused, Script, StoreError, UseRefused
 from posthouse.wire.imap import code
@@ -54,6 +55,7 @@ UNSEEN_COUNTED = 20_000  # messages; reading their uids takes some 5 ms, and the
 
 VIRTUAL = frozenset({"all", "flagged"})  # they would show what lies in other mailboxes (RFC 6154 §2)
 DELETED = "The selected mailbox was deleted."
+GONE = "The selected mailbox was deleted, or is no longer shared with you."
 
 
 def no_such_mailbox(tag: bytes) -> StatusResponse:
@@ -92,7 +94,7 @@ async def select(session: Session, command: Select) -> StatusResponse:
     if command.parameters.condstore:
         condstore.aware(session)  # before the mailbox is selected, whose HIGHESTMODSEQ comes below
     view = View(row.total, row.uidnext, row.modseq)
-    session.select(Selected(row.box, row.name, view, read_only=command.read_only))
+    session.select(Selected(row.box, row.name, view, place.rights, read_only=command.read_only))
     session.say(Flags(tuple(sorted(session.selected.keywords))), Exists(row.total))
     if not session.rev2:
         session.say(Recent())
@@ -109,8 +111,8 @@ async def select(session: Session, command: Select) -> StatusResponse:
         old_name = command.mailbox if command.mailbox != row.name else None  # RFC 9051 §6.3.2: MUST
         session.say(Listed(await _attributes(session, row), row.name, old_name=old_name))
     await condstore.opened(session, resync, since)
-    if command.read_only:
-        return ok(command.tag, "EXAMINE completed.", code.READ_ONLY)
+    if session.selected.read_only:
+        return ok(command.tag, "EXAMINE completed." if command.read_only else "SELECT completed.", code.READ_ONLY)
     return ok(command.tag, "SELECT completed.", code.READ_WRITE)
 
 
@@ -131,7 +133,7 @@ async def _attributes(session: Session, row: MailboxRow) -> tuple[bytes, ...]:
 async def close(session: Session, command: Close) -> StatusResponse:
     """RFC 9051 §6.4.1."""
     selected = session.selected
-    if not selected.read_only:
+    if selected.may("e"):  # RFC 4314 §4: without the right CLOSE is OK all the same
         await session.store.run(emails.expunge, selected.box)
     session.deselect()
     return ok(command.tag, "CLOSE completed.")
@@ -147,12 +149,12 @@ def mailbox_gone(session: Session) -> None:
     """The selected mailbox is no more; see above. Raises MailboxGone where only BYE is left."""
     if not session.rev2:
         raise MailboxGone
-    _closed(session)
+    _closed(session, GONE)
 
 
-def _closed(session: Session) -> None:
+def _closed(session: Session, text: str) -> None:
     session.deselect()
-    session.say(ok(None, DELETED, code.CLOSED))
+    session.say(ok(None, text, code.CLOSED))
 
 
 # --- making and unmaking
@@ -200,7 +202,7 @@ async def delete(session: Session, command: Delete) -> StatusResponse:
     except Refused as error:
         return refusal(command.tag, error)
     if session.selecting and session.selected.box == row.box:
-        _closed(session)
+        _closed(session, DELETED)
     normalized(session, command.mailbox, row.name, (b"\\NonExistent",))
     return ok(command.tag, "DELETE completed.")
 
@@ -250,5 +252,5 @@ async def status(session: Session, command: Status) -> StatusResponse:
 
 async def namespace(session: Session, command: Namespace) -> StatusResponse:
     """RFC 9051 §6.3.10: one personal namespace, with no prefix, and one for the mailboxes of others."""
-    session.say(Namespaces(other=(NamespacePrefix(names.OTHERS + mailboxes.SEPARATOR),)))
+    session.say(Namespaces(other=(NamespacePrefix(OTHERS + mailboxes.SEPARATOR),)))
     return ok(command.tag, "NAMESPACE completed.")

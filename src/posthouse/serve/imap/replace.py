@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from posthouse.mail.ids import UID
-from posthouse.serve.imap.change import read_only
+from posthouse.serve.imap.change import denied
 from posthouse.serve.imap.state import Session, no_such_number
 from posthouse.serve.imap.uidonly import uid_required
 from posthouse.store import access, emails, names
@@ -36,8 +36,8 @@ async def old_message(session: Session, tag: bytes, replaced: Replaced) -> Old |
     selected = session.selected
     if session.uid_only and not replaced.uid:
         return uid_required(tag)
-    if selected.read_only:
-        return read_only(tag)
+    if not (selected.may("t") and selected.may("e")):
+        return denied(tag, selected, _NEEDED)
     ranges = await session.resolve(replaced.number, uid=replaced.uid)
     if ranges is None:
         return no_such_number(tag)

@@ -12,7 +12,18 @@ from collections.abc import Awaitable, Callable
 from posthouse.net.deflate import Broken
 from posthouse.net.link import Link, Woken
 from posthouse.serve.errors import FAULT, REFUSAL_WORDS
-from posthouse.serve.imap import change, entry, filters, listing, mailboxes, messagelimit, metadata, notify, uidonly
+from posthouse.serve.imap import (
+    acl,
+    change,
+    entry,
+    filters,
+    listing,
+    mailboxes,
+    messagelimit,
+    metadata,
+    notify,
+    uidonly,
+)
 from posthouse.serve.imap.append import append
 from posthouse.serve.imap.compress import compress
 from posthouse.serve.imap.fetch import fetch
@@ -31,6 +42,7 @@ from posthouse.store.script import StoreError
 from posthouse.transport.house import House
 from posthouse.wire.imap import code
 from posthouse.wire.imap import command as commands
+from posthouse.wire.imap.acl import DeleteAcl, GetAcl, ListRights, MyRights, SetAcl
 from posthouse.wire.imap.compress import Compress
 from posthouse.wire.imap.fetch import Fetch
 from posthouse.wire.imap.list import List, Lsub
@@ -56,7 +68,7 @@ log = logging.getLogger("posthouse.imap")
 
 TIMED_OUT = "Nothing came for too long; goodbye."
 CLOSING = "The server is closing down; connect again in a moment."
-GONE = "The selected mailbox was deleted; connect again."
+GONE = "The selected mailbox was deleted, or is no longer shared with you; connect again."
 GOODBYE = "Goodbye."
 
 
@@ -178,17 +190,21 @@ ANSWERS: dict[type, Answer] = {
     commands.Copy: change.copy,
     commands.Create: mailboxes.create,
     commands.Delete: mailboxes.delete,
+    DeleteAcl: acl.delete_acl,
     commands.Enable: entry.enable,
     commands.Expunge: change.expunge,
     Fetch: fetch,
     GetMetadata: metadata.get_metadata,
+    GetAcl: acl.get_acl,
     commands.Id: entry.identify,
     List: listing.list_names,
+    ListRights: acl.list_rights,
     commands.Login: entry.log_in,
     commands.Logout: logout,
     Lsub: listing.list_subscribed,
     commands.Move: change.move,
     MultiSearch: esearch,
+    MyRights: acl.my_rights,
     commands.Namespace: mailboxes.namespace,
     commands.Noop: noop,
     Notify: notify.notify,
@@ -198,6 +214,7 @@ ANSWERS: dict[type, Answer] = {
     Thread: thread,
     commands.Select: mailboxes.select,
     SetMetadata: metadata.set_metadata,
+    SetAcl: acl.set_acl,
     commands.StartTls: entry.start_tls,
     commands.Status: mailboxes.status,
     commands.StoreFlags: change.store_flags,
@@ -213,6 +230,8 @@ async def _execute(talk: Session, command: commands.Command) -> StatusResponse |
     """The tagged answer to a command, all that must stand before it written."""
     look = isinstance(command, commands.Noop | commands.Check)
     try:
+        if isinstance(command, commands.CommandSelect):
+            await talk.entitled()
         with attended(talk, command):
             if isinstance(command, Search | Sort | Thread | MultiSearch):
                 command = await filters.expanded(talk, command)
@@ -224,7 +243,7 @@ async def _execute(talk: Session, command: commands.Command) -> StatusResponse |
         answer = refusal(command.tag, error)
         look = True  # the selected mailbox itself may be the reason
     except MailboxGone:
-        answer = no(command.tag, mailboxes.DELETED, code.NONEXISTENT)
+        answer = no(command.tag, mailboxes.GONE, code.NONEXISTENT)
         look = True
     except (ConnectionError, TimeoutError):
         raise

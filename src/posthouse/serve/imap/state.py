@@ -19,8 +19,8 @@ from posthouse.serve.imap.notices import Notices
 from posthouse.serve.imap.view import FlagRow, Ranges, Told, View, join
 from posthouse.serve.limits import ImapSessionLimits, Refusal
 from posthouse.serve.login import Door
-from posthouse.store import emails
-from posthouse.store.access import identifier
+from posthouse.store import access, emails
+from posthouse.store.access import EVERY, Rights, identifier, settable
 from posthouse.store.accounts import Login
 from posthouse.store.emails import Changes
 from posthouse.store.mailboxes import Box
@@ -81,28 +81,36 @@ class Selected:
 
     `saved` is the search result variable as spans of uids (RFC 9051 §6.4.4.1); `keywords` were named in FLAGS; `heard`
     is the account's ModSeq of the last hint that was looked after. `shown` is the highest MODSEQ shown since the last
-    tagged answer, `lowered` that a lower HIGHESTMODSEQ had to be said after one (RFC 7162 §3.2).
+    tagged answer, `lowered` that a lower HIGHESTMODSEQ had to be said after one (RFC 7162 §3.2). `rights` are all of
+    them where the mailbox is the user's own; those on another's were looked up at `vouched`, after the hint `judged`.
+    `examined`: by EXAMINE.
     """
 
     __slots__ = (
         "box",
+        "examined",
         "heard",
+        "judged",
         "keywords",
         "limited",
         "lowered",
         "name",
-        "read_only",
+        "rights",
         "saved",
         "shown",
         "unwatch",
         "view",
+        "vouched",
     )
 
-    def __init__(self, box: Box, name: str, view: View, *, read_only: bool) -> None:
+    def __init__(self, box: Box, name: str, view: View, rights: Rights = EVERY, *, read_only: bool) -> None:
         self.box = box
         self.name = name
         self.view = view
-        self.read_only = read_only
+        self.rights = rights
+        self.examined = read_only
+        self.judged = 0
+        self.vouched = 0.0
         self.heard = 0
         self.saved: tuple[tuple[int, int], ...] = ()
         self.shown = 0
@@ -113,8 +121,20 @@ class Selected:
 
     def permanent_flags(self) -> StatusResponse:
         """PERMANENTFLAGS: what FLAGS names and this does not could not be changed (RFC 9051 §7.1)."""
-        flags = code.NO_PERMANENTFLAGS if self.read_only else code.permanentflags(sorted(self.keywords))
-        return ok(None, "No flags can be changed." if self.read_only else "Flags that can be changed.", flags)
+        bits = 0 if self.examined else settable(self.rights)
+        if not bits:
+            return ok(None, "No flags can be changed.", code.NO_PERMANENTFLAGS)
+        keywords = sorted(self.keywords) if "w" in self.rights else None
+        return ok(None, "Flags that can be changed.", code.permanentflags(keywords, bits))
+
+    @property
+    def read_only(self) -> bool:
+        """Whether nothing may be changed at all (RFC 4314 §5.2)."""
+        return self.examined or self.rights.isdisjoint("ieswt")
+
+    def may(self, right: str) -> bool:
+        """Whether the user has a right to change something here, and did not open the mailbox by EXAMINE."""
+        return not self.examined and right in self.rights
 
 
 class Session:
@@ -267,6 +287,7 @@ class Session:
         selected.unwatch = self.store.watch(selected.box.account, self._hint)
         self.hinted = 0  # the ModSeqs of another account say nothing about this one's
         selected.heard = self.hinted
+        selected.vouched = self.door.peers.now()
         self.engine.state = State.SELECTED
         selected.view.uids = self.columns.get(selected.box.mailbox, selected.view.modseq) or selected.view.uids
         self._selected = selected
@@ -318,8 +339,9 @@ class Session:
             return
         notices = self.notices
         held = expunge and bool(selected.view.held) and (notices is None or bool(notices.selected))
-        if not look and not held and self.hinted <= selected.heard:
+        if not look and not held and self.hinted <= selected.heard and "r" in selected.rights:
             return
+        await self.entitled()
         heard = self.hinted
         view = selected.view
         try:
@@ -335,6 +357,26 @@ class Session:
         wanted = changes if notices is None else notices.wanted(changes)
         if wanted is not None:
             await self.tell(wanted, expunge=expunge)
+
+    async def entitled(self) -> None:
+        """Look whether the user still has his rights on the selected mailbox of another: when a hint came, and once in
+        VOUCH_SECONDS because hints may be lost. Tells what has changed (RFC 4314 §5.1.1).
+
+        Raises MailboxGone where he may no longer read it."""
+        selected = self._selected
+        if selected is None or selected.box.account == self.who.account:
+            return
+        now = self.door.peers.now()
+        if self.hinted > selected.judged or now >= selected.vouched + VOUCH_SECONDS:
+            hinted = self.hinted
+            rights = await self.store.read(access.rights, selected.box.mailbox, self.reader.identifier)
+            selected.judged, selected.vouched = hinted, now
+            if rights != selected.rights and "r" in rights:
+                selected.rights = rights
+                self.say(Flags(tuple(sorted(selected.keywords))), selected.permanent_flags())
+            selected.rights = rights
+        if "r" not in selected.rights:
+            raise MailboxGone
 
     async def tell(self, changes: Changes, *, expunge: bool) -> None:
         """Write what these changes mean to the client."""

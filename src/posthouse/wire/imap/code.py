@@ -40,10 +40,14 @@ def capability(names: Iterable[str]) -> bytes:
     return b"CAPABILITY " + " ".join(names).encode("ascii")
 
 
-def permanentflags(keywords: Iterable[str] = ()) -> bytes:
-    """PERMANENTFLAGS: all system flags, these keywords, which FLAGS named too, and `\\*`: new keywords may be made
-    (RFC 9051 §7.1)."""
-    return b"PERMANENTFLAGS (%b \\*)" % print_flag_list(ALL_FLAGS, " ".join(keywords))[1:-1]
+def permanentflags(keywords: Iterable[str] | None = (), bits: int = ALL_FLAGS) -> bytes:
+    """PERMANENTFLAGS: these system flags, these keywords, which FLAGS named too, and `\\*`: new keywords may be made
+    (RFC 9051 §7.1). Keywords of None cannot be changed (RFC 4314 §5.1.1)."""
+    if keywords is None:
+        return b"PERMANENTFLAGS " + print_flag_list(bits & ALL_FLAGS, "")
+    return b"PERMANENTFLAGS (%b)" % b" ".join(
+        filter(None, (print_flag_list(bits & ALL_FLAGS, " ".join(keywords))[1:-1], rb"\*"))
+    )
 
 
 #: PERMANENTFLAGS of a mailbox opened read-only: none (RFC 9051 §6.3.3).

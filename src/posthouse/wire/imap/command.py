@@ -18,6 +18,14 @@ from dataclasses import dataclass
 from enum import Enum
 
 from posthouse.mail.ids import Millis
+from posthouse.wire.imap.acl import (
+    AclCommand,
+    parse_delete_acl,
+    parse_get_acl,
+    parse_list_rights,
+    parse_my_rights,
+    parse_set_acl,
+)
 from posthouse.wire.imap.compress import Compress, parse_compress
 from posthouse.wire.imap.condition import Fault, over_limit
 from posthouse.wire.imap.condstore import NO_PARAMETERS, SelectParameters, select_parameters, store_modifiers
@@ -303,6 +311,7 @@ CommandAuth = (
     | Notify
     | Idle
     | Done
+    | AclCommand
 )
 CommandSelect = (
     UidBatches | Check | Close | Unselect | Expunge | Search | Sort | Thread | Fetch | StoreFlags | Copy | Move
@@ -480,6 +489,7 @@ _PARSERS: dict[bytes, Callable[[bytes, Scanner], Command]] = {
     b"COMPRESS": parse_compress,
     b"COPY": lambda tag, scanner: Copy(tag, _numbers(scanner), _mailbox(scanner)),
     b"CREATE": _create,
+    b"DELETEACL": parse_delete_acl,
     b"DELETE": lambda tag, scanner: Delete(tag, _mailbox(scanner)),
     b"ENABLE": _enable,
     b"ESEARCH": parse_esearch,
@@ -487,19 +497,23 @@ _PARSERS: dict[bytes, Callable[[bytes, Scanner], Command]] = {
     b"EXPUNGE": _plain(Expunge),
     b"FETCH": lambda tag, scanner: parse_fetch(tag, scanner, uid=False),
     b"GETMETADATA": parse_get_metadata,
+    b"GETACL": parse_get_acl,
     b"ID": _id,
     b"IDLE": _plain(Idle),
     b"LIST": parse_list,
+    b"LISTRIGHTS": parse_list_rights,
     b"LOGIN": _login,
     b"LOGOUT": _plain(Logout),
     b"LSUB": parse_lsub,
     b"MOVE": lambda tag, scanner: Move(tag, _numbers(scanner), _mailbox(scanner)),
+    b"MYRIGHTS": parse_my_rights,
     b"NAMESPACE": _plain(Namespace),
     b"NOOP": _plain(Noop),
     b"NOTIFY": parse_notify,
     b"RENAME": _rename,
     b"SEARCH": lambda tag, scanner: parse_search(tag, scanner, uid=False),
     b"SELECT": _select,
+    b"SETACL": parse_set_acl,
     b"SORT": lambda tag, scanner: parse_sort(tag, scanner, uid=False),
     b"SETMETADATA": parse_set_metadata,
     b"STARTTLS": _plain(StartTls),

@@ -43,15 +43,15 @@ class ListSelection(Enum):
 
 
 class ListReturn(Enum):
-    """list-return-opt (RFC 9051 §6.3.9.2, RFC 6154 §5.1, RFC 5819 §2). STATUS and METADATA bring along what
-    they ask for in `List`;
-    CHILDREN asks for what every answer has (RFC 3348 §3)."""
+    """list-return-opt (RFC 9051 §6.3.9.2, RFC 6154 §5.1, RFC 5819 §2, RFC 8440 §5). STATUS and METADATA bring along
+    what they ask for in `List`; CHILDREN asks for what every answer has (RFC 3348 §3)."""
 
     SUBSCRIBED = b"SUBSCRIBED"
     CHILDREN = b"CHILDREN"
     SPECIAL_USE = b"SPECIAL-USE"
     STATUS = b"STATUS"
     METADATA = b"METADATA"  # RFC 9590 §3
+    MYRIGHTS = b"MYRIGHTS"
 
 
 @dataclass(frozen=True, slots=True)
