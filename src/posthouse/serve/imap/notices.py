@@ -12,7 +12,7 @@ from posthouse.mail.ids import AccountId
 from posthouse.serve.imap.known import Names
 from posthouse.store.emails import Changes
 from posthouse.store.mailboxes import INBOX, SEPARATOR, canonical_name
-from posthouse.store.names import is_foreign
+from posthouse.store.namespace import is_foreign
 from posthouse.wire.imap.notify import SELECTED_ONES, EventGroup, Events, Occurrence, Which
 
 NOTHING: Events = frozenset()
