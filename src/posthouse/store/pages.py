@@ -11,6 +11,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 import zstandard
@@ -207,6 +208,7 @@ def _with_field(page: Page, name: str, needle: bytes) -> list[int]:
     return found
 
 
+@lru_cache(64)
 def _touches(head: bytes, needle: bytes) -> bool:
     """Whether the needle could be found in a line without standing in the value alone."""
     return needle in head or any(needle.startswith(head[place:]) for place in range(len(head)))

@@ -256,7 +256,7 @@ async def matching(question: Question, key: SearchKey) -> Set[int]:
     known = await look(question.store, question.box, rest, found)
     if known is not None:
         unread = found & known.unsure
-        matched = frozenset(decide(rest, {**question.answered, **known.answered}, found - unread))
+        matched = frozenset(decide(rest, {**question.answered, **known.answered}, found - unread if unread else found))
     test = decider(rest, question.answered)
     return matched | await _among(question.store, question.box, test, sorted(unread)) if unread else matched
 
