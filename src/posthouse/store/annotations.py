@@ -8,13 +8,14 @@ of the server (RFC 5464 §6.2.2) and /private/specialuse of a mailbox (RFC 6154 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from posthouse.store.mailboxes import MailboxRow
+from posthouse.store.mailboxes import MailboxRow, next_modseq
 from posthouse.store.names import Place, Reader, find
 from posthouse.store.script import Forbidden, NotFound, OverQuota, Script, UseRefused, sql
 
 VALUE = 32_768  # octets of one value; a literal of a command may have twice as many
 COUNT = 100  # entries of one user, or shared, on one mailbox or on the server; RFC 5464 §4.1 asks for 10
 TOTAL = 1_048_576  # octets of all values on the mailboxes of one user, and of one user's on the server
+CHANGES = 1_000  # changes told at once
 SERVER = 0  # the "mailbox" of server annotations
 SHARED = 0  # the reader of /shared
 
@@ -52,7 +53,7 @@ def _values(
     reader: Reader, mailbox: int, computed: dict[str, bytes], entries: Sequence[str], depth: int
 ) -> Script[tuple[Value, ...]]:
     rows = yield sql(
-        "SELECT fold, entry, value FROM annotation WHERE mailbox = $1 AND reader IN ($2, $3)",
+        "SELECT fold, entry, value FROM annotation WHERE mailbox = $1 AND reader IN ($2, $3) AND value IS NOT NULL",
         mailbox, SHARED, reader.account,
     )  # fmt: skip
     known: dict[str, Value] = {fold: (fold, value) for fold, value in computed.items()}
@@ -71,24 +72,45 @@ def _values(
     return tuple(found.values())
 
 
-def write(reader: Reader, name: str, values: Sequence[Value]) -> Script[None]:
-    """SETMETADATA (RFC 5464 §4.3): all or none; None removes. Raises NotFound, Forbidden,
-    UseRefused, OverQuota (COUNT or TOTAL: TOOMANY)."""
+def write(reader: Reader, name: str, values: Sequence[Value]) -> Script[int]:
+    """SETMETADATA (RFC 5464 §4.3): all or none; None removes. Gives the number of this change.
+
+    Raises NotFound, Forbidden, UseRefused, OverQuota (COUNT or TOTAL: TOOMANY)."""
     place = (yield from _usable(reader, name)) if name else None
     mailbox: int = SERVER if place is None else place.row.id
     scopes: set[int] = set()
+    [(change,)] = yield sql("UPDATE counter SET value = value + 1 WHERE name = 'annotation' RETURNING value")
     for entry, value in values:
         fold = entry.lower()
         scope = reader.account if fold.startswith("/private/") else SHARED
         _permit(place, fold, scope)
         scopes.add(scope)
-        yield sql("DELETE FROM annotation WHERE mailbox = $1 AND reader = $2 AND fold = $3", mailbox, scope, fold)
-        if value is not None:
-            yield sql(
-                "INSERT INTO annotation (mailbox, reader, entry, fold, value) VALUES ($1, $2, $3, $4, $5)",
-                mailbox, scope, entry, fold, value,
-            )  # fmt: skip
+        yield sql(
+            "INSERT INTO annotation (mailbox, reader, entry, fold, value, change) VALUES ($1, $2, $3, $4, $5, $6)"
+            " ON CONFLICT (mailbox, reader, fold)"
+            " DO UPDATE SET entry = excluded.entry, value = excluded.value, change = excluded.change",
+            mailbox, scope, entry, fold, value, change,
+        )  # fmt: skip
     yield from _bounded(reader, place, scopes)
+    yield from next_modseq(reader.account if place is None else place.row.account)  # sessions with NOTIFY look
+    return int(change)
+
+
+def latest() -> Script[int]:
+    """The number of the last change."""
+    [(change,)] = yield sql("SELECT value FROM counter WHERE name = 'annotation'")
+    return int(change)
+
+
+def changed(reader: Reader, since: int) -> Script[list[tuple[int, str, int]]]:
+    """Mailbox, entry and number of what changed after `since`, of all that concerns this user or everybody, in the
+    order of the changes and at most CHANGES."""
+    rows = yield sql(
+        "SELECT mailbox, entry, change FROM annotation WHERE change > $1 AND reader IN ($2, $3) ORDER BY change"
+        " LIMIT $4",
+        since, SHARED, reader.account, CHANGES,
+    )  # fmt: skip
+    return [(mailbox, entry, change) for mailbox, entry, change in rows]
 
 
 def _permit(place: Place | None, fold: str, scope: int) -> None:
@@ -103,7 +125,12 @@ def _permit(place: Place | None, fold: str, scope: int) -> None:
 def _bounded(reader: Reader, place: Place | None, scopes: set[int]) -> Script[None]:
     mailbox: int = SERVER if place is None else place.row.id
     for scope in scopes:
-        [(count,)] = yield sql("SELECT count(*) FROM annotation WHERE mailbox = $1 AND reader = $2", mailbox, scope)
+        [(count,)] = yield sql("SELECT count(value) FROM annotation WHERE mailbox = $1 AND reader = $2", mailbox, scope)
+        yield sql(  # what was removed is remembered for a while only
+            "DELETE FROM annotation WHERE mailbox = $1 AND reader = $2 AND value IS NULL AND fold NOT IN (SELECT fold"
+            " FROM annotation WHERE mailbox = $1 AND reader = $2 AND value IS NULL ORDER BY change DESC LIMIT $3)",
+            mailbox, scope, COUNT,
+        )  # fmt: skip
         if count > COUNT:
             raise OverQuota(f"there are {COUNT} entries already; remove some first")
     if place is None:

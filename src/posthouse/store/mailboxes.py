@@ -334,8 +334,8 @@ def _empty_inbox(inbox: MailboxRow, new: str, now: Millis) -> Script[None]:
         made, modseq, inbox.id, now,
     )  # fmt: skip
     yield sql(  # RFC 5464 §4.1: annotations stay on INBOX and are copied
-        "INSERT INTO annotation (mailbox, reader, entry, fold, value)"
-        " SELECT $1, reader, entry, fold, value FROM annotation WHERE mailbox = $2",
+        "INSERT INTO annotation (mailbox, reader, entry, fold, value, change)"
+        " SELECT $1, reader, entry, fold, value, change FROM annotation WHERE mailbox = $2",
         made, inbox.id,
     )  # fmt: skip
     yield sql(

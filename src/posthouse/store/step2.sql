@@ -48,9 +48,12 @@ CREATE TABLE annotation (
     reader BIGINT NOT NULL,
     entry TEXT NOT NULL,                -- as first spelled
     fold TEXT NOT NULL,                 -- lower case: how it is compared
-    value BYTEA NOT NULL,
+    value BYTEA,                        -- NULL: removed, and kept so that NOTIFY can tell it
+    change BIGINT NOT NULL,             -- of the counter annotation, for the whole house
     PRIMARY KEY (mailbox, reader, fold)
 ) WITHOUT ROWID;
+CREATE INDEX annotation_change ON annotation (change);
+INSERT INTO counter VALUES ('annotation', 0);
 
 -- Mailbox access keys of URLAUTH (RFC 4467 §3): mailbox 0 stands for none.
 CREATE TABLE url_key (account BIGINT NOT NULL, mailbox BIGINT NOT NULL, key BYTEA NOT NULL, PRIMARY KEY (account, mailbox)) WITHOUT ROWID;

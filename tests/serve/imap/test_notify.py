@@ -270,3 +270,32 @@ async def test_hostile_words_are_refused(house, door, hostile):
     async with connect(house, door) as client:
         assert (await client.fails(hostile)).startswith(b"BAD ")
         await client.do("NOOP")
+
+
+async def test_changes_of_annotations_by_others_are_told(house, door):
+    async with connect(house, door) as client, connect(house, door) as other:
+        await other.do('SETMETADATA INBOX (/shared/comment "before")')
+        await client.do("NOTIFY SET (personal (MailboxMetadataChange ServerMetadataChange))")
+        await client.do('SETMETADATA Sent (/private/comment "mine")')
+        await other.do('SETMETADATA INBOX (/private/comment "x" /shared/comment NIL)')
+        assert await client.response() == b"* METADATA INBOX /private/comment /shared/comment"
+        await asyncio.sleep(QUIET)
+        await other.do('SETMETADATA "" (/private/vendor/example/a "x")')
+        assert await client.response() == b'* METADATA "" /private/vendor/example/a'
+        await client.do("NOTIFY SET (inboxes (MailboxName))")
+        await other.do('SETMETADATA INBOX (/private/comment "y")')
+        assert await silent(client)
+
+
+async def test_entries_that_were_removed_are_forgotten_in_time(house, door):
+    async with connect(house, door) as client:
+        for start in range(0, 250, 50):
+            names = [f"/private/n{number}" for number in range(start, start + 50)]
+            await client.do("SETMETADATA INBOX (" + " ".join(f'{name} "x"' for name in names) + ")")
+            await client.do("SETMETADATA INBOX (" + " ".join(f"{name} NIL" for name in names) + ")")
+        [(kept,)] = await house.store.read(counted)
+        assert kept <= 100
+
+
+def counted():
+    return (yield sql("SELECT count(*) FROM annotation"))

@@ -12,6 +12,7 @@ from posthouse.wire.imap.search_return import PartialRange
 from wire.imap.strategies import MAILBOX_TEXTS
 
 EXAMPLES: list[tuple[r.Response, bytes]] = [
+    (r.MetadataChanged("", ("/shared/comment", "/private/x")), b'* METADATA "" /shared/comment /private/x\r\n'),
     (
         r.Metadata("INBOX", (("/shared/comment", b"It's sunny"), ("/private/x", None), ("/private/y", b"\0"))),
         b'* METADATA INBOX (/shared/comment "It\'s sunny" /private/x NIL /private/y ~{1}\r\n\0)\r\n',

@@ -74,6 +74,7 @@ FOR_USERS = (
     "THREAD=REFS",
     "MULTIAPPEND",
     "METADATA",
+    "NOTIFY",
     "METADATA-SERVER",
     "LIST-METADATA",
     "FILTERS",

@@ -7,14 +7,16 @@ from collections.abc import Iterator, Sequence
 from posthouse.serve.imap.known import Names
 from posthouse.serve.imap.listing import attributes, parents
 from posthouse.serve.imap.notices import Notices
+from posthouse.store.access import EVERY
+from posthouse.store.annotations import SERVER
 from posthouse.store.mailboxes import SEPARATOR, Box, MailboxRow
 from posthouse.wire.imap.list import StatusItem
 from posthouse.wire.imap.notify import MESSAGE_EVENTS, Events, Occurrence
-from posthouse.wire.imap.response import Listed, MailboxStatus
+from posthouse.wire.imap.response import Listed, MailboxStatus, MetadataChanged
 
 NO_ACCESS = b"\\NoAccess"  # RFC 5465 §3.1
 
-Reply = Listed | MailboxStatus
+Reply = Listed | MailboxStatus | MetadataChanged
 
 
 def first_replies(notices: Notices, known: Names, selected: Box | None, *, status: bool) -> Iterator[Reply]:
@@ -77,6 +79,22 @@ def _status(row: MailboxRow, items: Sequence[StatusItem]) -> MailboxStatus:
         StatusItem.HIGHESTMODSEQ: row.modseq,
     }
     return MailboxStatus(row.name, tuple((item, values[item]) for item in items))
+
+
+def annotated(notices: Notices, after: Names, changes: Sequence[tuple[int, str, int]]) -> Iterator[MetadataChanged]:
+    """The entries that others changed, of the server and of the mailboxes that are watched (RFC 5465 §5.6, §5.7)."""
+    changed: dict[int, dict[str, None]] = {}
+    for mailbox, entry, number in changes:
+        if number not in notices.own:
+            changed.setdefault(mailbox, {})[entry] = None
+    notices.own.clear()
+    if SERVER in changed and Occurrence.SERVER_METADATA_CHANGE in notices.wishes.metadata:
+        yield MetadataChanged("", tuple(changed[SERVER]))
+    for name in sorted(after.rows) if changed else ():
+        row, rights = after.rows[name], after.rights.get(name, EVERY)
+        wanted = Occurrence.MAILBOX_METADATA_CHANGE in notices.wishes.of(name, after.subscribed)
+        if row.id in changed and wanted and rights & frozenset("rswip"):  # RFC 5464 §3.3
+            yield MetadataChanged(name, tuple(changed[row.id]))
 
 
 # --- names

@@ -1,6 +1,7 @@
 """GETMETADATA and SETMETADATA (RFC 5464 §4.2, §4.3), and the checks of filters kept there (RFC 5466 §3.2)."""
 
 from posthouse.serve.imap.filters import fault_of
+from posthouse.serve.imap.notices import MUTED
 from posthouse.serve.imap.state import Session, sentence
 from posthouse.store import annotations
 from posthouse.store.script import NotFound, OverQuota, UseRefused
@@ -40,13 +41,15 @@ async def set_metadata(session: Session, command: SetMetadata) -> StatusResponse
         if wrong:
             return no(command.tag, f"That is no search program: {wrong}", code.CANNOT)
     try:
-        await session.store.run(annotations.write, session.reader, command.mailbox, command.values)
+        change = await session.store.run(annotations.write, session.reader, command.mailbox, command.values)
     except NotFound:
         return _no_such_mailbox(command.tag)
     except OverQuota as error:
         return no(command.tag, sentence(str(error)), code.METADATA_TOOMANY)
     except UseRefused as error:
         return no(command.tag, sentence(str(error)), code.USEATTR)
+    if session.notices is not None and len(session.notices.own) < MUTED:
+        session.notices.own.add(change)
     return ok(command.tag, "SETMETADATA completed.")
 
 

@@ -16,6 +16,7 @@ from posthouse.store.namespace import is_foreign
 from posthouse.wire.imap.notify import SELECTED_ONES, EventGroup, Events, Occurrence, Which
 
 NOTHING: Events = frozenset()
+METADATA_EVENTS: Events = frozenset({Occurrence.MAILBOX_METADATA_CHANGE, Occurrence.SERVER_METADATA_CHANGE})
 MUTED = 1_000  # names this client changed since the last look; of more it is told what it did itself
 
 
@@ -52,6 +53,12 @@ class Wishes:
         return found
 
     @property
+    def metadata(self) -> Events:
+        """Which changes of annotations are wanted of any mailbox; for the server it does not matter of which."""
+        every = (*self._by_kind.values(), *self._exact.values(), *self._subtree.values())
+        return NOTHING.union(*every) & METADATA_EVENTS
+
+    @property
     def any(self) -> bool:
         """Whether anything is wanted of mailboxes that are not selected."""
         return any(map(bool, (*self._by_kind.values(), *self._exact.values(), *self._subtree.values())))
@@ -62,6 +69,7 @@ class Notices:
 
     `known`: the watched rows as last told. `due`: something may have happened since. `look_at`: when they may be
     looked at next. `tick`: hints may have been lost, so the store is to be asked. `muted`: names this client changed.
+    `noted`: the last change of annotations that was looked at; `own`: the changes that this client made itself.
     """
 
     __slots__ = (
@@ -71,6 +79,8 @@ class Notices:
         "known",
         "look_at",
         "muted",
+        "noted",
+        "own",
         "selected",
         "show",
         "tick",
@@ -89,6 +99,8 @@ class Notices:
         self.known = Names({}, frozenset())
         self.watched: dict[AccountId, Callable[[], None]] = {}
         self.muted: set[str] = set()
+        self.noted = 0
+        self.own: set[int] = set()
         self.due = False
         self.tick = False
         self.look_at = 0.0

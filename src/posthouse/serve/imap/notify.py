@@ -12,11 +12,12 @@ from collections.abc import Iterable, Sequence
 
 from posthouse.serve.imap import listing
 from posthouse.serve.imap.fetch import show_items
-from posthouse.serve.imap.happened import Reply, first_replies, news
+from posthouse.serve.imap.happened import Reply, annotated, first_replies, news
 from posthouse.serve.imap.known import Names
 from posthouse.serve.imap.mailboxes import mailbox_gone
 from posthouse.serve.imap.notices import Notices
 from posthouse.serve.imap.state import MailboxGone, Session
+from posthouse.store import annotations
 from posthouse.store.script import StoreError
 from posthouse.wire.imap import code
 from posthouse.wire.imap.command import Command, Create, Delete, Rename, Subscribe, Unsubscribe
@@ -45,6 +46,7 @@ async def notify(session: Session, command: Notify) -> StatusResponse:
         _watch(session, notices, Names({}, frozenset()))
     try:
         known = await session.store.read(listing.names, session.reader)
+        notices.noted = await session.store.read(annotations.latest)
         watched = notices.watching(known)
         if len(watched.rows) > WATCHED:
             notices.end()
@@ -136,6 +138,7 @@ async def others(session: Session) -> None:
     _again(session, notices, LOOK)
     try:
         after = await session.store.read(listing.names, session.reader)
+        changes = await _changes(session, notices)
     except StoreError:
         log.warning("the mailboxes of a user could not be read; what happened to them will be told later")
         return
@@ -145,10 +148,23 @@ async def others(session: Session) -> None:
         return
     box = session.selected.box if session.selecting else None
     replies = list(news(notices, after, box, condstore=session.condstore))
+    replies += annotated(notices, after, changes)
     notices.known = watched
     notices.muted.clear()
     _watch(session, notices, watched)
     await _say(session, replies)
+
+
+async def _changes(session: Session, notices: Notices) -> list[tuple[int, str, int]]:
+    """The changes of annotations since the last look, if they are wanted (RFC 5465 §5.6, §5.7)."""
+    if not notices.wishes.metadata:
+        return []
+    found = await session.store.read(annotations.changed, session.reader, notices.noted)
+    if found:
+        notices.noted = found[-1][2]
+        if len(found) == annotations.CHANGES:
+            notices.due = True
+    return found
 
 
 async def _say(session: Session, replies: Iterable[Reply]) -> None:

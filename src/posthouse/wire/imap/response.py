@@ -189,6 +189,14 @@ class Metadata:
 
 
 @dataclass(frozen=True, slots=True)
+class MetadataChanged:
+    """METADATA without values: these entries have changed (RFC 5464 §4.4.2)."""
+
+    mailbox: str
+    entries: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Exists:
     """EXISTS (RFC 9051 §7.4.1)."""
 
@@ -234,6 +242,7 @@ Response = (
     | SortResult
     | ExtendedSearchResult
     | Metadata
+    | MetadataChanged
     | Exists
     | Recent
     | Expunged
@@ -399,6 +408,11 @@ def _metadata(response: Metadata, utf8: bool) -> bytes:
     return b"* METADATA %b (%b)\r\n" % (print_mailbox(response.mailbox, utf8), b" ".join(values))
 
 
+def _metadata_changed(response: MetadataChanged, utf8: bool) -> bytes:
+    entries = b" ".join(print_astring(entry.encode("ascii")) for entry in response.entries)
+    return b"* METADATA %b %b\r\n" % (print_mailbox(response.mailbox, utf8), entries)
+
+
 def _value(octets: bytes | None) -> bytes:
     """value = nstring / literal8 (RFC 5464 §5)."""
     if octets is not None and b"\0" in octets:
@@ -440,6 +454,7 @@ _PRINTERS: dict[type[Response], Callable[[Any, bool], bytes]] = {
     SortResult: _sort_result,
     ExtendedSearchResult: _extended_search_result,
     Metadata: _metadata,
+    MetadataChanged: _metadata_changed,
     Exists: _exists,
     Recent: _recent,
     Expunged: _expunged,
