@@ -98,7 +98,7 @@ def test_several_workers_start_at_once(tmp_path: Path) -> None:
     workers = [subprocess.Popen([sys.executable, "-c", START, str(tmp_path)], env=environment) for _ in range(4)]
     assert [worker.wait(30) for worker in workers] == [0, 0, 0, 0]
     database = Database(tmp_path)
-    assert database.connection.execute("SELECT count(*) FROM counter").fetchall() == [(1,)]
+    assert database.connection.execute("SELECT count(*) FROM counter WHERE name = 'uidvalidity'").fetchall() == [(1,)]
     database.close()
 
 

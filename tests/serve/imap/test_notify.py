@@ -278,7 +278,7 @@ async def test_changes_of_annotations_by_others_are_told(house, door):
         await client.do("NOTIFY SET (personal (MailboxMetadataChange ServerMetadataChange))")
         await client.do('SETMETADATA Sent (/private/comment "mine")')
         await other.do('SETMETADATA INBOX (/private/comment "x" /shared/comment NIL)')
-        assert await client.response() == b"* METADATA INBOX /private/comment /shared/comment"
+        assert await client.response() == b"* METADATA INBOX /shared/comment /private/comment"
         await asyncio.sleep(QUIET)
         await other.do('SETMETADATA "" (/private/vendor/example/a "x")')
         assert await client.response() == b'* METADATA "" /private/vendor/example/a'
