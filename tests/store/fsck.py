@@ -41,6 +41,11 @@ _CHECKS: tuple[tuple[str, str], ...] = (
         " AND (t.modseq = p.modseq OR (t.modseq > p.modseq AND t.first = 1 AND t.last = 4294967295))) AND {m}",
     ),
     (
+        "an annotation has no mailbox",
+        "SELECT a.mailbox FROM annotation a WHERE a.mailbox <> 0 AND NOT EXISTS (SELECT 1 FROM mailbox m"
+        " WHERE m.id = a.mailbox)",
+    ),
+    (
         "an Email has no placement",
         "SELECT e.id FROM email e WHERE NOT EXISTS (SELECT 1 FROM placement p WHERE p.email = e.id) AND {e}",
     ),
