@@ -21,6 +21,7 @@ from posthouse.store.script import NotFound, Script, StoreError
 from posthouse.wire.imap import code
 from posthouse.wire.imap.multisearch import MultiSearch, Scope, Source
 from posthouse.wire.imap.response import StatusResponse, bad, no, ok
+from posthouse.wire.imap.search import BADCHARSET, UNKNOWN_CHARSET, UnknownCharset
 from posthouse.wire.imap.search_return import SearchReturn
 
 SEARCHED = 5_000  # mailboxes in one command
@@ -39,6 +40,10 @@ async def esearch(session: Session, command: MultiSearch) -> StatusResponse:
     with_selected = any(source.scope is Scope.SELECTED for source in command.sources)
     if with_selected and not session.selecting:
         return bad(command.tag, "No mailbox is selected; SELECT one, or name those to be searched.")
+    if isinstance(command.key, UnknownCharset):
+        if command.returns.saving:
+            session.selected.saved = ()  # RFC 5182 §2.1: NO leaves nothing in the variable
+        return no(command.tag, UNKNOWN_CHARSET, BADCHARSET)
     condstore.aware_by(session, command.key)
     try:
         targets = await session.store.read(_targets, session.reader, command.sources)

@@ -13,7 +13,7 @@ from posthouse.wire.imap.grammar import Scanner
 from posthouse.wire.imap.number_set import LARGEST
 
 # RFC 9394 §4   partial-range = nz-number ":" nz-number / MINUS nz-number ":" MINUS nz-number
-_PARTIAL = re.compile(rb"(-?)([1-9][0-9]{0,9}):(-?)([1-9][0-9]{0,9})")
+_PARTIAL = re.compile(rb"(-?)([1-9][0-9]{0,19}):(-?)([1-9][0-9]{0,19})")
 
 
 class SearchReturn(Enum):
