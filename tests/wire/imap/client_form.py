@@ -12,6 +12,7 @@ from typing import Any
 from posthouse.mail.keyword import FLAG_BITS
 from posthouse.mail.structure import SectionText
 from posthouse.wire.imap import search
+from posthouse.wire.imap.acl import DeleteAcl, GetAcl, ListRights, MyRights, RightsChange, SetAcl
 from posthouse.wire.imap.command import (
     Authenticate,
     Capability,
@@ -197,6 +198,10 @@ def set_metadata(c: SetMetadata, utf8: bool) -> bytes:
     return b"SETMETADATA " + mailbox(c.mailbox, utf8) + b" (" + b" ".join(map(entry_value, c.values)) + b")"
 
 
+def rights(change: RightsChange) -> bytes:
+    return (change.sign + "".join(sorted(change.rights))).encode()
+
+
 def multisearch(c: MultiSearch, utf8: bool) -> bytes:
     sources = b" ".join(
         source.scope.value + (b" (" + b" ".join(mailbox(n, utf8) for n in source.names) + b")" if source.names else b"")
@@ -253,6 +258,13 @@ PRINTERS: dict[type, Callable[[Any, bool], bytes]] = {
     Close: lambda c, u: b"CLOSE",
     Compress: lambda c, u: b"COMPRESS DEFLATE",
     MultiSearch: multisearch,
+    SetAcl: lambda c, u: (
+        b"SETACL " + mailbox(c.mailbox, u) + b" " + astring(c.identifier.encode()) + b' "' + rights(c.change) + b'"'
+    ),
+    DeleteAcl: lambda c, u: b"DELETEACL " + mailbox(c.mailbox, u) + b" " + astring(c.identifier.encode()),
+    GetAcl: lambda c, u: b"GETACL " + mailbox(c.mailbox, u),
+    ListRights: lambda c, u: b"LISTRIGHTS " + mailbox(c.mailbox, u) + b" " + astring(c.spelled),
+    MyRights: lambda c, u: b"MYRIGHTS " + mailbox(c.mailbox, u),
     GetMetadata: get_metadata,
     SetMetadata: set_metadata,
     Copy: lambda c, u: uid(c) + b"COPY " + print_number_set(c.numbers) + b" " + mailbox(c.mailbox, u),

@@ -10,6 +10,7 @@ from posthouse.mail.thread import ThreadAlgorithm
 from posthouse.wire.imap import command as c
 from posthouse.wire.imap import fetch as f
 from posthouse.wire.imap import search as s
+from posthouse.wire.imap.acl import RIGHTS, DeleteAcl, GetAcl, ListRights, MyRights, RightsChange, SetAcl
 from posthouse.wire.imap.condstore import Modified, Resync, SelectParameters
 from posthouse.wire.imap.grammar import FlagSet, canonical_mailbox
 from posthouse.wire.imap.list import List, ListReturn, ListSelection, Lsub, StatusItem
@@ -107,6 +108,7 @@ _STATUS_ITEMS = st.lists(st.sampled_from(list(StatusItem)), min_size=1, unique=T
 _PATTERNS = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]) | st.sampled_from("%*/"), max_size=12)
 _ENTRY = st.from_regex(r"/(?:private|shared)/[a-z]{1,5}(?:/[a-z0-9$]{1,5}){0,2}", fullmatch=True)
 _ENTRIES = st.lists(_ENTRY.filter(lambda entry: "/vendor" not in entry), min_size=1, max_size=4, unique=True).map(tuple)
+_IDENTIFIERS = st.from_regex(r"-?[a-z]{1,8}(?:@[a-z]{1,8}\.test)?", fullmatch=True)
 _NAMED = [Scope.MAILBOXES, Scope.SUBTREE, Scope.SUBTREE_ONE]
 _SOURCES = st.builds(Source, st.sampled_from([scope for scope in Scope if scope not in _NAMED])) | st.builds(
     Source, st.sampled_from(_NAMED), st.lists(NAMES, min_size=1, max_size=3).map(tuple)
@@ -205,6 +207,17 @@ FAMILIES: dict[str, st.SearchStrategy[c.Command]] = {
         st.booleans(),
     ),
     "thread": st.builds(Thread, TAGS, st.sampled_from(list(ThreadAlgorithm)), SEARCH_KEYS, st.booleans()),
+    "setacl": st.builds(
+        SetAcl,
+        TAGS,
+        NAMES,
+        _IDENTIFIERS,
+        st.builds(RightsChange, st.sampled_from(["", "+", "-"]), st.frozensets(st.sampled_from(RIGHTS))),
+    ),
+    "deleteacl": st.builds(DeleteAcl, TAGS, NAMES, _IDENTIFIERS),
+    "getacl": st.builds(GetAcl, TAGS, NAMES),
+    "listrights": st.builds(lambda tag, name, who: ListRights(tag, name, who, who.encode()), TAGS, NAMES, _IDENTIFIERS),
+    "myrights": st.builds(MyRights, TAGS, NAMES),
     "esearch": st.builds(
         MultiSearch,
         TAGS,
