@@ -158,8 +158,8 @@ class TestImapClient:
         assert b"Posthouse" in str(client.id_({"name": "test"})).encode()
 
     def test_namespace_and_enable(self, client: IMAPClient) -> None:
-        """RFC 2342 §5: one personal namespace, no other. RFC 5161 §3.1: what is switched on is named."""
-        assert client.namespace() == ((("", "/"),), None, None)
+        """RFC 2342 §5: one personal namespace, one of other users. RFC 5161 §3.1: what is switched on is named."""
+        assert client.namespace() == ((("", "/"),), (("Other Users/", "/"),), None)
         assert [word.upper() for word in client.enable("IMAP4rev2")] == [b"IMAP4REV2"]
 
     def test_two_clients_see_the_same(self, posthouse: Running, client: IMAPClient, anna: Person) -> None:
