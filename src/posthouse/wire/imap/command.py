@@ -360,12 +360,6 @@ def decode_base64(octets: bytes) -> bytes:
     return a2b_base64(octets)
 
 
-def no_parameters(scanner: Scanner) -> None:
-    """The place where parameters and modifiers in parentheses stand (RFC 4466 §2). None is known."""
-    if scanner.octets[scanner.position : scanner.position + 2] == b" (":
-        raise Fault("This server does not know the parameters in parentheses.")
-
-
 def _id(tag: bytes, scanner: Scanner) -> Id:
     scanner.space()
     if scanner.take(b"NIL"):
@@ -423,12 +417,6 @@ def _examine(tag: bytes, scanner: Scanner) -> Select:
 
 def _create(tag: bytes, scanner: Scanner) -> Create:
     return Create(tag, _mailbox(scanner), parse_uses(scanner) or ())
-
-
-def _mailbox_and_parameters(scanner: Scanner) -> str:
-    mailbox = _mailbox(scanner)
-    no_parameters(scanner)
-    return mailbox
 
 
 def _mailbox(scanner: Scanner) -> str:
