@@ -10,7 +10,8 @@ from array import array
 from collections.abc import Callable
 
 from posthouse.wire.imap.command import Command
-from posthouse.wire.imap.fetch import Row, parse_items, plan, print_rows
+from posthouse.wire.imap.fetch import parse_items
+from posthouse.wire.imap.fetch_response import Row, plan, print_rows
 from posthouse.wire.imap.number_set import print_numbers
 from posthouse.wire.imap.response import SearchResult, ok, print_response
 from posthouse.wire.imap.server import ImapServer, State

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from posthouse.store.annotations import COUNT, TOTAL, VALUE
-from posthouse.wire.imap.command import parse_command
 from posthouse.wire.imap.condition import Fault
 from posthouse.wire.imap.metadata import ENTRIES, ENTRY_LENGTH, GetMetadata, SetMetadata
+from posthouse.wire.imap.parse import parse_command
 from serve.imap.dialogue import connect
 
 

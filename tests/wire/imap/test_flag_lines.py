@@ -5,7 +5,8 @@ from array import array
 from hypothesis import given
 from hypothesis import strategies as st
 
-from posthouse.wire.imap.fetch import Attribute, plan, print_rows
+from posthouse.wire.imap.fetch import Attribute
+from posthouse.wire.imap.fetch_response import plan, print_rows
 from posthouse.wire.imap.flag_lines import flag_lines
 
 KINDS = ((0, ""), (1, ""), (31, "$junk work"), (16, "100%"))

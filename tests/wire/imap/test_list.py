@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from posthouse.wire.imap.command import parse_command
 from posthouse.wire.imap.condition import Fault
 from posthouse.wire.imap.list import List, ListReturn, ListSelection, Lsub, StatusItem, matches
+from posthouse.wire.imap.parse import parse_command
 
 SUBSCRIBED, RECURSIVEMATCH = ListSelection.SUBSCRIBED, ListSelection.RECURSIVEMATCH
 

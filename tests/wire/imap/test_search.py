@@ -6,9 +6,9 @@ import pytest
 
 from posthouse.mail.keyword import ANSWERED_BIT, DELETED_BIT, FLAGGED_BIT, SEEN_BIT, Keyword
 from posthouse.wire.imap import search as s
-from posthouse.wire.imap.command import parse_command
 from posthouse.wire.imap.condition import Condition, Fault
 from posthouse.wire.imap.number_set import STAR, NumberSet
+from posthouse.wire.imap.parse import parse_command
 from posthouse.wire.imap.search_return import ALL_OF_THEM, PartialRange, SearchReturns
 from posthouse.wire.imap.search_return import SearchReturn as R
 

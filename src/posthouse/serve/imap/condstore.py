@@ -19,7 +19,8 @@ from posthouse.store.changed import Since
 from posthouse.store.mailboxes import MailboxRow
 from posthouse.wire.imap import code
 from posthouse.wire.imap.condstore import Modified, Resync
-from posthouse.wire.imap.fetch import Attribute, Column, Fetch, FetchItem
+from posthouse.wire.imap.fetch import Attribute, Fetch, FetchItem
+from posthouse.wire.imap.fetch_response import Column
 from posthouse.wire.imap.number_set import NumberSpan
 from posthouse.wire.imap.response import StatusResponse, Vanished, bad, ok
 from posthouse.wire.imap.search import And, Not, Or, SearchKey

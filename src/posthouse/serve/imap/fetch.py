@@ -33,23 +33,9 @@ from posthouse.store.emails import Column, FlagChange, Mode, Spans
 from posthouse.store.script import Row, StoreError, Unavailable
 from posthouse.store.store import Store
 from posthouse.wire.imap import code
-from posthouse.wire.imap.fetch import (
-    Attribute,
-    Binary,
-    BinarySize,
-    BodySection,
-    ContentItem,
-    Decoded,
-    Fetch,
-    FetchItem,
-    FetchPlan,
-    Partial,
-    Piece,
-    plan,
-    print_message,
-    print_rows,
-)
-from posthouse.wire.imap.fetch import Column as Shown
+from posthouse.wire.imap.fetch import Attribute, Binary, BinarySize, BodySection, ContentItem, Fetch, FetchItem, Partial
+from posthouse.wire.imap.fetch_response import Column as Shown
+from posthouse.wire.imap.fetch_response import Decoded, FetchPlan, Piece, plan, print_message, print_rows
 from posthouse.wire.imap.number_set import runs
 from posthouse.wire.imap.response import StatusResponse, no, ok
 from posthouse.wire.imap.uidonly import uid_plan

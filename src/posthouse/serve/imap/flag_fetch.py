@@ -8,7 +8,8 @@ from posthouse.serve.imap.state import Session
 from posthouse.serve.imap.view import Ranges, count
 from posthouse.store.flag_column import FlagColumn, flag_column
 from posthouse.store.store import Store
-from posthouse.wire.imap.fetch import Attribute, FetchPlan
+from posthouse.wire.imap.fetch import Attribute
+from posthouse.wire.imap.fetch_response import FetchPlan
 from posthouse.wire.imap.flag_lines import flag_lines
 
 MANY = 500  # messages: for fewer, their rows are read

@@ -29,7 +29,7 @@ from posthouse.store.script import Forbidden, NotFound, Refused, Script, StoreEr
 from posthouse.store.store import Store
 from posthouse.transport.house import House
 from posthouse.wire.imap import code
-from posthouse.wire.imap.fetch import print_flags, print_modseq
+from posthouse.wire.imap.fetch_response import print_flags, print_modseq
 from posthouse.wire.imap.number_set import NumberSet
 from posthouse.wire.imap.response import Exists, Expunged, Flags, Response, StatusResponse, Vanished, bad, bye, no, ok
 from posthouse.wire.imap.server import ImapServer, State

@@ -7,7 +7,7 @@ Which code belongs to which fault is not said here: that is for the sessions.
 from collections.abc import Iterable, Sequence
 
 from posthouse.mail.ids import MAILBOX_LETTER, MailboxId
-from posthouse.wire.imap.fetch import ALL_FLAGS, print_flag_list
+from posthouse.wire.imap.fetch_response import ALL_FLAGS, print_flag_list
 from posthouse.wire.imap.number_set import print_numbers
 
 ALREADYEXISTS = b"ALREADYEXISTS"

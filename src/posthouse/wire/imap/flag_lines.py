@@ -8,7 +8,7 @@ from array import array
 from collections.abc import Sequence
 from operator import add
 
-from posthouse.wire.imap.fetch import print_flag_list
+from posthouse.wire.imap.fetch_response import print_flag_list
 
 _BLOCK = 1_000
 _RESTS = [b"%03d" % rest for rest in range(_BLOCK)]

@@ -16,7 +16,7 @@ from typing import Any
 
 from posthouse.mail.ids import MAILBOX_LETTER
 from posthouse.wire.imap.condition import Condition
-from posthouse.wire.imap.fetch import ALL_FLAGS, print_flag_list
+from posthouse.wire.imap.fetch_response import ALL_FLAGS, print_flag_list
 from posthouse.wire.imap.grammar import ASTRING_CHARS
 from posthouse.wire.imap.list import DELIMITER, StatusItem
 from posthouse.wire.imap.number_set import print_in_order, print_numbers

@@ -57,11 +57,10 @@ from posthouse.wire.imap.command import (
     Done,
     Expunge,
     Idle,
-    decode_base64,
-    parse_command,
 )
 from posthouse.wire.imap.condition import Condition, Fault, over_limit
 from posthouse.wire.imap.grammar import FlagSet, Scanner
+from posthouse.wire.imap.parse import decode_base64, parse_command
 from posthouse.wire.imap.response import (
     Challenge,
     ContinueRequest,

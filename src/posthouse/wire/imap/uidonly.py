@@ -6,7 +6,8 @@ the extension is enabled.
 
 from dataclasses import replace
 
-from posthouse.wire.imap.fetch import FetchItem, FetchPlan, plan, print_flag_list
+from posthouse.wire.imap.fetch import FetchItem
+from posthouse.wire.imap.fetch_response import FetchPlan, plan, print_flag_list
 
 UIDREQUIRED = b"UIDREQUIRED"
 
