@@ -11,7 +11,7 @@ from household import ANNA, PASSWORD
 from posthouse.net.link import Link, open_link
 from posthouse.serve.limits import SessionLimits
 from posthouse.serve.login import Door
-from posthouse.serve.smtp import session
+from posthouse.serve.smtp.session import session
 from posthouse.transport.house import House, SmtpRole
 
 MESSAGE = b"From: ben@work.test\r\nTo: anna@home.test\r\nSubject: Hello\r\n\r\nHow are you?"

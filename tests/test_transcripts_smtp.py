@@ -17,7 +17,7 @@ from posthouse.net.link import Link
 from posthouse.net.tls import load
 from posthouse.serve.limits import PeerLimits, Peers, SessionLimits
 from posthouse.serve.login import Door
-from posthouse.serve.smtp import session
+from posthouse.serve.smtp.session import session
 from posthouse.store.store import open_sync
 from posthouse.transport.house import House, SmtpRole
 from system.running import Running

@@ -28,7 +28,7 @@ from posthouse.orders import BEAT, CANNOT_START, LEAVING, LEFT, READY, Orders, r
 from posthouse.serve.imap.session import session as imap_session
 from posthouse.serve.limits import ImapSessionLimits, PeerLimits, Peers, Service, SessionLimits, WorkerLimits, share
 from posthouse.serve.login import Door, load_secret
-from posthouse.serve.smtp import session as smtp_session
+from posthouse.serve.smtp.session import session as smtp_session
 from posthouse.serve.stress import Stress, StressLimits
 from posthouse.store.gc import collect_garbage
 from posthouse.store.indexer import keep_index

@@ -1,4 +1,4 @@
-"""serve/smtp.py: sessions on a real socket (RFC 5321 §3, §4; RFC 6409; RFC 2033)."""
+"""serve/smtp/: sessions on a real socket (RFC 5321 §3, §4; RFC 6409; RFC 2033)."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""serve/smtp.py: each limit of limits.md §1 that concerns SMTP, with its exact answer."""
+"""serve/smtp/: each limit of limits.md §1 that concerns SMTP, with its exact answer."""
 
 import asyncio
 import time

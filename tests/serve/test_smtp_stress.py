@@ -1,4 +1,4 @@
-"""serve/smtp.py and serve/imap under stress: what strangers are told, and what users do not notice (limits.md §1)."""
+"""serve/smtp/ and serve/imap under stress: what strangers are told, and what users do not notice (limits.md §1)."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -17,7 +17,7 @@ from household import ANNA, inbox
 from posthouse.net.listen import bind, serve
 from posthouse.serve.limits import PeerLimits, Peers, SessionLimits
 from posthouse.serve.login import Door
-from posthouse.serve.smtp import session
+from posthouse.serve.smtp.session import session
 from posthouse.store.store import Store
 from posthouse.transport.house import House, SmtpRole
 from serve.imap.dialogue import connect

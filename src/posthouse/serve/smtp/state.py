@@ -1,0 +1,75 @@
+"""What one SMTP or LMTP session holds: who is there, how far they are, how many mistakes they made (RFC 5321 §3)."""
+
+from dataclasses import dataclass, field
+
+from posthouse.mail.envelope import Recipient
+from posthouse.mail.ids import AccountId
+from posthouse.mail.status import Reply
+from posthouse.net.link import Link
+from posthouse.serve.limits import SessionLimits
+from posthouse.serve.login import Door
+from posthouse.transport.client import Client
+from posthouse.transport.house import House, SmtpRole
+from posthouse.transport.spool import Spool
+from posthouse.wire.smtp import command
+from posthouse.wire.smtp.server import SmtpServer, State
+
+
+@dataclass(slots=True)
+class Transaction:
+    """One message on its way in: from MAIL to the final dot (RFC 5321 §3.3)."""
+
+    mail: command.Mail
+    most: int  # recipients
+    recipients: list[Recipient] = field(default_factory=list)
+    accounts: list[AccountId] = field(default_factory=list)
+    refused: int = 0  # recipients beyond the limit
+    spool: Spool | None = None
+    fault: Reply | None = None  # why the message cannot be kept, found while it was still coming
+
+
+@dataclass(slots=True)
+class Session:
+    """One connection: who is there, how far they are, and how many mistakes they made."""
+
+    link: Link
+    house: House
+    door: Door
+    role: SmtpRole
+    usual: SessionLimits
+    engine: SmtpServer
+    client: Client
+    began: float
+    transaction: Transaction | None = None
+    errors: int = 0
+    junk: int = 0
+    transactions: int = 0
+    unknown: int = 0
+    failed_logins: int = 0
+    window_began: float = 0.0  # of the octets counted in `window_size`: is DATA coming fast enough?
+    window_size: int = 0
+
+    @property
+    def stranger(self) -> bool:
+        """Neither a user nor the server in front of us."""
+        return self.client.login is None and not self.client.lmtp
+
+    @property
+    def limits(self) -> SessionLimits:
+        """What holds now."""
+        return self.door.peers.patience(self.client.ip, self.usual) if self.stranger else self.usual
+
+    @property
+    def silence(self) -> float:
+        """How long the peer may say nothing now, in seconds. It is asked for EHLO sooner than RFC 5321 §4.5.3.2.7
+        wishes for a command: who connects to say nothing holds a place that others want."""
+        seconds = self.limits.command_seconds
+        waiting = self.engine.state is State.START and not self.client.lmtp
+        return min(seconds, self.usual.greeting_seconds) if waiting else seconds
+
+
+def forget(talk: Session) -> None:
+    """End the transaction without a message (RFC 5321 §4.1.1.5); nothing of it stays."""
+    if talk.transaction is not None and talk.transaction.spool is not None:
+        talk.transaction.spool.close()
+    talk.transaction = None
