@@ -111,6 +111,7 @@ async def call(
             await writer.wait_closed()
         async with asyncio.timeout(PATIENCE):
             await asyncio.wait([task])
+            await link.wait_closed()  # a socket left to the garbage collector is blamed on another test
         if not task.cancelled():
             task.result()
 

@@ -172,10 +172,12 @@ async def memory_link(
 
     At the end all sessions must have ended by themselves, and what one raised is raised."""
     tasks: list[asyncio.Task[None]] = []
+    links: list[Link] = []
 
     async def connect() -> Stream:
         ours, theirs = socket.socketpair()
         link = await open_link(theirs)
+        links.append(link)
         tasks.append(asyncio.create_task(serve(link)))
         return SocketStream(ours)
 
@@ -187,5 +189,7 @@ async def memory_link(
             for task in late:
                 task.cancel()
             assert not late, f"{len(late)} sessions did not end after their client had hung up"
+        for link in links:
+            await link.wait_closed()  # a socket left to the garbage collector is blamed on another test
     for task in tasks:
         task.result()

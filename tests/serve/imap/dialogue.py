@@ -112,5 +112,6 @@ async def connect(
             await writer.wait_closed()
         async with asyncio.timeout(PATIENCE):
             await asyncio.wait([client.task])
+            await client.link.wait_closed()  # a socket left to the garbage collector is blamed on another test
         if not client.task.cancelled():
             client.task.result()

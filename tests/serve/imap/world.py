@@ -10,7 +10,7 @@ from typing import Any
 from household import HOSTNAME, NOW, credential, everybody
 from posthouse.mail.address import Address, Domain
 from posthouse.mail.keyword import FLAG_BITS
-from posthouse.net.link import open_link
+from posthouse.net.link import Link, open_link
 from posthouse.serve.imap.session import session
 from posthouse.serve.limits import PeerLimits, Peers
 from posthouse.serve.login import Door
@@ -59,7 +59,7 @@ class World:
         house, door = self.houses[worker]
         ours, theirs = socket.socketpair()
         link = await open_link(theirs)
-        task = asyncio.create_task(session(link, house, door))
+        task = asyncio.create_task(_serve(link, house, door))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
         client = Client(*await asyncio.open_connection(sock=ours))
@@ -96,6 +96,12 @@ class World:
         for house, door in self.houses:
             door.close()
             await house.store.close()
+
+
+async def _serve(link: Link, house: House, door: Door) -> None:
+    """One session, and the end of its socket, which would else be left to the garbage collector."""
+    await session(link, house, door)
+    await link.wait_closed()
 
 
 def rows(user: Address) -> Script[list[tuple[str, int, int | None, int, str]]]:
