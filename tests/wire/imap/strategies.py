@@ -17,7 +17,8 @@ from posthouse.wire.imap.list import List, ListReturn, ListSelection, Lsub, Stat
 from posthouse.wire.imap.multisearch import MultiSearch, Scope, Source
 from posthouse.wire.imap.notify import MESSAGE_EVENTS, SELECTED_ONES, EventGroup, Notify, Occurrence, Which
 from posthouse.wire.imap.number_set import LARGEST, STAR, NumberSet, merge
-from posthouse.wire.imap.search_return import PartialRange, SearchReturn, SearchReturns
+from posthouse.wire.imap.partial import PartialRange
+from posthouse.wire.imap.search_return import SearchReturn, SearchReturns
 from posthouse.wire.imap.sort import Sort, SortCriterion, SortKey, Thread
 from posthouse.wire.imap.uidbatches import UidBatches
 

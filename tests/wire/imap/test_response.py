@@ -8,7 +8,7 @@ from posthouse.wire.imap import code
 from posthouse.wire.imap import response as r
 from posthouse.wire.imap.grammar import Scanner
 from posthouse.wire.imap.list import StatusItem
-from posthouse.wire.imap.search_return import PartialRange
+from posthouse.wire.imap.partial import PartialRange
 from wire.imap.strategies import MAILBOX_TEXTS
 
 EXAMPLES: list[tuple[r.Response, bytes]] = [

@@ -9,7 +9,8 @@ from posthouse.wire.imap import search as s
 from posthouse.wire.imap.condition import Condition, Fault
 from posthouse.wire.imap.number_set import STAR, NumberSet
 from posthouse.wire.imap.parse import parse_command
-from posthouse.wire.imap.search_return import ALL_OF_THEM, PartialRange, SearchReturns
+from posthouse.wire.imap.partial import PartialRange
+from posthouse.wire.imap.search_return import ALL_OF_THEM, SearchReturns
 from posthouse.wire.imap.search_return import SearchReturn as R
 
 EXAMPLES = {

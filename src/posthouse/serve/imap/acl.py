@@ -5,7 +5,8 @@ selected look at their rights before their next command (state.py).
 """
 
 from posthouse.serve.imap.mailboxes import no_such_mailbox
-from posthouse.serve.imap.state import Session, sentence
+from posthouse.serve.imap.refusals import sentence
+from posthouse.serve.imap.state import Session
 from posthouse.store import access, names
 from posthouse.store.access import Rights
 from posthouse.store.names import Place, Reader

@@ -15,8 +15,9 @@ from posthouse.mail.nulless import without_nul
 from posthouse.net.link import Woken
 from posthouse.serve.imap import messagelimit, replace
 from posthouse.serve.imap.mailboxes import normalized
+from posthouse.serve.imap.refusals import refusal
 from posthouse.serve.imap.replace import Old
-from posthouse.serve.imap.state import Session, refusal
+from posthouse.serve.imap.state import Session
 from posthouse.store import names
 from posthouse.store.crashpoint import crashpoint
 from posthouse.store.emails import NewEmail

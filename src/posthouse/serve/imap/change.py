@@ -13,7 +13,9 @@ from typing import NamedTuple
 from posthouse.mail.ids import UID, MailboxId, Millis, ModSeq
 from posthouse.mail.keyword import DELETED_BIT, SEEN_BIT
 from posthouse.serve.imap import condstore, messagelimit
-from posthouse.serve.imap.state import Selected, Session, no_such_number, sentence
+from posthouse.serve.imap.refusals import no_such_number, sentence
+from posthouse.serve.imap.selected import Selected
+from posthouse.serve.imap.state import Session
 from posthouse.serve.imap.view import Ranges, count
 from posthouse.store import access, across, emails, names
 from posthouse.store.access import restrict

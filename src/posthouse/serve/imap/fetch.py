@@ -25,7 +25,8 @@ from posthouse.serve.imap import condstore, messagelimit, parts, preview
 from posthouse.serve.imap.change import Order, alter_flags
 from posthouse.serve.imap.flag_fetch import fetch_flags
 from posthouse.serve.imap.parts import PIECE
-from posthouse.serve.imap.state import Session, no_such_number
+from posthouse.serve.imap.refusals import no_such_number
+from posthouse.serve.imap.state import Session
 from posthouse.serve.imap.view import FlagRow, Ranges, chunks, count, some
 from posthouse.store import emails
 from posthouse.store.blobs import BlobKey, Blobs, rows_of, unpack

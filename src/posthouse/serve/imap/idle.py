@@ -10,7 +10,8 @@ import logging
 from posthouse.net.link import Woken
 from posthouse.serve.imap.mailboxes import mailbox_gone
 from posthouse.serve.imap.notify import others
-from posthouse.serve.imap.state import MailboxGone, Session
+from posthouse.serve.imap.selected import MailboxGone
+from posthouse.serve.imap.state import Session
 from posthouse.store.script import StoreError
 from posthouse.wire.imap.command import Done, Idle
 from posthouse.wire.imap.response import ContinueRequest, StatusResponse, ok

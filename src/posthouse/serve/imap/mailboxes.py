@@ -14,7 +14,9 @@ from bisect import bisect_left
 from posthouse.mail.ids import UID
 from posthouse.serve.imap import condstore, listing
 from posthouse.serve.imap.listing import SPECIAL_USE, attributes, parents, status_values
-from posthouse.serve.imap.state import MailboxGone, Selected, Session, refusal, sentence
+from posthouse.serve.imap.refusals import refusal, sentence
+from posthouse.serve.imap.selected import MailboxGone, Selected
+from posthouse.serve.imap.state import Session
 from posthouse.serve.imap.view import View
 from posthouse.store import emails, mailboxes, names
 from posthouse.store.changed import Since, catch_up

@@ -2,7 +2,8 @@
 
 from posthouse.serve.imap.filters import fault_of
 from posthouse.serve.imap.notices import MUTED
-from posthouse.serve.imap.state import Session, sentence
+from posthouse.serve.imap.refusals import sentence
+from posthouse.serve.imap.state import Session
 from posthouse.store import annotations
 from posthouse.store.script import NotFound, OverQuota, UseRefused
 from posthouse.wire.imap import code

@@ -16,7 +16,8 @@ from posthouse.serve.imap.happened import Reply, annotated, first_replies, news
 from posthouse.serve.imap.known import Names
 from posthouse.serve.imap.mailboxes import mailbox_gone
 from posthouse.serve.imap.notices import Notices
-from posthouse.serve.imap.state import MailboxGone, Session
+from posthouse.serve.imap.selected import MailboxGone
+from posthouse.serve.imap.state import Session
 from posthouse.store import annotations
 from posthouse.store.script import StoreError
 from posthouse.wire.imap import code

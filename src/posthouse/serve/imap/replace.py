@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from posthouse.mail.ids import UID
 from posthouse.serve.imap.change import denied
-from posthouse.serve.imap.state import Session, no_such_number
+from posthouse.serve.imap.refusals import no_such_number
+from posthouse.serve.imap.state import Session
 from posthouse.serve.imap.uidonly import uid_required
 from posthouse.store import access, emails, names
 from posthouse.store.access import settable

@@ -30,9 +30,11 @@ from posthouse.serve.imap.fetch import fetch
 from posthouse.serve.imap.idle import idle
 from posthouse.serve.imap.multisearch import esearch
 from posthouse.serve.imap.progress import attended
+from posthouse.serve.imap.refusals import refusal
 from posthouse.serve.imap.search import search
+from posthouse.serve.imap.selected import MailboxGone
 from posthouse.serve.imap.sort import sort
-from posthouse.serve.imap.state import MailboxGone, Session, refusal
+from posthouse.serve.imap.state import Session
 from posthouse.serve.imap.thread import thread
 from posthouse.serve.imap.uidbatches import uidbatches
 from posthouse.serve.imap.unauthenticate import unauthenticate

@@ -5,136 +5,36 @@ loaded when a command first needs it and shared, per worker, by all sessions tha
 """
 
 import asyncio
-from array import array
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from weakref import WeakKeyDictionary
 
-from posthouse.mail.ids import MailboxId, ModSeq
+from posthouse.mail.ids import ModSeq
 from posthouse.net.link import Link
-from posthouse.serve.errors import words
 from posthouse.serve.imap.news import news_of
 from posthouse.serve.imap.notices import Notices
+from posthouse.serve.imap.selected import MailboxGone, Selected, column, columns_of
 from posthouse.serve.imap.view import FlagRow, Ranges, Told, View, join
 from posthouse.serve.limits import ImapSessionLimits, Refusal
 from posthouse.serve.login import Door
 from posthouse.store import access, emails
-from posthouse.store.access import EVERY, Rights, identifier, settable
+from posthouse.store.access import identifier
 from posthouse.store.accounts import Login
 from posthouse.store.emails import Changes
-from posthouse.store.mailboxes import Box
 from posthouse.store.names import Reader
-from posthouse.store.script import Forbidden, NotFound, Refused, Script, StoreError
+from posthouse.store.script import NotFound, StoreError
 from posthouse.store.store import Store
 from posthouse.transport.house import House
 from posthouse.wire.imap import code
 from posthouse.wire.imap.fetch_response import print_flags, print_modseq
 from posthouse.wire.imap.number_set import NumberSet
-from posthouse.wire.imap.response import Exists, Expunged, Flags, Response, StatusResponse, Vanished, bad, bye, no, ok
+from posthouse.wire.imap.response import Exists, Expunged, Flags, Response, StatusResponse, Vanished, bye, ok
 from posthouse.wire.imap.server import ImapServer, State
 from posthouse.wire.imap.uidonly import print_uid_flags, print_uid_modseq
 
-COLUMNS = 64  # columns of uids a worker remembers; one of 100,000 messages takes 400 KB
 VOUCH_SECONDS = 1.0  # a session looks whether its login still holds at most so often: one small read
 TELL_AT_ONCE = 1_000  # EXPUNGE or FETCH lines joined before the peer's pace is asked for
 
 LOGIN_CHANGED = "This login has been changed or removed; log in again."
-
-#: Keywords that FLAGS names in every mailbox, because mail programs use them (RFC 5788, RFC 8621 §4.1.1).
-USUAL_KEYWORDS = ("$forwarded", "$junk", "$mdnsent", "$notjunk", "$phishing")
-
-
-class MailboxGone(Exception):
-    """The selected mailbox was deleted, by this or another session."""
-
-
-class Columns:
-    """The uids of mailboxes as of a ModSeq, so that sessions on the same mailbox share one array. Never altered."""
-
-    __slots__ = ("_kept",)
-
-    def __init__(self) -> None:
-        self._kept: OrderedDict[MailboxId, tuple[ModSeq, array[int]]] = OrderedDict()
-
-    def get(self, mailbox: MailboxId, modseq: ModSeq) -> "array[int] | None":
-        """The column as it was at exactly this ModSeq."""
-        kept = self._kept.get(mailbox)
-        return kept[1] if kept is not None and kept[0] == modseq else None
-
-    def put(self, mailbox: MailboxId, modseq: ModSeq, uids: "array[int]") -> None:
-        """Remember it; an older one of the same mailbox is forgotten."""
-        kept = self._kept.get(mailbox)
-        if kept is not None and kept[0] > modseq:
-            return
-        self._kept[mailbox] = (modseq, uids)
-        self._kept.move_to_end(mailbox)
-        if len(self._kept) > COLUMNS:
-            self._kept.popitem(last=False)
-
-
-_columns: WeakKeyDictionary[Store, Columns] = WeakKeyDictionary()  # one store per worker
-
-
-class Selected:
-    """The mailbox a session has selected, and what it was told of it.
-
-    `saved` is the search result variable as spans of uids (RFC 9051 §6.4.4.1); `keywords` were named in FLAGS; `heard`
-    is the account's ModSeq of the last hint that was looked after. `shown` is the highest MODSEQ shown since the last
-    tagged answer, `lowered` that a lower HIGHESTMODSEQ had to be said after one (RFC 7162 §3.2). `rights` are all of
-    them where the mailbox is the user's own; those on another's were looked up at `vouched`, after the hint `judged`.
-    `examined`: by EXAMINE.
-    """
-
-    __slots__ = (
-        "box",
-        "examined",
-        "heard",
-        "judged",
-        "keywords",
-        "limited",
-        "lowered",
-        "name",
-        "rights",
-        "saved",
-        "shown",
-        "unwatch",
-        "view",
-        "vouched",
-    )
-
-    def __init__(self, box: Box, name: str, view: View, rights: Rights = EVERY, *, read_only: bool) -> None:
-        self.box = box
-        self.name = name
-        self.view = view
-        self.rights = rights
-        self.examined = read_only
-        self.judged = 0
-        self.vouched = 0.0
-        self.heard = 0
-        self.saved: tuple[tuple[int, int], ...] = ()
-        self.shown = 0
-        self.lowered = False
-        self.limited = 0  # lowest UID of a command that was cut (RFC 9738 §3.1), 0: it was not
-        self.keywords = set(USUAL_KEYWORDS)
-        self.unwatch: Callable[[], None] | None = None
-
-    def permanent_flags(self) -> StatusResponse:
-        """PERMANENTFLAGS: what FLAGS names and this does not could not be changed (RFC 9051 §7.1)."""
-        bits = 0 if self.examined else settable(self.rights)
-        if not bits:
-            return ok(None, "No flags can be changed.", code.NO_PERMANENTFLAGS)
-        keywords = sorted(self.keywords) if "w" in self.rights else None
-        return ok(None, "Flags that can be changed.", code.permanentflags(keywords, bits))
-
-    @property
-    def read_only(self) -> bool:
-        """Whether nothing may be changed at all (RFC 4314 §5.2)."""
-        return self.examined or self.rights.isdisjoint("ieswt")
-
-    def may(self, right: str) -> bool:
-        """Whether the user has a right to change something here, and did not open the mailbox by EXAMINE."""
-        return not self.examined and right in self.rights
 
 
 class Session:
@@ -289,7 +189,9 @@ class Session:
         selected.heard = self.hinted
         selected.vouched = self.door.peers.now()
         self.engine.state = State.SELECTED
-        selected.view.uids = self.columns.get(selected.box.mailbox, selected.view.modseq) or selected.view.uids
+        selected.view.uids = (
+            columns_of(self.store).get(selected.box.mailbox, selected.view.modseq) or selected.view.uids
+        )
         self._selected = selected
 
     def deselect(self) -> None:
@@ -306,14 +208,6 @@ class Session:
             if self.idling or self.notices is not None:
                 self.link.wake()
 
-    @property
-    def columns(self) -> Columns:
-        """What the sessions of this worker share."""
-        kept = _columns.get(self.store)
-        if kept is None:
-            kept = _columns[self.store] = Columns()
-        return kept
-
     # --- learning and telling
 
     async def load(self) -> View:
@@ -321,12 +215,12 @@ class Session:
         selected = self.selected
         view = selected.view
         if view.uids is None:
-            shared = self.columns.get(selected.box.mailbox, view.modseq)
+            shared = columns_of(self.store).get(selected.box.mailbox, view.modseq)
             if shared is not None:
                 view.uids = shared
                 return view
             uids, changes = await self.store.read(column, selected.box, view.modseq, view.uidnext)
-            self.columns.put(selected.box.mailbox, changes.modseq, uids)
+            columns_of(self.store).put(selected.box.mailbox, changes.modseq, uids)
             view.load(uids, changes)
         return view
 
@@ -386,9 +280,9 @@ class Session:
             await self.load()
         await self._word(view.sync(changes, expunge=expunge))
         if view.uids is not None and not view.held:
-            shared = self.columns.get(selected.box.mailbox, view.modseq)
+            shared = columns_of(self.store).get(selected.box.mailbox, view.modseq)
             if shared is None or len(shared) != len(view.uids):
-                self.columns.put(selected.box.mailbox, view.modseq, view.uids)
+                columns_of(self.store).put(selected.box.mailbox, view.modseq, view.uids)
             else:
                 view.uids = shared
         if self.notices is not None and changes.arrived:
@@ -481,30 +375,3 @@ class Session:
         if numbers.saved and found is not None:
             return join((*found, *view.by_uid(self.selected.saved)))
         return found
-
-
-def column(box: Box, since: ModSeq, uidnext: int) -> "Script[tuple[array[int], Changes]]":
-    """All uids, and what changed since the client was told, of one snapshot."""
-    uids = yield from emails.uids(box)
-    changes = yield from emails.changes(box, since, uidnext)
-    return uids, changes
-
-
-def no_such_number(tag: bytes) -> StatusResponse:
-    """The answer to a sequence number beyond the last message (RFC 9051 §9, seq-number)."""
-    return bad(tag, "There is no message with that number.")
-
-
-def sentence(text: str) -> str:
-    """The reason an exception carries, as a sentence for a person."""
-    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
-
-
-def refusal(tag: bytes, error: StoreError) -> StatusResponse:
-    """What the store refuses, as a tagged NO (RFC 5530 §3)."""
-    if isinstance(error, Refused):
-        return no(tag, sentence(str(error)), code.CANNOT)
-    if isinstance(error, Forbidden):
-        return no(tag, sentence(str(error)), code.NOPERM)
-    response_code, text = words(error).imap
-    return no(tag, text, response_code or None)

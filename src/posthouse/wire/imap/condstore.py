@@ -14,7 +14,7 @@ from typing import TypeVar
 from posthouse.wire.imap.condition import Fault
 from posthouse.wire.imap.grammar import Scanner
 from posthouse.wire.imap.number_set import LARGEST, NumberSpan
-from posthouse.wire.imap.search_return import PartialRange, parse_partial
+from posthouse.wire.imap.partial import PartialRange, parse_partial
 
 Member = TypeVar("Member")
 

@@ -20,7 +20,7 @@ from posthouse.wire.imap.fetch_response import ALL_FLAGS, print_flag_list
 from posthouse.wire.imap.grammar import ASTRING_CHARS
 from posthouse.wire.imap.list import DELIMITER, StatusItem
 from posthouse.wire.imap.number_set import print_in_order, print_numbers
-from posthouse.wire.imap.search_return import PartialRange
+from posthouse.wire.imap.partial import PartialRange
 from posthouse.wire.imap.utf7 import encode_utf7
 
 

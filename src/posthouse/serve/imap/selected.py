@@ -1,0 +1,130 @@
+"""The selected mailbox of an IMAP session, and the columns of uids that the sessions of a worker share
+(RFC 9051 §3, §7.1)."""
+
+from array import array
+from collections import OrderedDict
+from collections.abc import Callable
+from weakref import WeakKeyDictionary
+
+from posthouse.mail.ids import MailboxId, ModSeq
+from posthouse.serve.imap.view import View
+from posthouse.store import emails
+from posthouse.store.access import EVERY, Rights, settable
+from posthouse.store.emails import Changes
+from posthouse.store.mailboxes import Box
+from posthouse.store.script import Script
+from posthouse.store.store import Store
+from posthouse.wire.imap import code
+from posthouse.wire.imap.response import StatusResponse, ok
+
+COLUMNS = 64  # columns of uids a worker remembers; one of 100,000 messages takes 400 KB
+
+#: Keywords that FLAGS names in every mailbox, because mail programs use them (RFC 5788, RFC 8621 §4.1.1).
+USUAL_KEYWORDS = ("$forwarded", "$junk", "$mdnsent", "$notjunk", "$phishing")
+
+
+class MailboxGone(Exception):
+    """The selected mailbox was deleted, by this or another session."""
+
+
+class Columns:
+    """The uids of mailboxes as of a ModSeq, so that sessions on the same mailbox share one array. Never altered."""
+
+    __slots__ = ("_kept",)
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[MailboxId, tuple[ModSeq, array[int]]] = OrderedDict()
+
+    def get(self, mailbox: MailboxId, modseq: ModSeq) -> "array[int] | None":
+        """The column as it was at exactly this ModSeq."""
+        kept = self._kept.get(mailbox)
+        return kept[1] if kept is not None and kept[0] == modseq else None
+
+    def put(self, mailbox: MailboxId, modseq: ModSeq, uids: "array[int]") -> None:
+        """Remember it; an older one of the same mailbox is forgotten."""
+        kept = self._kept.get(mailbox)
+        if kept is not None and kept[0] > modseq:
+            return
+        self._kept[mailbox] = (modseq, uids)
+        self._kept.move_to_end(mailbox)
+        if len(self._kept) > COLUMNS:
+            self._kept.popitem(last=False)
+
+
+_columns: WeakKeyDictionary[Store, Columns] = WeakKeyDictionary()  # one store per worker
+
+
+def columns_of(store: Store) -> Columns:
+    """What the sessions of this worker share."""
+    kept = _columns.get(store)
+    if kept is None:
+        kept = _columns[store] = Columns()
+    return kept
+
+
+def column(box: Box, since: ModSeq, uidnext: int) -> "Script[tuple[array[int], Changes]]":
+    """All uids, and what changed since the client was told, of one snapshot."""
+    uids = yield from emails.uids(box)
+    changes = yield from emails.changes(box, since, uidnext)
+    return uids, changes
+
+
+class Selected:
+    """The mailbox a session has selected, and what it was told of it.
+
+    `saved` is the search result variable as spans of uids (RFC 9051 §6.4.4.1); `keywords` were named in FLAGS; `heard`
+    is the account's ModSeq of the last hint that was looked after. `shown` is the highest MODSEQ shown since the last
+    tagged answer, `lowered` that a lower HIGHESTMODSEQ had to be said after one (RFC 7162 §3.2). `rights` are all of
+    them where the mailbox is the user's own; those on another's were looked up at `vouched`, after the hint `judged`.
+    `examined`: by EXAMINE.
+    """
+
+    __slots__ = (
+        "box",
+        "examined",
+        "heard",
+        "judged",
+        "keywords",
+        "limited",
+        "lowered",
+        "name",
+        "rights",
+        "saved",
+        "shown",
+        "unwatch",
+        "view",
+        "vouched",
+    )
+
+    def __init__(self, box: Box, name: str, view: View, rights: Rights = EVERY, *, read_only: bool) -> None:
+        self.box = box
+        self.name = name
+        self.view = view
+        self.rights = rights
+        self.examined = read_only
+        self.judged = 0
+        self.vouched = 0.0
+        self.heard = 0
+        self.saved: tuple[tuple[int, int], ...] = ()
+        self.shown = 0
+        self.lowered = False
+        self.limited = 0  # lowest UID of a command that was cut (RFC 9738 §3.1), 0: it was not
+        self.keywords = set(USUAL_KEYWORDS)
+        self.unwatch: Callable[[], None] | None = None
+
+    def permanent_flags(self) -> StatusResponse:
+        """PERMANENTFLAGS: what FLAGS names and this does not could not be changed (RFC 9051 §7.1)."""
+        bits = 0 if self.examined else settable(self.rights)
+        if not bits:
+            return ok(None, "No flags can be changed.", code.NO_PERMANENTFLAGS)
+        keywords = sorted(self.keywords) if "w" in self.rights else None
+        return ok(None, "Flags that can be changed.", code.permanentflags(keywords, bits))
+
+    @property
+    def read_only(self) -> bool:
+        """Whether nothing may be changed at all (RFC 4314 §5.2)."""
+        return self.examined or self.rights.isdisjoint("ieswt")
+
+    def may(self, right: str) -> bool:
+        """Whether the user has a right to change something here, and did not open the mailbox by EXAMINE."""
+        return not self.examined and right in self.rights
