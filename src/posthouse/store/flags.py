@@ -5,14 +5,14 @@ adding and removing needs one UPDATE for each different str in the span, of whic
 the span is cut into pieces of equal ones, so that the work stays linear.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from itertools import groupby
 from typing import NamedTuple
 
 from posthouse.mail.ids import MailboxId, ModSeq
-from posthouse.mail.keyword import DELETED_BIT, KEYWORD_LENGTH, KEYWORDS_PER_EMAIL
+from posthouse.mail.keyword import DELETED_BIT, KEYWORD_LENGTH, KEYWORDS_PER_EMAIL, SEEN_BIT
 from posthouse.store.crashpoint import crashpoint
 from posthouse.store.mailboxes import Box, locked, next_modseq
 from posthouse.store.script import OverQuota, Refused, Script, sql
@@ -63,6 +63,11 @@ class _Piece(NamedTuple):
 class _Bits(NamedTuple):
     keep: int
     put: int
+
+    @property
+    def touched(self) -> int:
+        """The bits that have a value afterwards whatever it was before."""
+        return ~self.keep | self.put
 
     @property
     def common(self) -> "_Bits":
@@ -181,17 +186,43 @@ def _where(piece: _Piece) -> tuple[str, tuple[object, ...]]:
 
 
 def _differences(mailbox: MailboxId, piece: _Piece, bits: _Bits) -> Script[list[_Difference]]:
-    """What the change will do to the counters, of unshared and of shared placements."""
+    """What the change will do to the counters, of unshared and of shared placements: one look at all, and a second one
+    only where some are shared."""
+    number, shared, *sums = yield from _counted(mailbox, piece, bits, "")
+    if not shared:
+        return [_difference(number, sums, bits), _Difference(0, 0, 0)]
+    more = yield from _counted(mailbox, piece, bits, " AND shared = 1")
+    both, among = _difference(number, sums, bits), _difference(more[0], more[2:], bits)
+    own = _Difference(*(one - other for one, other in zip(both, among, strict=True)))
+    return [own, among]
+
+
+def _counted(mailbox: MailboxId, piece: _Piece, bits: _Bits, among: str) -> Script[list[int]]:
+    """Of the placements that will differ: how many, shared, seen, deleted; 0 where that stays or follows from the
+    number. A sum costs as much as all the rest, and GROUP BY twice as much."""
     where, more = _where(piece)
-    found = [_Difference(0, 0, 0), _Difference(0, 0, 0)]
-    rows = yield sql(
-        "SELECT shared, count(*), sum((flags & 1) - (((flags & $4) | $5) & 1)),"
-        f" sum(((((flags & $4) | $5) & 16) - (flags & 16)) / 16) FROM placement WHERE {where} GROUP BY shared",
+    lone = bits.touched if piece.new is None else 0  # when one bit alone can differ, all have it as it was
+    sums = ", ".join(
+        "0" if lone == bit or not bits.touched & bit else f"sum(flags & {bit})" for bit in (SEEN_BIT, DELETED_BIT)
+    )
+    [row] = yield sql(
+        f"SELECT count(*), sum(shared), {sums} FROM placement WHERE {where}{among}",
         mailbox, piece.first, piece.last, *bits, *more,
     )  # fmt: skip
-    for shared, *difference in rows:
-        found[shared] = _Difference(*difference)
-    return found
+    number, shared, seen, deleted = (value or 0 for value in row)
+    if lone == SEEN_BIT:
+        seen = 0 if bits.put & SEEN_BIT else number
+    if lone == DELETED_BIT:
+        deleted = 0 if bits.put & DELETED_BIT else number * DELETED_BIT
+    return [number, shared, seen, deleted // DELETED_BIT]
+
+
+def _difference(number: int, had: Sequence[int], bits: _Bits) -> _Difference:
+    """From how many of them were seen and deleted before: where the change says so, all or none are afterwards."""
+    seen, deleted = had
+    unseen = seen - (number if bits.put & SEEN_BIT else 0) if bits.touched & SEEN_BIT else 0
+    marked = (number if bits.put & DELETED_BIT else 0) - deleted if bits.touched & DELETED_BIT else 0
+    return _Difference(number, unseen, marked)
 
 
 def _update_own(mailbox: MailboxId, piece: _Piece, bits: _Bits, modseq: ModSeq) -> Script[None]:
