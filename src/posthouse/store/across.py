@@ -59,7 +59,7 @@ def cross(box: Box, spans: Spans, target: Box, crossing: Crossing) -> Script[Cop
         )  # fmt: skip
     if crossing.move:
         yield from take_away(box.mailbox, spans, modseqs[box.account], going)
-        yield from bury(box.mailbox, modseqs[box.account], shared=going.shared > 0)
+        yield from bury(box.mailbox, modseqs[box.account], going)
     return Copied(
         uidvalidity, tuple(UID(uid) for uid, *_ in rows), tuple(map(UID, range(base, base + len(rows)))), modseq
     )

@@ -19,14 +19,14 @@ from posthouse.mail.ids import UID, AccountId, EmailId, MailboxId, Millis, ModSe
 from posthouse.mail.keyword import DELETED_BIT, SEEN_BIT
 from posthouse.mail.structure import Description
 from posthouse.mail.summary import Summary
-from posthouse.store import threads
+from posthouse.store import siblings, threads
 from posthouse.store.blobs import BlobKey, NewBlob, keep
 from posthouse.store.crashpoint import crashpoint
 from posthouse.store.flags import FlagChange, Mode, Stored, canonical_keywords, store_flags
 from posthouse.store.mailboxes import Box, check, get, locked, next_modseq, touch_shared
 from posthouse.store.script import NotFound, OverQuota, Row, Script, sql
 from posthouse.store.spans import ALL, LAST_UID, Spans, clip
-from posthouse.store.touched import log_siblings, touched
+from posthouse.store.touched import touched
 
 __all__ = [
     "ALL",
@@ -299,7 +299,7 @@ def first_unseen(box: Box) -> Script[UID | None]:
     return UID(rows[0][0]) if rows else None
 
 
-class _Count(NamedTuple):
+class Count(NamedTuple):
     """What a set of placements adds to the counters of a mailbox."""
 
     total: int = 0
@@ -308,8 +308,8 @@ class _Count(NamedTuple):
     size: int = 0
     shared: int = 0
 
-    def plus(self, row: Row) -> "_Count":
-        return _Count(*(have + (more or 0) for have, more in zip(self, row, strict=True)))
+    def plus(self, row: Row) -> "Count":
+        return Count(*(have + (more or 0) for have, more in zip(self, row, strict=True)))
 
 
 _COUNTED = (
@@ -319,8 +319,8 @@ _COUNTED = (
 _MARKED = " AND (flags & 16) <> 0"
 
 
-def count_in(mailbox: MailboxId, spans: Spans, where: str = "") -> Script[_Count]:
-    count = _Count()
+def count_in(mailbox: MailboxId, spans: Spans, where: str = "") -> Script[Count]:
+    count = Count()
     for first, last in spans:
         [row] = yield sql(_COUNTED + where, mailbox, first, last)
         count = count.plus(row)
@@ -400,7 +400,7 @@ def _place(box: Box, spans: Spans, target: MailboxId, marks: _Marks) -> Script[t
     return source, Copied(uidvalidity, source, tuple(map(UID, range(base, uid))), modseq)
 
 
-def take_away(mailbox: MailboxId, spans: Spans, modseq: ModSeq, count: _Count, where: str = "") -> Script[None]:
+def take_away(mailbox: MailboxId, spans: Spans, modseq: ModSeq, count: Count, where: str = "") -> Script[None]:
     """Remove the placements, leave tombstones, count them out."""
     for first, last in spans:
         yield sql(
@@ -431,39 +431,45 @@ def expunge(box: Box, spans: Spans | None = None, *, marked: bool = True) -> Scr
     modseq = yield from next_modseq(box.account)
     yield from take_away(box.mailbox, spans, modseq, count, where)
     crashpoint("store.inside_expunge")
-    yield from bury(box.mailbox, modseq, shared=count.shared > 0)
+    yield from bury(box.mailbox, modseq, count)
     return Expunged(gone, modseq)
 
 
-def bury(mailbox: MailboxId, modseq: ModSeq, *, shared: bool) -> Script[None]:
+def bury(mailbox: MailboxId, modseq: ModSeq, count: Count) -> Script[None]:
     """End the Emails whose last placement went with this tombstone's ModSeq: row, header, reference to the blob.
+    `count` is what left.
 
     Those that live on elsewhere get the ModSeq, and are unshared where one placement is left."""
     left = "SELECT email FROM expunged WHERE mailbox = $1 AND modseq = $2"
-    dead = f"id IN ({left}) AND NOT EXISTS (SELECT 1 FROM placement p WHERE p.email = email.id)"
-    yield sql(
-        "UPDATE blob SET refs = refs - ended.number FROM"
-        f" (SELECT blob, count(*) AS number FROM email WHERE {dead} GROUP BY blob) AS ended WHERE blob.id = ended.blob",
-        mailbox, modseq,
-    )  # fmt: skip
-    yield sql(f"DELETE FROM header WHERE email IN (SELECT id FROM email WHERE {dead})", mailbox, modseq)
-    yield sql(f"DELETE FROM preview WHERE email IN (SELECT id FROM email WHERE {dead})", mailbox, modseq)
-    yield sql(f"DELETE FROM summary WHERE email IN (SELECT id FROM email WHERE {dead})", mailbox, modseq)
-    yield sql(f"DELETE FROM email WHERE {dead}", mailbox, modseq)
-    if not shared:
+    if not count.shared:
+        yield from _end(*(yield from _all_of(mailbox, modseq, left)))
         return
-    siblings = yield sql(
-        f"SELECT mailbox, min(uid), max(uid) FROM placement WHERE email IN ({left}) GROUP BY mailbox", mailbox, modseq
+    gone = "NOT EXISTS (SELECT 1 FROM placement p WHERE p.email = expunged.email)"
+    if count.shared < count.total or (yield sql(f"{left} AND {gone} LIMIT 1", mailbox, modseq)):
+        yield from _end(f"IN ({left} AND {gone})", (mailbox, modseq))
+    yield from siblings.touch_left(left, (mailbox, modseq), modseq)
+
+
+def _all_of(mailbox: MailboxId, modseq: ModSeq, left: str) -> Script[tuple[str, tuple[object, ...]]]:
+    """All Emails with this tombstone, each with one. Those that arrived one after another are taken without a look at
+    each."""
+    [(first, last, number)] = yield sql(
+        "SELECT min(email), max(email), count(*) FROM expunged WHERE mailbox = $1 AND modseq = $2", mailbox, modseq
     )
-    yield from log_siblings(siblings, modseq)
-    for other, *_ in siblings:
-        yield sql("UPDATE mailbox SET modseq = $2 WHERE id = $1 AND modseq < $2", other, modseq)
+    if number and last - first + 1 == number:
+        return "BETWEEN $1 AND $2", (first, last)
+    return f"IN ({left})", (mailbox, modseq)
+
+
+def _end(dead: str, args: tuple[object, ...]) -> Script[None]:
     yield sql(
-        "UPDATE placement SET modseq = $2,"
-        " shared = CASE WHEN (SELECT count(*) FROM placement q WHERE q.email = placement.email) > 1 THEN 1 ELSE 0 END"
-        f" WHERE email IN ({left})",
-        mailbox, modseq,
+        "UPDATE blob SET refs = refs - ended.number FROM (SELECT blob, count(*) AS number FROM email"
+        f" WHERE id {dead} GROUP BY blob) AS ended WHERE blob.id = ended.blob",
+        *args,
     )  # fmt: skip
+    for table in ("header", "preview", "summary"):
+        yield sql(f"DELETE FROM {table} WHERE email {dead}", *args)
+    yield sql(f"DELETE FROM email WHERE id {dead}", *args)
 
 
 def changes(box: Box, since: ModSeq, uidnext: int) -> Script[Changes]:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from posthouse.mail.ids import AccountId, MailboxId, Millis, ModSeq
 from posthouse.store import threads
 from posthouse.store.crashpoint import crashpoint
-from posthouse.store.emails import bury
+from posthouse.store.emails import Count, bury
 from posthouse.store.mailboxes import next_modseq
 from posthouse.store.script import Script, sql
 from posthouse.store.store import Store, SyncStore
@@ -61,7 +61,7 @@ def purge(limit: int = PURGE_CHUNK) -> Script[int]:
     )  # fmt: skip
     yield sql("DELETE FROM placement WHERE mailbox = $1 AND uid <= $2", mailbox, last)
     crashpoint("store.inside_purge")
-    yield from bury(mailbox, modseq, shared=shared > 0)
+    yield from bury(mailbox, modseq, Count(len(found), shared=shared))
     yield sql("DELETE FROM expunged WHERE mailbox = $1 AND modseq = $2", mailbox, modseq)
     return len(found)
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from posthouse.mail.ids import AccountId, MailboxId, Millis, ModSeq, UIDValidity
-from posthouse.store import touched
+from posthouse.store import siblings, touched
 from posthouse.store.crashpoint import crashpoint
 from posthouse.store.script import Changed, Exists, NotFound, OverQuota, Refused, Row, Script, UseRefused, sql
 
@@ -359,19 +359,9 @@ def _empty_inbox(inbox: MailboxRow, new: str, now: Millis) -> Script[None]:
 
 def touch_shared(mailbox: MailboxId, spans: Sequence[tuple[int, int]], modseq: ModSeq) -> Script[None]:
     """Give the other placements of shared Emails in these spans the Email's new ModSeq (decision 0021)."""
+    shared = "SELECT email FROM placement WHERE mailbox = $1 AND uid BETWEEN $2 AND $3 AND shared = 1"
     for first, last in spans:
-        shared = "SELECT email FROM placement WHERE mailbox = $1 AND uid BETWEEN $2 AND $3 AND shared = 1"
-        siblings = yield sql(
-            f"SELECT mailbox, min(uid), max(uid) FROM placement WHERE email IN ({shared}) GROUP BY mailbox",
-            mailbox, first, last,
-        )  # fmt: skip
-        yield from touched.log_siblings(siblings, modseq)
-        for other, *_ in siblings:
-            yield sql("UPDATE mailbox SET modseq = $2 WHERE id = $1 AND modseq < $2", other, modseq)
-        yield sql(
-            f"UPDATE placement SET modseq = $4 WHERE modseq < $4 AND email IN ({shared})",
-            mailbox, first, last, modseq,
-        )  # fmt: skip
+        yield from siblings.touch(shared, (mailbox, first, last), modseq)
 
 
 def subscribe(account: AccountId, name: str, *, subscribed: bool, known: bool = False) -> Script[None]:
