@@ -8,7 +8,7 @@ import pytest
 
 from posthouse.mail.text import comparable, texts
 from posthouse.serve.imap import indexed
-from posthouse.serve.imap.search import Question, matching, unselected
+from posthouse.serve.imap.question import Question, matching, unselected
 from posthouse.store import emails, indexer, mailboxes
 from posthouse.store.indexer import Indexer
 from posthouse.wire.imap.search import And, BodyContains, Comparison, HeaderContains, Not, Or, Sent, TextContains

@@ -4,7 +4,7 @@ import pytest
 
 from posthouse.mail.ids import AccountId, MailboxId
 from posthouse.mail.keyword import SEEN_BIT
-from posthouse.serve.imap.search import Question, matching, unselected
+from posthouse.serve.imap.question import Question, matching, unselected
 from posthouse.store import accounts, mailboxes
 from posthouse.store.mailboxes import Box
 from posthouse.store.script import NotFound

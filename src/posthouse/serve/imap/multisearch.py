@@ -10,7 +10,8 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from posthouse.serve.imap import condstore
-from posthouse.serve.imap.search import Question, asked, highest_modseq, matching, unselected
+from posthouse.serve.imap.question import Question, matching, unselected
+from posthouse.serve.imap.search import asked, highest_modseq
 from posthouse.serve.imap.search_return import extended, kept
 from posthouse.serve.imap.sort import say
 from posthouse.serve.imap.state import Session

@@ -240,7 +240,7 @@ async def _execute(talk: Session, command: commands.Command) -> StatusResponse |
             answer = _refused(talk, command) or await ANSWERS[type(command)](talk, command)
         notify.note_own(talk, command, answer)
     except filters.UndefinedFilter as error:
-        answer = filters.undefined(talk, command, error.name)
+        answer = filters.undefined(talk, command, error)
     except StoreError as error:
         answer = refusal(command.tag, error)
         look = True  # the selected mailbox itself may be the reason

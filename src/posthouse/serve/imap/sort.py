@@ -8,7 +8,8 @@ from collections.abc import Sequence, Set
 from dataclasses import replace
 
 from posthouse.serve.imap import condstore
-from posthouse.serve.imap.search import asked, highest_modseq, matching
+from posthouse.serve.imap.question import matching
+from posthouse.serve.imap.search import asked, highest_modseq
 from posthouse.serve.imap.search_return import extended, kept
 from posthouse.serve.imap.state import Session
 from posthouse.serve.imap.view import View

@@ -7,7 +7,8 @@ import asyncio
 from collections.abc import Sequence, Set
 
 from posthouse.mail.thread import Related, Threader, print_threads
-from posthouse.serve.imap.search import asked, matching
+from posthouse.serve.imap.question import matching
+from posthouse.serve.imap.search import asked
 from posthouse.serve.imap.sort import FEW, numbered
 from posthouse.serve.imap.state import Session
 from posthouse.serve.imap.view import View
