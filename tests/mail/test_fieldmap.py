@@ -34,6 +34,8 @@ def test_the_map_changes_nothing(block: bytes, names: frozenset[bytes], matching
 
 def test_what_has_no_map() -> None:
     assert field_map(b"From: a\r\nthis is no field\r\nTo: b\r\n\r\n") is None
+    assert field_map(b"From: a\nx\nTo: b\r\n") is None  # what stands between is as long as the end
+    assert field_map(b"From: a\r\n\r\nTo: b\r\n") is None
     assert field_map(b"X: " + b"a" * LONGEST + b"\r\n\r\n") is None
     assert field_map(b"X: a\r\n" * (MAPPED_FIELDS + 1) + b"\r\n") is None
 

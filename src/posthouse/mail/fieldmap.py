@@ -8,10 +8,13 @@ A block that cannot be mapped (longer than 65,535 octets, lines that are no fiel
 read as ever, by `select_fields`.
 """
 
+import sys
+from array import array
 from functools import lru_cache
+from itertools import accumulate
 from struct import Struct
 
-from posthouse.mail.header import select_fields, split
+from posthouse.mail.header import select_fields, whole_fields
 
 MAPPED_FIELDS = 200  # fields of one block; listed mail has 10 to 60
 LONGEST = 0xFFFF  # octets of a block: an end has two octets
@@ -35,25 +38,22 @@ _NAMES = (
 ).split()
 _NUMBER_OF = {name: number for number, name in enumerate(_NAMES, 1)}
 _OTHER = 0
+_BLANK = (b"\r\n", b"\n", b"")
 
 
 def field_map(block: bytes) -> bytes | None:
     """The map of a header block, or None where it can have none."""
     if len(block) > LONGEST:
         return None
-    fields = split(block)
+    fields = whole_fields(block)
     if len(fields) > MAPPED_FIELDS:
         return None
-    numbers = bytearray()
-    ends = bytearray(2)
-    last = 0
-    for name, start, _, stop in fields:
-        if start != last:
-            return None  # something between the fields belongs to none
-        numbers.append(_NUMBER_OF.get(name.lower(), _OTHER))
-        ends += stop.to_bytes(2, "little")
-        last = stop
-    return bytes(numbers + ends) if block[last:] in (b"\r\n", b"\n", b"") else None
+    ends = array("H", accumulate([len(field) for field, _ in fields], initial=0))
+    if block[ends[-1] :] not in _BLANK or not block.startswith(b"".join([field for field, _ in fields])):
+        return None  # something between the fields, or behind them, belongs to none
+    if sys.byteorder == "big":
+        ends.byteswap()
+    return bytes([_NUMBER_OF.get(name.lower(), _OTHER) for _, name in fields]) + ends.tobytes()
 
 
 class Selection:

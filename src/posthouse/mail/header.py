@@ -26,6 +26,7 @@ Octets = bytes | mmap | memoryview
 
 # RFC 5322 §2.2   field = field-name ":" unstructured CRLF; §4.5 allows WSP before the colon. Folded lines follow.
 _FIELD = re.compile(rb"^([!-9;-~\x80-\xff]++)[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+)", re.MULTILINE)
+_WHOLE_FIELD = re.compile(rb"^(([!-9;-~\x80-\xff]++)[ \t]*+:[^\n]*+(?:\n[ \t][^\n]*+)*+\n?+)", re.MULTILINE)
 _FIELD_NAME = re.compile(rb"[!-9;-~\x80-\xff]++[ \t]*+:")
 _MBOX_LINE = re.compile(rb">?From ")  # of an mbox file, copied with the message behind it
 _FOLD = re.compile(rb"\r?\n")
@@ -111,6 +112,11 @@ def pairs(block: bytes) -> list[tuple[bytes, bytes]]:
     if len(block) <= _FEW_OCTETS:
         return _FIELD.findall(block)[:FIELDS]
     return [(match[1], match[2]) for match in islice(_FIELD.finditer(block, 0, HEADER_VIEW), FIELDS)]
+
+
+def whole_fields(block: bytes) -> list[tuple[bytes, bytes]]:
+    """All fields of a header block of a few octets: each as it stands there, with its line end, and its name."""
+    return _WHOLE_FIELD.findall(block)
 
 
 def firsts(block: bytes) -> dict[bytes, bytes]:
