@@ -11,18 +11,16 @@ from array import array
 from collections.abc import Sequence
 from enum import Enum
 from functools import lru_cache
-from itertools import chain
 from typing import NamedTuple
 
 from posthouse.mail.fieldmap import field_map
-from posthouse.mail.ids import UID, AccountId, EmailId, MailboxId, Millis, ModSeq, UIDValidity
+from posthouse.mail.ids import UID, AccountId, MailboxId, Millis, ModSeq, UIDValidity
 from posthouse.mail.keyword import DELETED_BIT, SEEN_BIT
-from posthouse.mail.structure import Description
-from posthouse.mail.summary import Summary
-from posthouse.store import siblings, threads
-from posthouse.store.blobs import BlobKey, NewBlob, keep
+from posthouse.store import siblings
+from posthouse.store.blobs import BlobKey
 from posthouse.store.crashpoint import crashpoint
 from posthouse.store.flags import FlagChange, Mode, Stored, canonical_keywords, store_flags
+from posthouse.store.incoming import NewEmail, insert_emails, insert_rows, keep_all
 from posthouse.store.mailboxes import Box, check, get, locked, next_modseq, touch_shared
 from posthouse.store.script import NotFound, OverQuota, Row, Script, sql
 from posthouse.store.spans import ALL, LAST_UID, Spans, clip
@@ -54,22 +52,8 @@ __all__ = [
 ]
 
 
-ROWS_AT_ONCE = 20  # rows of one INSERT
 SHORT = 16_384  # octets of a header block of which many are read at once
 SMALL = 65_536  # octets of a message of which many are read at once
-
-
-class NewEmail(NamedTuple):
-    """A message ready to be kept: its blob is prepared (`await store.blobs.put(octets)`)."""
-
-    blob: NewBlob
-    description: Description
-    header: bytes  # the header block as in the blob, with its empty line: octets[:description.header_size]
-    received: Millis  # INTERNALDATE, receivedAt
-    summary: Summary
-    flags: int = 0  # bits of mail/keyword.py; DELETED_BIT is allowed (APPEND)
-    keywords: tuple[str, ...] = ()
-    saved: Millis | None = None  # when it came into the mailbox (RFC 8514 §3); None: as `received` says
 
 
 class Appended(NamedTuple):
@@ -133,7 +117,7 @@ class Column(Enum):
 def add(box: Box, new: Sequence[NewEmail]) -> Script[Appended]:
     """Append messages to one mailbox, all or none (RFC 9051 §6.3.12, RFC 3502). Raises NotFound."""
     modseq = yield from next_modseq(box.account)
-    keys = yield from _keep_all(new)
+    keys = yield from keep_all(new)
     uidvalidity, given = yield from _append(box, new, keys, modseq)
     return Appended(uidvalidity, given, modseq)
 
@@ -146,7 +130,7 @@ def deliver(items: Sequence[tuple[Box, NewEmail]]) -> Script[list[UID]]:
     modseqs: dict[AccountId, ModSeq] = {}
     for account in sorted({box.account for box, _ in items}):
         modseqs[account] = yield from next_modseq(account)
-    keys = yield from _keep_all([new for _, new in items])
+    keys = yield from keep_all([new for _, new in items])
     order: dict[Box, list[int]] = {}
     for position, (box, _) in enumerate(items):
         order.setdefault(box, []).append(position)
@@ -158,17 +142,6 @@ def deliver(items: Sequence[tuple[Box, NewEmail]]) -> Script[list[UID]]:
     return [given[position] for position in range(len(items))]
 
 
-def _keep_all(new: Sequence[NewEmail]) -> Script[dict[str, BlobKey]]:
-    counts: dict[str, int] = {}
-    for email in new:
-        counts[email.blob.id] = counts.get(email.blob.id, 0) + 1
-    keys: dict[str, BlobKey] = {}
-    for email in new:
-        if email.blob.id not in keys:
-            keys[email.blob.id] = yield from keep(email.blob, counts[email.blob.id])
-    return keys
-
-
 def _append(
     box: Box, new: Sequence[NewEmail], keys: dict[str, BlobKey], modseq: ModSeq
 ) -> Script[tuple[UIDValidity, tuple[UID, ...]]]:
@@ -176,17 +149,17 @@ def _append(
     deleted = sum(1 for email in new if email.flags & DELETED_BIT)
     size = sum(email.blob.size for email in new)
     uidvalidity, first = yield from take_uids(box, modseq, (len(new), unseen, deleted, size))
+    ids = yield from insert_emails(box.account, new, keys)
     placements: list[Row] = []
-    beside: list[tuple[EmailId, NewEmail]] = []
-    for uid, email in enumerate(new, first):
-        identity = yield from _insert(box.account, email, keys[email.blob.id])
+    for uid, (identity, email) in enumerate(zip(ids, new, strict=True), first):
         words = " ".join(canonical_keywords(email.keywords)) if email.keywords else ""
         saved = email.received if email.saved is None else email.saved
-        beside.append((identity, email))
         placements.append((box.mailbox, uid, identity, email.flags, words, 0, modseq, modseq, saved))
-    yield from _insert_rows("header (email, block, fields)", [_header_row(*one) for one in beside])
-    yield from _insert_rows("summary", [(identity, *email.summary) for identity, email in beside])
-    yield from _insert_rows(
+    beside = list(zip(ids, new, strict=True))
+    headers = [(identity, email.header, field_map(email.header)) for identity, email in beside]
+    yield from insert_rows("header (email, block, fields)", headers)
+    yield from insert_rows("summary", [(identity, *email.summary) for identity, email in beside])
+    yield from insert_rows(
         "placement (mailbox, uid, email, flags, keywords, shared, created, modseq, saved)", placements
     )
     return uidvalidity, tuple(UID(uid) for uid in range(first, first + len(new)))
@@ -206,39 +179,6 @@ def take_uids(box: Box, modseq: ModSeq, counts: tuple[int, int, int, int]) -> Sc
     if uidnext > LAST_UID:
         raise OverQuota("the mailbox has given out all its UIDs; move its messages to a new one")
     return UIDValidity(uidvalidity), uidnext - counts[0]
-
-
-def _insert(account: AccountId, new: NewEmail, blob: BlobKey) -> Script[EmailId]:
-    description = new.description
-    found = yield from threads.find(account, threads.keys(new.summary))
-    [(identity,)] = yield sql(
-        "INSERT INTO email (account, blob, size, received, header_size, envelope, structure, thread)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING id",
-        account, blob, new.blob.size, new.received, description.header_size, description.envelope,
-        description.structure, found.thread or 0,
-    )  # fmt: skip
-    yield from threads.keep(account, found, identity)
-    return EmailId(identity)
-
-
-def _header_row(identity: EmailId, new: NewEmail) -> Row:
-    return identity, new.header, field_map(new.header)
-
-
-def _insert_rows(table: str, rows: Sequence[Row]) -> Script[None]:
-    """ROWS_AT_ONCE rows in one statement as long as there are so many, then one by one: two texts to prepare."""
-    together = len(rows) - len(rows) % ROWS_AT_ONCE
-    for first in range(0, together, ROWS_AT_ONCE):
-        some = rows[first : first + ROWS_AT_ONCE]
-        yield sql(_rows_text(table, ROWS_AT_ONCE, len(some[0])), *chain.from_iterable(some))
-    for row in rows[together:]:
-        yield sql(_rows_text(table, 1, len(row)), *row)
-
-
-@lru_cache(16)
-def _rows_text(table: str, count: int, width: int) -> str:
-    rows = (", ".join(f"${row * width + place}" for place in range(1, width + 1)) for row in range(count))
-    return f"INSERT INTO {table} VALUES {', '.join(f'({row})' for row in rows)}"
 
 
 def uids(box: Box) -> "Script[array[int]]":

@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import sha256
+from itertools import chain
 from typing import NamedTuple
 
 from posthouse.mail.ids import AccountId, EmailId, ThreadId
@@ -19,6 +20,7 @@ from posthouse.mail.summary import Summary
 from posthouse.store.script import Script, sql
 
 REFERENCES = 20  # msg-ids looked at besides the own: the first, and the nearest; a longer chain has met before
+KEYS_AT_ONCE = REFERENCES + 1  # in one statement: those of one Email
 SWEEP_KEYS = 2_000  # keys looked at in one script
 
 # What stands in front of a subject besides the "Re:" and "Fwd:" of RFC 5256 §2.1, which are gone already: the same in
@@ -62,33 +64,45 @@ def _key(octets: bytes) -> int:
     return int.from_bytes(sha256(octets).digest()[:8], "big", signed=True)
 
 
-@lru_cache(REFERENCES + 2)
-def _find_text(count: int) -> str:
+@lru_cache(KEYS_AT_ONCE)
+def _known_text(count: int) -> str:
     wanted = ", ".join(f"${number}" for number in range(2, count + 2))
     return f"SELECT key, thread FROM thread_key WHERE account = $1 AND key IN ({wanted})"
 
 
-@lru_cache(REFERENCES + 2)
-def _keep_text(count: int) -> str:
-    rows = ", ".join(f"($1, ${number}, $2)" for number in range(3, count + 3))
+@lru_cache(KEYS_AT_ONCE)
+def _remember_text(count: int) -> str:
+    rows = ", ".join(f"($1, ${number}, ${number + 1})" for number in range(2, 2 * count + 2, 2))
     return f"INSERT INTO thread_key (account, key, thread) VALUES {rows}"
+
+
+def known(account: AccountId, wanted: Sequence[int]) -> Script[dict[int, ThreadId]]:
+    """The threads that these keys lead to, as far as they lead anywhere."""
+    found: dict[int, ThreadId] = {}
+    for first in range(0, len(wanted), KEYS_AT_ONCE):
+        some = wanted[first : first + KEYS_AT_ONCE]
+        found.update((yield sql(_known_text(len(some)), account, *some)))
+    return found
+
+
+def remember(account: AccountId, learnt: Sequence[tuple[int, ThreadId]]) -> Script[None]:
+    """From now on these keys lead to these threads; none of them led anywhere before."""
+    for first in range(0, len(learnt), KEYS_AT_ONCE):
+        some = learnt[first : first + KEYS_AT_ONCE]
+        yield sql(_remember_text(len(some)), account, *chain.from_iterable(some))
 
 
 def find(account: AccountId, wanted: Sequence[int]) -> Script[Found]:
     """The thread of an Email that arrives with these keys. The account must be locked."""
-    if not wanted:
-        return Found(None, ())
-    rows = yield sql(_find_text(len(wanted)), account, *wanted)
-    known: dict[int, ThreadId] = dict(rows)
-    thread = next((known[key] for key in wanted if key in known), None)
-    return Found(thread, tuple(key for key in wanted if key not in known))
+    there = yield from known(account, wanted)
+    thread = next((there[key] for key in wanted if key in there), None)
+    return Found(thread, tuple(key for key in wanted if key not in there))
 
 
 def keep(account: AccountId, found: Found, email: EmailId) -> Script[None]:
     """The Email is kept: from now on its keys lead to its thread, which is its own where none was found."""
-    if found.missing:
-        thread = email if found.thread is None else found.thread
-        yield sql(_keep_text(len(found.missing)), account, thread, *found.missing)
+    thread = ThreadId(email) if found.thread is None else found.thread
+    yield from remember(account, [(key, thread) for key in found.missing])
 
 
 # --- what nobody needs any more (gc.py)
