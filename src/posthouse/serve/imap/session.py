@@ -23,6 +23,7 @@ from posthouse.serve.imap import (
     metadata,
     notify,
     uidonly,
+    utf8,
 )
 from posthouse.serve.imap.append import append
 from posthouse.serve.imap.compress import compress
@@ -265,4 +266,4 @@ async def _execute(talk: Session, command: commands.Command) -> StatusResponse |
 
 
 def _refused(talk: Session, command: commands.Command) -> StatusResponse | None:
-    return uidonly.refused(talk, command) or messagelimit.refused(talk, command)
+    return utf8.refused(talk, command) or uidonly.refused(talk, command) or messagelimit.refused(talk, command)

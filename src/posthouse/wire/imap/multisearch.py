@@ -42,6 +42,7 @@ class MultiSearch:
     sources: tuple[Source, ...]
     key: SearchKey
     returns: SearchReturns = ALL_OF_THEM
+    labelled: bool = False  # it names a charset
 
 
 _NAMED = (Scope.MAILBOXES, Scope.SUBTREE, Scope.SUBTREE_ONE)
@@ -58,7 +59,7 @@ def parse_esearch(tag: bytes, scanner: Scanner) -> MultiSearch:
     returns = search.returns or ALL_OF_THEM
     if returns.saving and any(source.scope is not Scope.SELECTED for source in sources):
         raise Fault("SAVE keeps results of the selected mailbox only; leave the other sources out.")
-    return MultiSearch(tag, sources, search.key, returns)
+    return MultiSearch(tag, sources, search.key, returns, search.labelled)
 
 
 def _source(scanner: Scanner) -> Source:

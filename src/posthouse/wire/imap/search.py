@@ -222,12 +222,13 @@ SearchKey = (
 @dataclass(frozen=True, slots=True)
 class Search:
     """SEARCH and UID SEARCH (RFC 9051 §6.4.4, §6.4.9). `returns` is None without RETURN: an IMAP4rev1 client then
-    gets the old SEARCH response, an IMAP4rev2 client ESEARCH with ALL."""
+    gets the old SEARCH response, an IMAP4rev2 client ESEARCH with ALL. `labelled`: it names a charset."""
 
     tag: bytes
     key: SearchKey
     returns: SearchReturns | None = None
     uid: bool = False
+    labelled: bool = False
 
 
 def parse_search(tag: bytes, scanner: Scanner, uid: bool) -> Search:
@@ -235,13 +236,14 @@ def parse_search(tag: bytes, scanner: Scanner, uid: bool) -> Search:
     returns = parse_returns(scanner)
     scanner.space()
     charset: str | None = "utf-8"
-    if scanner.take(b"CHARSET "):
+    labelled = scanner.take(b"CHARSET ")
+    if labelled:
         charset = codec(scanner.astring().decode("ascii", "replace"))
         scanner.space()
     if charset is None:
         scanner.skip()
-        return Search(tag, UnknownCharset(), returns, uid)
-    return Search(tag, parse_program(scanner, charset), returns, uid)
+        return Search(tag, UnknownCharset(), returns, uid, labelled)
+    return Search(tag, parse_program(scanner, charset), returns, uid, labelled)
 
 
 def parse_program(scanner: Scanner, charset: str) -> SearchKey:

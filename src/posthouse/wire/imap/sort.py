@@ -38,13 +38,14 @@ class SortCriterion:
 
 @dataclass(frozen=True, slots=True)
 class Sort:
-    """SORT and UID SORT. A criterion whose key stood before says nothing and is left out."""
+    """SORT and UID SORT. A criterion whose key stood before says nothing and is left out. `charset`: Python's codec."""
 
     tag: bytes
     criteria: tuple[SortCriterion, ...]
     key: SearchKey
     returns: SearchReturns | None = None
     uid: bool = False
+    charset: str = "utf-8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ class Thread:
     algorithm: ThreadAlgorithm
     key: SearchKey
     uid: bool = False
+    charset: str = "utf-8"
 
 
 def parse_sort(tag: bytes, scanner: Scanner, uid: bool) -> Sort:
@@ -64,7 +66,8 @@ def parse_sort(tag: bytes, scanner: Scanner, uid: bool) -> Sort:
     criteria: dict[SortKey, SortCriterion] = {}
     for criterion in scanner.parenthesized(_criterion):
         criteria.setdefault(criterion.key, criterion)
-    return Sort(tag, tuple(criteria.values()), _search_criteria(scanner), returns, uid)
+    charset, key = _search_criteria(scanner)
+    return Sort(tag, tuple(criteria.values()), key, returns, uid, charset)
 
 
 def _criterion(scanner: Scanner) -> SortCriterion:
@@ -87,12 +90,13 @@ def parse_thread(tag: bytes, scanner: Scanner, uid: bool) -> Thread:
         algorithm = ThreadAlgorithm(word)
     except ValueError:
         raise Fault(f"THREAD knows no algorithm {word.decode('ascii')}.") from None
-    return Thread(tag, algorithm, _search_criteria(scanner), uid)
+    charset, key = _search_criteria(scanner)
+    return Thread(tag, algorithm, key, uid, charset)
 
 
-def _search_criteria(scanner: Scanner) -> SearchKey:
+def _search_criteria(scanner: Scanner) -> tuple[str, SearchKey]:
     """SP charset 1*(SP search-key)."""
     scanner.space()
     charset = parse_charset(scanner)
     scanner.space()
-    return parse_program(scanner, charset)
+    return charset, parse_program(scanner, charset)
