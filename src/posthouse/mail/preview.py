@@ -1,12 +1,11 @@
 """The preview of a message: the beginning of what a person reads in it, as one line of plain text (RFC 8970 §3).
 
 It is taken from the first part of type text, no attachment, that has any: of text/plain the words of its writer before
-those quoted, of HTML what is seen. What is encrypted, or has no text, has the empty preview (RFC 8970 §3.2).
+those quoted, of HTML what is seen (html.py). What is encrypted, or has no text, has the empty preview (RFC 8970 §3.2).
 
 Time and memory are bounded whatever the message holds: at most PARTS parts are tried, SOURCE octets of each.
 """
 
-import html
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,6 +13,7 @@ from itertools import islice
 
 from posthouse.mail.content import text
 from posthouse.mail.header import Octets
+from posthouse.mail.html import visible
 from posthouse.mail.mime import Part, Span
 
 LENGTH = 200  # characters (RFC 8970 §3.3)
@@ -22,10 +22,6 @@ PARTS = 10  # text parts that are tried, lest a message of thousands of empty on
 
 _SECRET = frozenset({("multipart", "encrypted"), ("application", "pkcs7-mime"), ("application", "x-pkcs7-mime")})
 
-# What nobody sees of HTML; an element that is cut off goes on to the end.
-_UNSEEN = re.compile(r"<!--.*?(?:-->|\Z)|<(style|script|title|head|template)\b.*?(?:</\1\s*+>|\Z)", re.I | re.S)
-_BLOCK = re.compile(r"</?(?:address|blockquote|br|center|dd|div|dl|dt|h[1-6]|hr|li|ol|p|pre|table|td|th|tr|ul)\b", re.I)
-_TAG = re.compile(r"<[/!?a-z][^<>]*+(?:>|\Z)", re.I)
 # Newsletters fill their first line with characters that take no room: joiners, soft hyphens, marks of order.
 _FILLERS = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]+"
@@ -62,7 +58,7 @@ def _attached(part: Part) -> bool:
 def _shown(octets: Octets, part: Part) -> str:
     body = Span(part.body.start, min(part.body.stop, part.body.start + SOURCE))
     source = text(octets, replace(part, body=body)).value
-    words = seen(source) if part.subtype == "html" else own_words(source)
+    words = visible(source, most=100 * LENGTH) if part.subtype == "html" else own_words(source)
     return _line(words)
 
 
@@ -71,12 +67,6 @@ def _line(words: str) -> str:
     words = _BLANKS.sub(" ", _FILLERS.sub("", words[: 20 * LENGTH]))
     words = _BLANKS.sub(" ", _RULE.sub(" ", words)).strip()
     return words[:LENGTH].encode("utf-8", "ignore").decode("utf-8").rstrip()
-
-
-def seen(source: str) -> str:
-    """The text that a reader of this HTML sees, roughly: enough to show a line of it."""
-    source = _TAG.sub("", _BLOCK.sub(lambda found: " " + found[0], _UNSEEN.sub("", source)))
-    return " ".join(html.unescape(source[: 100 * LENGTH]).split())
 
 
 def own_words(source: str) -> str:

@@ -3,7 +3,7 @@
 * Header fields: unfolded, encoded-words decoded (RFC 2047), at most as many as `header.pairs` gives. HEADER looks into
   the values of the fields of one name, each by itself; TEXT also at their names, as `Name: value`.
 * Bodies: every text part, its transfer encoding undone and read in its charset (content.py); of HTML what the reader
-  sees (`visible`). The header of an enclosed message, and whatever is in it, counts as body of the outer one. Parts
+  sees (html.py). The header of an enclosed message, and whatever is in it, counts as body of the outer one. Parts
   other than text and message are left out, as RFC 9051 §6.4.4 allows.
 * MIME header fields of the parts: for TEXT alone (RFC 9051 §6.4.4).
 
@@ -12,7 +12,6 @@ RFC 5255 §4.2, §4.6 asks. A text whose charset is wrong has been read in the o
 not be read is U+FFFD. The same functions feed the index and the scan (serve/imap/criteria.py), so both give one answer.
 """
 
-import html
 import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -21,20 +20,9 @@ from posthouse.mail.casemap import casemap
 from posthouse.mail.content import text
 from posthouse.mail.dates import parse_date
 from posthouse.mail.header import Octets, decode_words, pairs, searchable
+from posthouse.mail.html import visible
 from posthouse.mail.mime import Part, parse
 
-# Elements whose content nobody sees; one that is never closed goes on to the end, as in browsers.
-_UNSEEN = re.compile(r"<!--.*?(?:-->|\Z)|<(style|script|title|noscript|template)\b.*?(?:</\1[^<>]*+>|\Z)", re.I | re.S)
-_SPACE = re.compile(r"[ \t\r\n\f]+")
-# Elements that begin a line. The attribute values that hold < or > are too rare to be worth a slower expression.
-_BREAK = re.compile(
-    r"</?(?:address|article|aside|blockquote|body|br|center|dd|div|dl|dt|fieldset|footer|form|h[1-6]|head|header|hr|html"
-    r"|li|main|nav|ol|option|p|pre|section|select|table|tbody|td|tfoot|th|thead|tr|ul)\b[^<>]*+>",
-    re.I,
-)
-_ALTERNATIVE = re.compile(r"<img\b[^<>]{0,1000}?\balt *= *(?:\"([^\"<>]*+)\"|'([^'<>]*+)')[^<>]*+>", re.I)
-_TAG = re.compile(r"<[/!?a-z][^<>]*+>", re.I)
-_BREAKS = re.compile(r"(?<! ) *+\n[ \n]*+")
 # Scripts whose words are not separated by spaces: Thai to Khmer, kana, CJK, Hangul is separated and not among them.
 _UNSPACED = re.compile(
     r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+"
@@ -134,17 +122,6 @@ def readable(octets: Octets, part: Part) -> str:
     """The text of a text part as a person reads it."""
     value = text(octets, part).value
     return visible(value) if part.subtype == "html" else value
-
-
-def visible(source: str) -> str:
-    """The text that a reader of this HTML sees, line by line; of pictures their alternative text. Never raises, in a
-    time that grows linearly."""
-    if "<" in source:
-        source = _SPACE.sub(" ", _UNSEEN.sub("", source))
-        source = _TAG.sub("", _ALTERNATIVE.sub(r"\1\2", _BREAK.sub("\n", source)))
-    if "&" in source:
-        source = html.unescape(source).replace("\0", "")
-    return _BREAKS.sub("\n", source).strip(" \n")
 
 
 def spaced(words: str) -> str:
