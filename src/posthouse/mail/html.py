@@ -1,8 +1,8 @@
 """The text of HTML: what a person reads in it whose mail program runs no scripts and loads no pictures.
 
-It serves searches (text.py) and previews (preview.py). It is no parser of HTML and makes no tree: a few passes of regular
-expressions that never go back, so that its time grows linearly with whatever is in the source. What a style sheet hides
-is text here.
+It serves searches (text.py) and previews (preview.py). It is no parser of HTML and makes no tree: a few passes of
+regular expressions that never go back, so that its time grows linearly with whatever is in the source. What a style
+sheet hides is text here.
 """
 
 import html

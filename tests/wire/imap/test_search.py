@@ -39,9 +39,9 @@ EXAMPLES = {
         True,
     ),
     b"SEARCH CHARSET UTF-8 TEXT {12}\r\n\xd0\xbc\xd0\xb0\xd1\x82\xd1\x8c\r\nxx": s.Search(
-        b"a", s.TextContains("мать\r\nxx")
+        b"a", s.TextContains("мать\r\nxx"), labelled=True
     ),
-    b"SEARCH charset us-ascii SUBJECT x": s.Search(b"a", s.HeaderContains("subject", "x")),
+    b"SEARCH charset us-ascii SUBJECT x": s.Search(b"a", s.HeaderContains("subject", "x"), labelled=True),
     b'SEARCH OR (DELETED UNSEEN) HEADER "Message-ID" <x@y>': s.Search(
         b"a",
         s.Or(s.And((s.HasFlags(DELETED_BIT), s.Not(s.HasFlags(SEEN_BIT)))), s.HeaderContains("message-id", "<x@y>")),

@@ -98,7 +98,7 @@ EVENTS: list[Event] = [
     ),
     LiteralAnnounced(b"a6", "x", FlagSet(), None, 3, True, False, 0),
     Octets(b"abc"),
-    Malformed(bad(b"a6", "There is more behind the message than belongs to APPEND.")),
+    Malformed(bad(b"a6", "There is more behind the message than belongs to the command.")),
     Malformed(bad(b"a7", "There is no flag \\frob; own flags are spelled without the backslash.")),
     c.Idle(b"a8"),
     c.Done(b"a8"),

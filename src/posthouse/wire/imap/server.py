@@ -434,7 +434,7 @@ class ImapServer:
     def _append_done(self, octets: bytes) -> Event:
         messages, self._append = tuple(self._append), []
         if octets:
-            return Malformed(bad(self._append_tag, "There is more behind the message than belongs to APPEND."))
+            return Malformed(bad(self._append_tag, "There is more behind the message than belongs to the command."))
         return Append(self._append_tag, self._mailbox, messages)
 
 
