@@ -1,8 +1,9 @@
 """The pieces of an APPEND or REPLACE between its literals (RFC 9051 §6.3.12, RFC 3502, RFC 8508 §5).
 
 Messages stream past the parser, so APPEND is never one whole command: there is a head before the first message,
-something before each further one (MULTIAPPEND), and an end. CATENATE, UTF8 and the other forms of append data are
-absent.
+something before each further one (MULTIAPPEND), and an end. A message may come as `UTF8 (~{n} … )`, which RFC 6855 §4
+asks of clients and RFC 9755 has dropped: Thunderbird writes every message so once UTF8=ACCEPT is enabled. CATENATE and
+the other forms of append data are absent.
 """
 
 import re
@@ -27,25 +28,32 @@ class Replaced:
 
 
 @dataclass(frozen=True, slots=True)
+class MessageHead:
+    """What stands before a message: its flags and date, and `utf8` where `UTF8 (` opens, so that `)` must follow."""
+
+    flags: FlagSet
+    date: Millis | None
+    utf8: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class AppendHead:
-    """Everything before the first message: tag, mailbox, that message's flags and date, and what it replaces."""
+    """Everything before the first message: tag, mailbox, what is said of that message, and what it replaces."""
 
     tag: bytes
     mailbox: str
-    flags: FlagSet
-    date: Millis | None
+    message: MessageHead
     replaced: Replaced | None = None
 
 
 def parse_append_head(octets: bytes, utf8: bool) -> AppendHead:
-    """`tag APPEND mailbox [SP flag-list] [SP date-time] SP`, the literal's `{n}` cut off (RFC 9051 §9). Raises
-    Fault."""
+    """`tag APPEND mailbox [SP flag-list] [SP date-time] SP ["UTF8" SP "("]`, the literal's `{n}` cut off (RFC 9051 §9,
+    RFC 6855 §4). Raises Fault."""
     scanner = Scanner(octets, 0, utf8)
     tag = scanner.match(TAG, "a tag")[0]
     replaced = None if scanner.take(b" APPEND ") else _replaced(scanner)
     mailbox = scanner.mailbox()
-    flags, date = parse_append_next(scanner)
-    return AppendHead(tag, mailbox, flags, date, replaced)
+    return AppendHead(tag, mailbox, parse_append_next(scanner), replaced)
 
 
 def _replaced(scanner: Scanner) -> Replaced:
@@ -56,8 +64,8 @@ def _replaced(scanner: Scanner) -> Replaced:
     return Replaced(number, uid)
 
 
-def parse_append_next(scanner: Scanner) -> tuple[FlagSet, Millis | None]:
-    """`[SP flag-list] [SP date-time] SP` before a message (RFC 9051 §9). Raises Fault."""
+def parse_append_next(scanner: Scanner) -> MessageHead:
+    """`[SP flag-list] [SP date-time] SP ["UTF8" SP "("]` before a message (RFC 9051 §9, RFC 6855 §4). Raises Fault."""
     flags = FlagSet()
     date: Millis | None = None
     scanner.space()
@@ -69,5 +77,6 @@ def parse_append_next(scanner: Scanner) -> tuple[FlagSet, Millis | None]:
         if date is None:
             raise Fault("There is no such date and time.")
         scanner.space()
+    utf8 = scanner.take(b"UTF8 (")
     scanner.end()
-    return flags, date
+    return MessageHead(flags, date, utf8)

@@ -34,7 +34,7 @@ from enum import Enum
 
 from posthouse.mail.ids import Millis
 from posthouse.wire.buffer import ReceiveBuffer
-from posthouse.wire.imap.append import Replaced, parse_append_head, parse_append_next
+from posthouse.wire.imap.append import AppendHead, Replaced, parse_append_head, parse_append_next
 from posthouse.wire.imap.assembler import (
     Assembler,
     ImapLimits,
@@ -192,6 +192,7 @@ class ImapServer:
         "_replaced",
         "_state",
         "_tag",
+        "_utf8_open",
         "_waiting",
         "utf8",
     )
@@ -209,6 +210,7 @@ class ImapServer:
         self._mailbox = ""
         self._replaced: Replaced | None = None
         self._doom: Refused | None = None  # the next event is Fatal
+        self._utf8_open = False  # `UTF8 (` stood before the message announced last: `)` must follow it
         self._waiting = 0  # octets of the accepted message still to come
         self.utf8 = False
 
@@ -397,16 +399,32 @@ class ImapServer:
             head = parse_append_head(literal.octets, self.utf8)
             if head.replaced is not None and self._state is not State.SELECTED:
                 raise Fault(why_not(Expunge, self._state))
-            size, sync, binary = literal.size, literal.sync, literal.binary
-            return LiteralAnnounced(head.tag, head.mailbox, head.flags, head.date, size, sync, binary, 0, head.replaced)
+            return self._announced_message(literal, head, 0)
         if self._replaced is not None:
             raise Fault("REPLACE takes one message.")
         if len(self._append) >= self._limits.messages:
             raise over_limit(f"APPEND takes at most {self._limits.messages} messages.")
-        flags, date = parse_append_next(Scanner(literal.octets))
-        index = len(self._append)
+        scanner = Scanner(literal.octets)
+        if self._utf8_open:
+            scanner.mark(b")")
+        following = AppendHead(self._append_tag, self._mailbox, parse_append_next(scanner))
+        return self._announced_message(literal, following, len(self._append))
+
+    def _announced_message(self, literal: MessageLiteral, head: AppendHead, index: int) -> LiteralAnnounced:
+        message = head.message
+        if message.utf8 and not literal.binary:
+            raise Fault("Within UTF8 (…) the message is a literal8: ~{n}.")  # RFC 6855 §4
+        self._utf8_open = message.utf8
         return LiteralAnnounced(
-            self._append_tag, self._mailbox, flags, date, literal.size, literal.sync, literal.binary, index
+            head.tag,
+            head.mailbox,
+            message.flags,
+            message.date,
+            literal.size,
+            literal.sync,
+            literal.binary,
+            index,
+            head.replaced,
         )
 
     def _refuse_malformed(self, literal: MessageLiteral, fault: Fault) -> Malformed | Fatal | None:
@@ -433,7 +451,9 @@ class ImapServer:
 
     def _append_done(self, octets: bytes) -> Event:
         messages, self._append = tuple(self._append), []
-        if octets:
+        if self._utf8_open and octets[:1] != b")":
+            return Malformed(bad(self._append_tag, "The parenthesis of UTF8 is not closed behind the message."))
+        if octets[self._utf8_open :]:
             return Malformed(bad(self._append_tag, "There is more behind the message than belongs to the command."))
         return Append(self._append_tag, self._mailbox, messages)
 
