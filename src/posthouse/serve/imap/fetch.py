@@ -223,9 +223,7 @@ async def _rows_only(session: Session, prepared: FetchPlan, ranges: Ranges) -> A
                 shown += (await _with_contents(session, prepared, piece)).messages
                 continue
             _name_keywords(session, prepared, rows)
-            contents = (
-                [await _unpacked(rows)] if whole else [[cut(row[-2], row[-1]) for row in rows] for cut in cutters]
-            )
+            contents = [await _unpacked(rows)] if whole else _chosen(cutters, rows)
             session.link.write(print_rows(prepared, _numbers(session, piece, rows), rows, contents))
             await session.link.flush()
             shown += len(rows)
@@ -241,16 +239,24 @@ async def _unpacked(rows: list[Row]) -> list[bytes]:
     return work() if sum(len(row[-2]) for row in rows) <= LARGE else await asyncio.to_thread(work)
 
 
-def _cutter(item: BodySection) -> Callable[[bytes, bytes | None], bytes]:
-    """What makes the item's content of a header block and its map."""
+Cutter = Callable[[Sequence[bytes], Sequence[bytes | None]], Sequence[bytes]]
+
+
+def _chosen(cutters: Sequence[Cutter], rows: Sequence[Row]) -> list[Sequence[bytes]]:
+    blocks, maps = [row[-2] for row in rows], [row[-1] for row in rows]
+    return [cutter(blocks, maps) for cutter in cutters]
+
+
+def _cutter(item: BodySection) -> Cutter:
+    """What makes the item's contents of header blocks and their maps."""
     section, partial = item.section, item.partial
     names = frozenset(name.lower() for name in section.fields)
     whole = section.text is SectionText.HEADER
     selection = Selection(names, matching=section.text is SectionText.HEADER_FIELDS)
 
-    def cut(block: bytes, fields: bytes | None) -> bytes:
-        chosen = block if whole else selection.cut(block, fields)
-        return chosen if partial is None else partial.cut(chosen)
+    def cut(blocks: Sequence[bytes], maps: Sequence[bytes | None]) -> Sequence[bytes]:
+        chosen = blocks if whole else selection.cut_many(blocks, maps)
+        return chosen if partial is None else [partial.cut(octets) for octets in chosen]
 
     return cut
 
