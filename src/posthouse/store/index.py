@@ -30,6 +30,7 @@ from posthouse.store.pages import (
     Cards,
     Entry,
     Kind,
+    Page,
     Wanted,
     cards_of,
     entries_of,
@@ -227,13 +228,17 @@ def _look(
     block, count, flawed = row
     hits, unsure = result
     cards = _cards(connection, block, count) if flawed else None
+    pages: dict[Kind, Page] = {}  # each is unpacked once, however many keys look at it
     for one, emails in zip(wanted, hits, strict=True):
         if one.fits is not None:
             cards = cards or _cards(connection, block, count)
             emails.update(email for email, day in zip(cards.emails, cards.days, strict=True) if one.fits(day))
             continue
         for kind in one.kinds:
-            found = places(page_of(_packed(connection, block, kind), count), one)
+            page = pages.get(kind)
+            if page is None:
+                page = pages[kind] = page_of(_packed(connection, block, kind), count)
+            found = places(page, one)
             if found:
                 cards = cards or _cards(connection, block, count)
                 emails.update([cards.emails[place] for place in found])
