@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from serve.imap.dialogue import Client
-from serve.imap.mirror import Entry, Heard, Mirror, spelled
+from serve.imap.mirror import GIVEN, Entry, Heard, Mirror, spelled
 
 HEAR_SECONDS = 10.0  # for a hint from another worker: far below the minute after which IDLE looks by itself
 
@@ -96,11 +96,15 @@ class Device:
                 self.client.writer.close()
                 self.client, self.folder = None, 0
                 return heard
+            elif given := GIVEN.search(line):
+                heard.given = spelled(given[1])
             elif line.startswith((b"* SEARCH", b"* ESEARCH")):
                 heard.found = self._found(line, uid=command.startswith("UID"))
             else:
                 self.mirror.believe(line, heard, numbers=numbers)
         self.client.last = line.removeprefix(tag + b" ")
+        if given := GIVEN.search(line):
+            heard.given = spelled(given[1])
         assert self.client.last.startswith(wanted.encode()), (self.number, command, self.client.last)
         self.mirror.settle()
         return heard

@@ -13,6 +13,7 @@ FLAGS = re.compile(rb"(?:^| )FLAGS \(([^)]*)\)")
 MODSEQ = re.compile(rb"(?:^| )MODSEQ \((\d+)\)")
 CODE = re.compile(rb"\* OK \[([A-Z]+) (\d+)\]")
 NAMED = re.compile(rb"\* FLAGS \(([^)]*)\)")
+GIVEN = re.compile(rb" \[(?:APPENDUID \d+|COPYUID \d+ [\d:,]+) ([\d:,]+)\]")
 VANISHED = re.compile(rb"\* VANISHED (\(EARLIER\) )?([\d:,]+)\Z")
 SYSTEM = frozenset({"\\answered", "\\flagged", "\\deleted", "\\seen", "\\draft"})
 
@@ -33,6 +34,8 @@ class Heard:
     flags: dict[int, frozenset[str]] = field(default_factory=dict)
     fetched: list[int] = field(default_factory=list)  # places, as they were counted at that moment
     found: "list[int | None] | None" = None  # uids, of a SEARCH
+    earlier: set[int] = field(default_factory=set)  # uids of VANISHED (EARLIER)
+    given: set[int] = field(default_factory=set)  # uids of APPENDUID or COPYUID
     closed: bool = False
     bye: bool = False
 
@@ -91,6 +94,7 @@ class Mirror:
         elif found := VANISHED.match(line):
             assert self.vanishing, line
             assert found[1] or not numbers, f"VANISHED while numbers are in use: {line!r}"
+            heard.earlier |= spelled(found[2]) if found[1] else set()
             self._vanished(spelled(found[2]), earlier=bool(found[1]))
         elif found := FETCHED.match(line):
             self._fetched(int(found[1]), found[2], heard)
@@ -115,6 +119,8 @@ class Mirror:
     def _vanished(self, uids: set[int], *, earlier: bool) -> None:
         known = {uid for uid in self.uids if uid is not None}
         assert earlier or uids <= known or None in self.uids, f"VANISHED {uids - known} was never told of"
+        # what the client counts goes by VANISHED without EARLIER, which changes its numbers (RFC 7162 §3.2.10)
+        assert not earlier or self.resync is not None or not uids & known, f"{uids & known} are still counted"
         if not earlier and None in self.uids:
             uids = self._unknown(uids, known)
         self.entries = [entry for entry in self.entries if entry.uid not in uids]

@@ -2,24 +2,28 @@
 
 Each client keeps a mirror made of responses alone; the model says what each command does; the rows of the store say
 whether the model is right. The workers are two Stores over one directory, so hints go by the datagrams they use between
-processes. POSTHOUSE_THOROUGH=1 tries ten times as much.
+processes; system/test_devices.py plays the same with two real workers. POSTHOUSE_THOROUGH=1 tries ten times as much.
 """
 
 import asyncio
 import itertools
 import os
+import re
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Protocol
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
+from posthouse.mail.address import Address
 from serve.imap.device import Device, Kind
 from serve.imap.dialogue import Client
 from serve.imap.folders import Account, Deed, Outcome, changed
-from serve.imap.mirror import Heard
-from serve.imap.world import WORKERS, World
+from serve.imap.mirror import Heard, spelled
+from serve.imap.world import WORKERS, Truth, World
 
 EXAMPLES = 1_000 if os.environ.get("POSTHOUSE_THOROUGH") else 100
 STEPS = 60
@@ -32,10 +36,23 @@ mode_of = st.sampled_from(["", "+", "+", "-"])
 target_of = st.sampled_from([0, 0, 1])
 
 
+class Stage(Protocol):
+    """Two workers, in this process (world.py) or in their own (system/test_devices.py), and the rows themselves."""
+
+    runner: asyncio.Runner
+    run: Callable[[Any], Any]
+    tasks: "set[asyncio.Task[None]]"
+
+    def person(self) -> Address: ...
+    async def connect(self, worker: int, user: Address) -> Client: ...
+    def truth(self, user: Address) -> Truth: ...
+    def modseqs(self, user: Address, folder: str) -> dict[int, int]: ...
+
+
 class Devices(RuleBasedStateMachine):
     """Ten devices of one user."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: "Stage") -> None:
         super().__init__()
         self.world = world
         self.run = world.run
@@ -238,7 +255,71 @@ class Devices(RuleBasedStateMachine):
         deed, numbers = self.deed(device, "EXPUNGE", picks, True)
         return f"UID EXPUNGE {numbers}", deed
 
+    @rule(number=device_of, picks=picks_of, uid=st.booleans(), flags=flags_of, behind=st.integers(0, 4))
+    def conditional(self, number: int, picks: list[int], uid: bool, flags: str, behind: int) -> None:
+        """STORE UNCHANGEDSINCE, of devices that know mod-sequences (RFC 7162 §3.1.3)."""
+        self.run(self._conditional(number, picks, uid, (flags, behind)))
+
+    async def _conditional(self, number: int, picks: list[int], uid: bool, how: tuple[str, int]) -> None:
+        flags, behind = how
+        device = await self.selected(number)
+        if not device.kind.modseqs or device.read_only:
+            return
+        deed, numbers = self.deed(device, "STORE", picks, uid)
+        modseqs = self.world.modseqs(self.user, self.name(device.folder))
+        since = self.some_modseq(device, modseqs, behind)
+        failing = {told for told in deed.uids if modseqs.get(told, 0) > since}
+        passing = tuple(told for told in deed.uids if told not in failing)
+        deed = Deed(**{**vars(deed), "uids": passing, "mode": "+", "flags": frozenset(flags.lower().split())})
+        places = {entry.uid: place for place, entry in enumerate(device.mirror.entries, 1)}
+        heard = await device.do(
+            f"{'UID ' if uid else ''}STORE {numbers} (UNCHANGEDSINCE {since}) +FLAGS.SILENT ({flags})"
+        )
+        modified = {told if uid else places[told] for told in failing}
+        found = re.match(r"OK \[MODIFIED ([0-9:,]+)\]", device.last)
+        assert (spelled(found[1].encode()) if found else set()) == modified, (device.last, modified)
+        outcome = self.account.apply(deed)
+        self.check()
+        self.stored(device, deed, outcome, heard, silent=True)
+
+    def some_modseq(self, device: Device, modseqs: dict[int, int], behind: int) -> int:
+        """One that a client may name: what it knows, those of messages, or the first."""
+        several = sorted(modseqs.values()) or [1]
+        return (device.mirror.highest or 1, several[len(several) // 2], several[-1], 1, max(1, several[-1] - 1))[behind]
+
     # --- rules that ask
+
+    @rule(number=device_of, picks=picks_of, uid=st.booleans(), vanished=st.booleans(), behind=st.integers(0, 4))
+    def changed_since(self, number: int, picks: list[int], uid: bool, vanished: bool, behind: int) -> None:
+        """FETCH CHANGEDSINCE, with VANISHED where it may stand (RFC 7162 §3.1.4.1, §3.2.6)."""
+        self.run(self._changed_since(number, picks, (uid, vanished), behind))
+
+    async def _changed_since(self, number: int, picks: list[int], how: tuple[bool, bool], behind: int) -> None:
+        uid, vanished = how
+        device = await self.selected(number)
+        if not device.kind.modseqs:
+            return
+        deed, numbers = self.deed(device, "FETCH", picks, uid)
+        modseqs = self.world.modseqs(self.user, self.name(device.folder))
+        since = self.some_modseq(device, modseqs, behind)
+        vanished = vanished and uid and device.kind.vanishing
+        heard = await device.do(
+            f"{'UID ' if uid else ''}FETCH {numbers} (FLAGS) (CHANGEDSINCE {since}{' VANISHED' if vanished else ''})"
+        )
+        truth = self.account.folders[device.folder].truth
+        for told in deed.uids:
+            if told in truth and modseqs[told] > since:
+                assert heard.flags.get(told) == truth[told], (told, since, heard.flags)
+        if behind == 0:  # all that it knows: what is told has changed since, asked for or not
+            assert all(modseqs[told] > since for told in heard.flags if told in modseqs), (since, heard.flags, modseqs)
+        assert not heard.earlier & set(truth), (heard.earlier, truth)
+        if vanished:
+            self.agree_on_removals(device)
+        self.check()
+
+    def agree_on_removals(self, device: Device) -> None:
+        """Nothing is counted that is gone."""
+        assert set(device.mirror.uids) - {None} <= set(self.account.folders[device.folder].truth)
 
     @rule(
         number=device_of, picks=picks_of, uid=st.booleans(), items=st.sampled_from(["FLAGS", "(UID FLAGS)", "BODY[]"])
@@ -406,12 +487,13 @@ class Devices(RuleBasedStateMachine):
         both = [self.any_deed(device, draws) for device in pair]
         clients = [await device.ready() for device in pair]
         tags = [client.write(command) for client, (command, _) in zip(clients, both, strict=True)]
+        given = []
         for device, tag, (command, _deed) in zip(pair, tags, both, strict=True):
-            await device.finish(tag, command)
+            given.append((await device.finish(tag, command)).given)
             if ".SILENT" in command:
                 for entry in device.mirror.entries:
                     entry.flags = None
-        self.adopt([deed for _, deed in both])
+        self.adopt([(deed, uids) for (_, deed), uids in zip(both, given, strict=True)])
 
     def any_deed(self, device: Device, draws: st.DataObject) -> tuple[str, Deed]:
         """One of the commands above."""
@@ -428,16 +510,15 @@ class Devices(RuleBasedStateMachine):
             case _:
                 return self.appending(draws.draw(target_of), draws.draw(flags_of))
 
-    def adopt(self, deeds: list[Deed]) -> None:
-        """One order or the other is what happened."""
+    def adopt(self, deeds: list[tuple[Deed, set[int]]]) -> None:
+        """One order or the other is what happened: the one with these rows, in which the deeds gave these uids."""
         real = self.world.truth(self.user)
         outcomes = []
         for order in (deeds, deeds[::-1]):
             trial = self.account.copy()
-            for deed in order:
-                trial.apply(deed)
+            said = all(set(trial.apply(deed).given) == given for deed, given in order)
             outcomes.append(trial.truth)
-            if trial.truth == real:
+            if said and trial.truth == real:
                 self.account = trial
                 return
         raise AssertionError(f"{deeds} one after the other gives {outcomes}, not {real}")
@@ -481,21 +562,26 @@ def _fits(key: str, flags: frozenset[str]) -> bool:
             return True
 
 
+def play(stage: Stage, examples: int) -> None:
+    """Run the machine."""
+    run_state_machine_as_test(
+        lambda: Devices(stage),
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=STEPS,
+            deadline=None,
+            derandomize=True,
+            phases=[Phase.generate],  # shrinking would take minutes, and the steps that failed are printed
+            report_multiple_bugs=False,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
 def test_many_devices() -> None:
     with tempfile.TemporaryDirectory() as folder:
         world = World(Path(folder))
         try:
-            run_state_machine_as_test(
-                lambda: Devices(world),
-                settings=settings(
-                    max_examples=EXAMPLES,
-                    stateful_step_count=STEPS,
-                    deadline=None,
-                    derandomize=True,
-                    phases=[Phase.generate],  # shrinking would take minutes, and the steps that failed are printed
-                    report_multiple_bugs=False,
-                    suppress_health_check=list(HealthCheck),
-                ),
-            )
+            play(world, EXAMPLES)
         finally:
             world.close()

@@ -16,7 +16,7 @@ from posthouse.serve.limits import PeerLimits, Peers
 from posthouse.serve.login import Door
 from posthouse.store import accounts
 from posthouse.store.script import Script, sql
-from posthouse.store.store import Store, open_sync
+from posthouse.store.store import Store, SyncStore, open_sync
 from posthouse.transport.house import House
 from serve.conftest import no_sleep
 from serve.imap.dialogue import Client
@@ -69,14 +69,7 @@ class World:
 
     def truth(self, user: Address) -> Truth:
         """What the rows say."""
-        found: Truth = {}
-        names = {name: bit for name, bit in FLAG_BITS}
-        for folder, uidnext, uid, bits, words in self.judge.read(rows, user):
-            messages = found.setdefault(folder, (uidnext, {}))[1]
-            if uid is not None:
-                flags = [name.decode().lower() for name, bit in names.items() if bits & bit]
-                messages[uid] = frozenset([*flags, *words.split()])
-        return found
+        return truth(self.judge, user)
 
     def modseqs(self, user: Address, folder: str) -> dict[int, int]:
         """The ModSeq of each message."""
@@ -96,6 +89,17 @@ class World:
         for house, door in self.houses:
             door.close()
             await house.store.close()
+
+
+def truth(judge: SyncStore, user: Address) -> Truth:
+    """Every folder of a user by name: UIDNEXT, and UID to flags."""
+    found: Truth = {}
+    for folder, uidnext, uid, bits, words in judge.read(rows, user):
+        messages = found.setdefault(folder, (uidnext, {}))[1]
+        if uid is not None:
+            flags = [name.decode().lower() for name, bit in FLAG_BITS if bits & bit]
+            messages[uid] = frozenset([*flags, *words.split()])
+    return found
 
 
 async def _serve(link: Link, house: House, door: Door) -> None:
