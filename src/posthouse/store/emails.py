@@ -181,10 +181,10 @@ def take_uids(box: Box, modseq: ModSeq, counts: tuple[int, int, int, int]) -> Sc
     return UIDValidity(uidvalidity), uidnext - counts[0]
 
 
-def uids(box: Box) -> "Script[array[int]]":
-    """All UIDs, ascending, as array('I'). Raises NotFound."""
+def uids(box: Box, above: int = 0) -> "Script[array[int]]":
+    """All UIDs, or those above one, ascending, as array('I'). Raises NotFound."""
     yield from check(box)
-    rows = yield sql("SELECT uid FROM placement WHERE mailbox = $1 ORDER BY uid", box.mailbox)
+    rows = yield sql("SELECT uid FROM placement WHERE mailbox = $1 AND uid > $2 ORDER BY uid", box.mailbox, above)
     return array("I", [uid for (uid,) in rows])
 
 

@@ -11,7 +11,7 @@ from posthouse.serve.imap.view import View
 from posthouse.store import emails
 from posthouse.store.access import EVERY, Rights, settable
 from posthouse.store.emails import Changes
-from posthouse.store.mailboxes import Box
+from posthouse.store.mailboxes import Box, get
 from posthouse.store.script import Script
 from posthouse.store.store import Store
 from posthouse.wire.imap import code
@@ -40,6 +40,10 @@ class Columns:
         kept = self._kept.get(mailbox)
         return kept[1] if kept is not None and kept[0] == modseq else None
 
+    def last(self, mailbox: MailboxId) -> "tuple[ModSeq, array[int]] | None":
+        """The column as it was last seen, and at which ModSeq."""
+        return self._kept.get(mailbox)
+
     def put(self, mailbox: MailboxId, modseq: ModSeq, uids: "array[int]") -> None:
         """Remember it; an older one of the same mailbox is forgotten."""
         kept = self._kept.get(mailbox)
@@ -62,9 +66,18 @@ def columns_of(store: Store) -> Columns:
     return kept
 
 
-def column(box: Box, since: ModSeq, uidnext: int) -> "Script[tuple[array[int], Changes]]":
-    """All uids, and what changed since the client was told, of one snapshot."""
-    uids = yield from emails.uids(box)
+def column(
+    box: Box, since: ModSeq, uidnext: int, known: "tuple[ModSeq, array[int]] | None" = None
+) -> "Script[tuple[array[int], Changes]]":
+    """All uids, and what changed since the client was told, of one snapshot. `known` is a column as it was: where
+    nothing has left the mailbox since, only what arrived is read, for uids only rise (RFC 9051 §2.3.1.1)."""
+    row = yield from get(box)
+    if known is None or row.expunged_modseq > known[0]:
+        uids = yield from emails.uids(box)
+    else:
+        uids = known[1]
+        arrived = yield from emails.uids(box, uids[-1] if uids else 0)
+        uids = uids + arrived if arrived else uids  # a new array: the old one is shared
     changes = yield from emails.changes(box, since, uidnext)
     return uids, changes
 

@@ -219,7 +219,8 @@ class Session:
             if shared is not None:
                 view.uids = shared
                 return view
-            uids, changes = await self.store.read(column, selected.box, view.modseq, view.uidnext)
+            known = columns_of(self.store).last(selected.box.mailbox)
+            uids, changes = await self.store.read(column, selected.box, view.modseq, view.uidnext, known)
             columns_of(self.store).put(selected.box.mailbox, changes.modseq, uids)
             view.load(uids, changes)
         return view
