@@ -179,6 +179,7 @@ class ImapSection(Struct, frozen=True):
     search_depth: Annotated[int, Meta(ge=1, le=MANY_LEVELS)] = 50
     search_keys: Count = 1_000
     number_ranges: Count = 10_000
+    contexts: Count = 10
 
 
 class LinkSection(Struct, frozen=True):

@@ -130,6 +130,7 @@ class ImapSessionLimits:
     search_depth: int = 50
     search_keys: int = 1_000
     number_ranges: int = 10_000  # of one set of message numbers, merged
+    contexts: int = 10  # searches whose results are kept up to date, of one session (RFC 5267 §4.3.1)
 
     @property
     def engine(self) -> ImapLimits:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-from posthouse.serve.imap import sort as serve_sort
+from posthouse.serve.imap import order as serve_order
 from posthouse.serve.imap import thread as serve_thread
 from serve.imap.dialogue import connect
 
@@ -50,7 +50,7 @@ def ordered(messages: list[Kept], criteria: list[tuple[str, bool]]) -> list[int]
 @pytest.mark.parametrize("few", [0, 1_000])
 async def test_any_order(house, door, monkeypatch, few):
     """Both ways of sorting, of few messages and of many."""
-    monkeypatch.setattr(serve_sort, "FEW", few)
+    monkeypatch.setattr(serve_order, "FEW", few)
     chance = random.Random(few)
     messages = [made(chance) for _ in range(60)]
     async with connect(house, door) as client:

@@ -43,6 +43,7 @@ from posthouse.wire.imap.command import (
 )
 from posthouse.wire.imap.compress import Compress
 from posthouse.wire.imap.condstore import Modified, SelectParameters
+from posthouse.wire.imap.context import CancelUpdate
 from posthouse.wire.imap.fetch import Attribute, Binary, BinarySize, BodySection, Fetch, FetchItem, Partial
 from posthouse.wire.imap.grammar import FlagSet, Scanner
 from posthouse.wire.imap.list import List, Lsub
@@ -51,7 +52,7 @@ from posthouse.wire.imap.multisearch import MultiSearch
 from posthouse.wire.imap.notify import EventGroup, Notify
 from posthouse.wire.imap.number_set import NumberSet, print_spans
 from posthouse.wire.imap.search import Search, SearchKey
-from posthouse.wire.imap.search_return import SearchReturns
+from posthouse.wire.imap.search_return import SearchReturn, SearchReturns
 from posthouse.wire.imap.sort import Sort, Thread
 from posthouse.wire.imap.uidbatches import UidBatches
 from posthouse.wire.imap.utf7 import encode_utf7
@@ -224,7 +225,8 @@ def listing(c: List, utf8: bool) -> bytes:
 def search_returns(returns: SearchReturns | None) -> bytes:
     if returns is None:
         return b""
-    options = [option.value for option in returns.options]
+    shown = b" (" + b" ".join(map(item, returns.items)) + b")" if returns.items else b""
+    options = [option.value + (shown if option is SearchReturn.UPDATE else b"") for option in returns.options]
     if returns.partial is not None:
         options.append(b"PARTIAL %d:%d" % (returns.partial.first, returns.partial.last))
     return b"RETURN (" + b" ".join(options) + b") "
@@ -314,6 +316,7 @@ PRINTERS: dict[type, Callable[[Any, bool], bytes]] = {
     Subscribe: lambda c, u: b"SUBSCRIBE " + mailbox(c.mailbox, u),
     Unauthenticate: lambda c, u: b"UNAUTHENTICATE",
     Thread: lambda c, u: uid(c) + b"THREAD " + c.algorithm.value + b" UTF-8 " + key(c.key),
+    CancelUpdate: lambda c, u: b"CANCELUPDATE " + b" ".join(b'"%b"' % tag for tag in c.tags),
     UidBatches: lambda c, u: b"UIDBATCHES %d" % c.size + (b" %d:%d" % c.wanted if c.wanted else b""),
     Unselect: lambda c, u: b"UNSELECT",
     Unsubscribe: lambda c, u: b"UNSUBSCRIBE " + mailbox(c.mailbox, u),

@@ -12,6 +12,8 @@ from posthouse.wire.imap import fetch as f
 from posthouse.wire.imap import search as s
 from posthouse.wire.imap.acl import RIGHTS, DeleteAcl, GetAcl, ListRights, MyRights, RightsChange, SetAcl
 from posthouse.wire.imap.condstore import Modified, Resync, SelectParameters
+from posthouse.wire.imap.context import CancelUpdate
+from posthouse.wire.imap.fetch import Attribute
 from posthouse.wire.imap.grammar import FlagSet, canonical_mailbox
 from posthouse.wire.imap.list import List, ListReturn, ListSelection, Lsub, StatusItem
 from posthouse.wire.imap.multisearch import MultiSearch, Scope, Source
@@ -155,6 +157,11 @@ _RETURNS = (
         st.frozensets(st.sampled_from(sorted(set(SearchReturn) - {SearchReturn.ALL}, key=str))),
         _PARTIALS,
     )
+    | st.builds(
+        SearchReturns,
+        st.just(frozenset({SearchReturn.UPDATE, SearchReturn.COUNT})),
+        items=st.just((Attribute.UID, Attribute.FLAGS)),
+    )
 )
 _MODSEQS = st.integers(0, 2**63 - 1)
 _DEFINITE = st.lists(st.tuples(NUMBERS, NUMBERS).map(sorted).map(tuple), min_size=1, max_size=5).map(merge)
@@ -185,6 +192,7 @@ FAMILIES: dict[str, st.SearchStrategy[c.Command]] = {
     "login": st.builds(c.Login, TAGS, OCTETS, OCTETS),
     "enable": st.builds(c.Enable, TAGS, st.lists(_ATOMS, min_size=1, max_size=4).map(tuple)),
     "select": st.builds(c.Select, TAGS, NAMES, st.booleans(), _PARAMETERS),
+    "cancelupdate": st.builds(CancelUpdate, TAGS, st.lists(TAGS, min_size=1, max_size=5).map(tuple)),
     "uidbatches": st.builds(
         UidBatches, TAGS, NUMBERS, st.none() | st.lists(NUMBERS, min_size=2, max_size=2).map(sorted).map(tuple)
     ),

@@ -75,6 +75,10 @@ EXAMPLES: list[tuple[r.Response, bytes]] = [
     (r.ExtendedSearchResult(b"A", True, max=9), b'* ESEARCH (TAG "A") UID MAX 9\r\n'),
     (r.ExtendedSearchResult(b"A", True, all=[], count=0), b'* ESEARCH (TAG "A") UID COUNT 0\r\n'),
     (
+        r.ResultChange(b"C01", True, ((0, [32768]),), ((1, [2731, 2732, 2733]), (5, [9, 8]))),
+        b'* ESEARCH (TAG "C01") UID REMOVEFROM (0 32768) ADDTO (1 2731:2733 5 9,8)\r\n',
+    ),
+    (
         r.ExtendedSearchResult(b"A", True, partial=(PartialRange(-1, -100), [5, 6, 9])),
         b'* ESEARCH (TAG "A") UID PARTIAL (-1:-100 5:6,9)\r\n',
     ),

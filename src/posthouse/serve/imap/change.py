@@ -111,6 +111,8 @@ async def alter_flags(session: Session, order: Order, *, expunge: bool) -> Alter
     session.heard(altered.stored.modseq)
     await session.tell(altered.before, expunge=expunge)
     await session.tell(altered.beside, expunge=expunge)
+    if selected.updates:
+        selected.updates.note(altered.rows)
     return altered
 
 
@@ -135,7 +137,7 @@ async def store_flags(session: Session, command: StoreFlags) -> StatusResponse:
         change,
         wanted == view.total,
         conditional or not command.silent,
-        session.condstore,
+        session.condstore or bool(session.selected.updates),
         command.unchanged_since,
     )
     known = view.modseq

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from posthouse import __version__
 from posthouse.net.link import Woken
 from posthouse.serve.errors import REFUSAL_WORDS
-from posthouse.serve.imap import condstore
+from posthouse.serve.imap import condstore, contexts
 from posthouse.serve.imap.state import Session
 from posthouse.serve.limits import Refusal, Service
 from posthouse.serve.login import note
@@ -67,6 +67,8 @@ FOR_USERS = (
     "SORT",
     "SORT=DISPLAY",
     "ESORT",
+    "CONTEXT=SEARCH",
+    "CONTEXT=SORT",
     "PARTIAL",
     "MULTISEARCH",
     "THREAD=ORDEREDSUBJECT",
@@ -247,7 +249,7 @@ def _utf8(session: Session) -> None:
 # What ENABLE turns on: as ENABLED spells it, and what to do at once, if anything. Everything else is asked of
 # `session.enabled` where it matters.
 ENABLING: dict[str, tuple[str, Callable[[Session], None] | None]] = {
-    "UIDONLY": ("UIDONLY", None),  # RFC 9586 §3.1
+    "UIDONLY": ("UIDONLY", contexts.end_numbered),  # RFC 9586 §3.1
     "CONDSTORE": ("CONDSTORE", condstore.announce),  # RFC 7162 §3.1
     "QRESYNC": ("QRESYNC", condstore.begin),  # RFC 7162 §3.2.3
     "IMAP4REV2": ("IMAP4rev2", _utf8),  # RFC 9051 §5.1

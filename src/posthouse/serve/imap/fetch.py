@@ -164,7 +164,8 @@ async def _set_seen(session: Session, ranges: Ranges) -> bool:
     unseen = [row[0] for row in rows if not row[1] & SEEN_BIT]
     if not unseen:
         return False
-    order = Order(runs(unseen), FlagChange(Mode.ADD, SEEN_BIT), whole=len(unseen) == selected.view.total, show=False)
+    whole, news = len(unseen) == selected.view.total, bool(selected.updates)
+    order = Order(runs(unseen), FlagChange(Mode.ADD, SEEN_BIT), whole, show=False, news=news)
     await alter_flags(session, order, expunge=False)
     return True
 
@@ -243,6 +244,8 @@ Cutter = Callable[[Sequence[bytes], Sequence[bytes | None]], Sequence[bytes]]
 
 
 def _chosen(cutters: Sequence[Cutter], rows: Sequence[Row]) -> list[Sequence[bytes]]:
+    if not cutters:
+        return []
     blocks, maps = [row[-2] for row in rows], [row[-1] for row in rows]
     return [cutter(blocks, maps) for cutter in cutters]
 

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from posthouse.serve.imap import condstore
+from posthouse.serve.imap import condstore, contexts
+from posthouse.serve.imap.context import Wanted
 from posthouse.serve.imap.question import Question, matching, unselected
 from posthouse.serve.imap.search import asked, highest_modseq
 from posthouse.serve.imap.search_return import extended, kept
-from posthouse.serve.imap.sort import say
 from posthouse.serve.imap.state import Session
 from posthouse.store import mailboxes, names
 from posthouse.store.mailboxes import INBOX, SEPARATOR, Box, MailboxRow, canonical_name
@@ -54,8 +54,7 @@ async def esearch(session: Session, command: MultiSearch) -> StatusResponse:
             targets = [own, *(target for target in targets if target.box != own.box)]
         if len(targets) > SEARCHED:
             return no(command.tag, f"That is more than {SEARCHED} mailboxes; search fewer at once.", code.LIMIT)
-        for target in targets:
-            await _one(session, command, target)
+        await _all(session, command, targets)
     except StoreError:
         if command.returns.saving:
             session.selected.saved = ()  # RFC 9051 §6.4.4.1: NO leaves nothing in the variable
@@ -63,7 +62,19 @@ async def esearch(session: Session, command: MultiSearch) -> StatusResponse:
     return ok(command.tag, "ESEARCH completed.")
 
 
-async def _one(session: Session, command: MultiSearch, target: Target) -> None:
+async def _all(session: Session, command: MultiSearch, targets: Sequence[Target]) -> None:
+    """One after the other. What is to be kept up to date is so of the selected mailbox alone (RFC 7377 §2.1)."""
+    updating = None
+    if command.returns.updating:
+        await session.load()
+        updating = contexts.wanted(session, command)
+    for target in targets:
+        await _one(session, command, target, updating)
+    if updating is not None and all(target.box != session.selected.box for target in targets):
+        contexts.refuse(session, command.tag, contexts.NOT_SEARCHED)
+
+
+async def _one(session: Session, command: MultiSearch, target: Target, updating: Wanted | None) -> None:
     """Search a mailbox, and say what was found, if anything (RFC 7377 §2.1)."""
     selected = session.selecting and session.selected.box == target.box
     try:
@@ -80,8 +91,9 @@ async def _one(session: Session, command: MultiSearch, target: Target) -> None:
     if found and not command.returns.only_saving:
         result = extended(command.tag, found, command.returns, uid=True)
         result = replace(result, modseq=modseq, mailbox=(target.name, target.uidvalidity))
-        await say(session, result, len(found) if SearchReturn.ALL in command.returns.options else 0)
-        await session.link.flush()
+        await session.say_long(result, len(found) if SearchReturn.ALL in command.returns.options else 0)
+    if selected and updating is not None:
+        await contexts.begin(session, updating._replace(mailbox=(target.name, target.uidvalidity)), found)
 
 
 def _targets(reader: Reader, sources: Sequence[Source]) -> Script[list[Target]]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence, Set
 from dataclasses import replace
 from itertools import chain
 
-from posthouse.serve.imap import condstore, messagelimit
+from posthouse.serve.imap import condstore, contexts, messagelimit
 from posthouse.serve.imap.question import Question, matching
 from posthouse.serve.imap.search_return import extended, kept
 from posthouse.serve.imap.state import Session
@@ -38,6 +38,7 @@ async def search(session: Session, command: Search) -> StatusResponse:
             session.selected.saved = ()  # RFC 5182 §2.1: NO leaves nothing in the variable
         return no(command.tag, UNKNOWN_CHARSET, BADCHARSET)
     condstore.aware_by(session, command.key)
+    updating = contexts.wanted(session, command)
     try:
         matched = await matching(await question(session, command.key), command.key)
     except StoreError:
@@ -56,6 +57,7 @@ async def search(session: Session, command: Search) -> StatusResponse:
         session.say(SearchResult(numbers, modseq))
     elif returns is None or not returns.only_saving:
         session.say(replace(extended(command.tag, numbers, returns, uid=command.uid), modseq=modseq))
+    await contexts.begin(session, updating, found)
     if view.held:
         return ok(command.tag, "SEARCH completed; some messages were expunged meanwhile.", code.EXPUNGEISSUED)
     return ok(command.tag, "SEARCH completed.")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
 from posthouse.mail.ids import MailboxId, ModSeq
+from posthouse.serve.imap.updates import Updates
 from posthouse.serve.imap.view import View
 from posthouse.store import emails
 from posthouse.store.access import EVERY, Rights, settable
@@ -105,6 +106,7 @@ class Selected:
         "saved",
         "shown",
         "unwatch",
+        "updates",
         "view",
         "vouched",
     )
@@ -123,6 +125,7 @@ class Selected:
         self.lowered = False
         self.limited = 0  # lowest UID of a command that was cut (RFC 9738 §3.1), 0: it was not
         self.keywords = set(USUAL_KEYWORDS)
+        self.updates: Updates | None = None  # results of searches that are kept up to date
         self.unwatch: Callable[[], None] | None = None
 
     def permanent_flags(self) -> StatusResponse:

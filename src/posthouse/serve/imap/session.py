@@ -15,6 +15,7 @@ from posthouse.serve.errors import FAULT, REFUSAL_WORDS
 from posthouse.serve.imap import (
     acl,
     change,
+    contexts,
     entry,
     filters,
     listing,
@@ -47,6 +48,7 @@ from posthouse.wire.imap import code
 from posthouse.wire.imap import command as commands
 from posthouse.wire.imap.acl import DeleteAcl, GetAcl, ListRights, MyRights, SetAcl
 from posthouse.wire.imap.compress import Compress
+from posthouse.wire.imap.context import CancelUpdate
 from posthouse.wire.imap.fetch import Fetch
 from posthouse.wire.imap.list import List, Lsub
 from posthouse.wire.imap.metadata import GetMetadata, SetMetadata
@@ -185,6 +187,7 @@ async def logout(talk: Session, command: commands.Logout) -> None:
 
 
 ANSWERS: dict[type, Answer] = {
+    CancelUpdate: contexts.cancel_update,
     commands.Authenticate: entry.authenticate,
     commands.Capability: entry.capability,
     commands.Check: noop,
@@ -266,4 +269,9 @@ async def _execute(talk: Session, command: commands.Command) -> StatusResponse |
 
 
 def _refused(talk: Session, command: commands.Command) -> StatusResponse | None:
-    return utf8.refused(talk, command) or uidonly.refused(talk, command) or messagelimit.refused(talk, command)
+    return (
+        utf8.refused(talk, command)
+        or uidonly.refused(talk, command)
+        or messagelimit.refused(talk, command)
+        or contexts.refused(talk, command)
+    )

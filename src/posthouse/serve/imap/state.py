@@ -27,12 +27,24 @@ from posthouse.transport.house import House
 from posthouse.wire.imap import code
 from posthouse.wire.imap.fetch_response import print_flags, print_modseq
 from posthouse.wire.imap.number_set import NumberSet
-from posthouse.wire.imap.response import Exists, Expunged, Flags, Response, StatusResponse, Vanished, bye, ok
+from posthouse.wire.imap.response import (
+    Exists,
+    Expunged,
+    Flags,
+    Printed,
+    Response,
+    StatusResponse,
+    Vanished,
+    bye,
+    ok,
+    print_response,
+)
 from posthouse.wire.imap.server import ImapServer, State
 from posthouse.wire.imap.uidonly import print_uid_flags, print_uid_modseq
 
 VOUCH_SECONDS = 1.0  # a session looks whether its login still holds at most so often: one small read
 TELL_AT_ONCE = 1_000  # EXPUNGE or FETCH lines joined before the peer's pace is asked for
+PRINTED_ON_LOOP = 5_000  # numbers
 
 LOGIN_CHANGED = "This login has been changed or removed; log in again."
 
@@ -151,6 +163,13 @@ class Session:
         for response in responses:
             self.link.write(self.engine.send(response))
 
+    async def say_long(self, response: Response, size: int) -> None:
+        """Write a response of `size` numbers at the peer's pace; a long one is printed in a thread."""
+        if size > PRINTED_ON_LOOP:
+            response = Printed(await asyncio.to_thread(print_response, response, self.engine.utf8))
+        self.say(response)
+        await self.link.flush()
+
     # --- the selected mailbox
 
     @property
@@ -226,9 +245,17 @@ class Session:
         return view
 
     async def sync(self, *, expunge: bool, look: bool = False) -> None:
-        """Tell what changed, if a hint says that something did; with `look`, ask the store in any case.
+        """Tell what changed, if a hint says that something did; with `look`, ask the store in any case. Then tell what
+        that means for the results of searches (RFC 5267 §4.3.2).
 
         Raises MailboxGone."""
+        await self._learn(expunge=expunge, look=look)
+        if self._selected is not None and self._selected.updates:
+            for found in await self._selected.updates.changes(self._selected.view):
+                for response in found.responses:
+                    await self.say_long(response, found.size)
+
+    async def _learn(self, *, expunge: bool, look: bool) -> None:
         selected = self._selected
         if selected is None:
             return
@@ -252,6 +279,8 @@ class Session:
         wanted = changes if notices is None else notices.wanted(changes)
         if wanted is not None:
             await self.tell(wanted, expunge=expunge)
+            if selected.updates:
+                selected.updates.note(changes.changed)  # also where NOTIFY wants no FETCH of them
 
     async def entitled(self) -> None:
         """Look whether the user still has his rights on the selected mailbox of another: when a hint came, and once in
@@ -279,6 +308,9 @@ class Session:
         view = selected.view
         if view.needs_uids(changes):
             await self.load()
+        if selected.updates:
+            self.say(*selected.updates.vanished(view, changes.vanished))  # while they have numbers: RFC 5267 §4.3.4
+            selected.updates.note(changes.changed, changes.arrived)
         await self._word(view.sync(changes, expunge=expunge))
         if view.uids is not None and not view.held:
             shared = columns_of(self.store).get(selected.box.mailbox, view.modseq)

@@ -7,9 +7,10 @@ import asyncio
 from collections.abc import Sequence, Set
 
 from posthouse.mail.thread import Related, Threader, print_threads
+from posthouse.serve.imap.order import FEW
 from posthouse.serve.imap.question import matching
 from posthouse.serve.imap.search import asked
-from posthouse.serve.imap.sort import FEW, numbered
+from posthouse.serve.imap.sort import numbered
 from posthouse.serve.imap.state import Session
 from posthouse.serve.imap.view import View
 from posthouse.store import sorting

@@ -85,6 +85,11 @@ def copyuid(validity: int, sources: Sequence[int], targets: Sequence[int]) -> by
     return b"COPYUID %d %b %b" % (validity, print_numbers(sources), print_numbers(targets))
 
 
+def noupdate(tag: bytes) -> bytes:
+    """NOUPDATE: the results of the searching command with this tag are not kept up to date (RFC 5267 §4.3.1)."""
+    return b'NOUPDATE "%b"' % tag
+
+
 def highestmodseq(modseq: int) -> bytes:
     """HIGHESTMODSEQ (RFC 7162 §3.1.2.1)."""
     return b"HIGHESTMODSEQ %d" % modseq

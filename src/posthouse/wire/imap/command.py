@@ -16,6 +16,7 @@ from posthouse.wire.imap.acl import (
 )
 from posthouse.wire.imap.compress import Compress
 from posthouse.wire.imap.condstore import NO_PARAMETERS, SelectParameters
+from posthouse.wire.imap.context import CancelUpdate
 from posthouse.wire.imap.fetch import Fetch
 from posthouse.wire.imap.grammar import FlagSet
 from posthouse.wire.imap.list import List, Lsub, StatusItem
@@ -297,6 +298,18 @@ CommandAuth = (
     | AclCommand
 )
 CommandSelect = (
-    UidBatches | Check | Close | Unselect | Expunge | Search | Sort | Thread | Fetch | StoreFlags | Copy | Move
+    UidBatches
+    | CancelUpdate
+    | Check
+    | Close
+    | Unselect
+    | Expunge
+    | Search
+    | Sort
+    | Thread
+    | Fetch
+    | StoreFlags
+    | Copy
+    | Move
 )
 Command = CommandAny | CommandNonauth | CommandAuth | CommandSelect

@@ -1,6 +1,6 @@
 """ESEARCH, the search of several mailboxes, read (RFC 7377 §2, §4).
 
-It does not know which mailboxes there are. UPDATE and CONTEXT are refused, as in SEARCH.
+It does not know which mailboxes there are.
 """
 
 from dataclasses import dataclass

@@ -49,6 +49,7 @@ from posthouse.wire.imap.command import (
 from posthouse.wire.imap.compress import parse_compress
 from posthouse.wire.imap.condition import Fault, over_limit
 from posthouse.wire.imap.condstore import select_parameters, store_modifiers
+from posthouse.wire.imap.context import parse_cancel_update
 from posthouse.wire.imap.fetch import parse_fetch
 from posthouse.wire.imap.grammar import OPEN, TAG, USUAL, GrammarLimits, Scanner, flag_set
 from posthouse.wire.imap.list import parse_list, parse_lsub, parse_status_items
@@ -217,6 +218,7 @@ def _plain(make: Callable[[bytes], Command]) -> Callable[[bytes, Scanner], Comma
 
 _PARSERS: dict[bytes, Callable[[bytes, Scanner], Command]] = {
     b"AUTHENTICATE": _authenticate,
+    b"CANCELUPDATE": parse_cancel_update,
     b"CAPABILITY": _plain(Capability),
     b"CHECK": _plain(Check),
     b"CLOSE": _plain(Close),

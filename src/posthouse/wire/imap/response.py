@@ -16,6 +16,7 @@ from typing import Any
 
 from posthouse.mail.ids import MAILBOX_LETTER
 from posthouse.wire.imap.condition import Condition
+from posthouse.wire.imap.context import Edits, print_edits
 from posthouse.wire.imap.fetch_response import ALL_FLAGS, print_flag_list
 from posthouse.wire.imap.grammar import ASTRING_CHARS
 from posthouse.wire.imap.list import DELIMITER, StatusItem
@@ -181,6 +182,18 @@ class ExtendedSearchResult:
 
 
 @dataclass(frozen=True, slots=True)
+class ResultChange:
+    """ESEARCH that says how the results of an earlier searching command have changed (RFC 5267 §4.3.2): first what is
+    removed, then what is added."""
+
+    tag: bytes
+    uid: bool
+    removed: Edits = ()
+    added: Edits = ()
+    mailbox: tuple[str, int] | None = None  # as in the response to ESEARCH (RFC 7377 §2.1)
+
+
+@dataclass(frozen=True, slots=True)
 class Metadata:
     """METADATA with values (RFC 5464 §4.4.1); the mailbox "" is the server, None is NIL."""
 
@@ -241,6 +254,7 @@ Response = (
     | SearchResult
     | SortResult
     | ExtendedSearchResult
+    | ResultChange
     | Metadata
     | MetadataChanged
     | Exists
@@ -378,15 +392,27 @@ def _sort_result(response: SortResult, utf8: bool) -> bytes:
     return line + b"\r\n"
 
 
-def _extended_search_result(response: ExtendedSearchResult, utf8: bool) -> bytes:
-    listed = print_numbers if response.ascending else print_in_order
+def _correlated(response: ExtendedSearchResult | ResultChange, utf8: bool) -> bytes:
+    """search-correlator, and UID (RFC 9051 §9, RFC 7377 §4)."""
     line = b"* ESEARCH (TAG %b" % print_string(response.tag)
     if response.mailbox is not None:
         name, uidvalidity = response.mailbox
         line += b" MAILBOX %b UIDVALIDITY %d" % (print_mailbox(name, utf8), uidvalidity)
-    line += b")"
-    if response.uid:
-        line += b" UID"
+    return line + (b") UID" if response.uid else b")")
+
+
+def _result_change(response: ResultChange, utf8: bool) -> bytes:
+    line = _correlated(response, utf8)
+    if response.removed:
+        line += b" REMOVEFROM " + print_edits(response.removed)
+    if response.added:
+        line += b" ADDTO " + print_edits(response.added)
+    return line + b"\r\n"
+
+
+def _extended_search_result(response: ExtendedSearchResult, utf8: bool) -> bytes:
+    listed = print_numbers if response.ascending else print_in_order
+    line = _correlated(response, utf8)
     if response.min is not None:
         line += b" MIN %d" % response.min
     if response.max is not None:
@@ -453,6 +479,7 @@ _PRINTERS: dict[type[Response], Callable[[Any, bool], bytes]] = {
     SearchResult: _search_result,
     SortResult: _sort_result,
     ExtendedSearchResult: _extended_search_result,
+    ResultChange: _result_change,
     Metadata: _metadata,
     MetadataChanged: _metadata_changed,
     Exists: _exists,
