@@ -147,12 +147,16 @@ async def list_subscribed(session: Session, command: Lsub) -> StatusResponse:
 
 
 def answer_lsub(command: Lsub, known: Names) -> Iterator[Listed]:
-    """LSUB responses. `%` also finds a name that is not subscribed but has subscribed inferiors: \\Noselect."""
+    """LSUB responses. `%` also finds a name that is not subscribed but has subscribed inferiors: \\Noselect.
+
+    A subscribed name that no mailbox has stays subscribed (RFC 3501 §6.3.9), and is \\Noselect too: NeoMutt asks for
+    the STATUS of every name without it, again and again, and connects anew when one does not exist."""
     pattern = command.reference + command.pattern
     shown = {name for name in known.subscribed if matches(pattern, name)}
     above = {name for name in parents(known.subscribed) if "%" in command.pattern and matches(pattern, name)} - shown
     for name in sorted(shown | above):
-        yield Listed((b"\\Noselect",) if name in above else (), name, lsub=True)
+        selectable = name in shown and name in known.rows
+        yield Listed(() if selectable else (b"\\Noselect",), name, lsub=True)
 
 
 def status_values(row: MailboxRow, items: tuple[StatusItem, ...], append_limit: int) -> MailboxStatus:
