@@ -17,6 +17,7 @@ from household import NOW
 from posthouse.mail.ids import Millis
 from posthouse.serve.imap import updates
 from posthouse.serve.limits import ImapSessionLimits
+from posthouse.store.script import Unavailable
 from serve.imap.dialogue import Client, connect
 from serve.imap.world import World
 
@@ -268,3 +269,40 @@ async def test_many_at_once(house, door, monkeypatch):
             await one.check()
         await one.do("STORE 1:20,31 -FLAGS.SILENT (\\Flagged)")
         await one.check()
+
+
+async def test_what_could_not_be_read_is_told_later(house, door, monkeypatch):
+    """The store fails while contexts are brought up to date: none of them loses anything."""
+    async with connect(house, door) as client:
+        one = Mirror(client)
+        for _ in range(3):
+            await client.append()
+        await client.do("SELECT INBOX")
+        for program in ("UID SEARCH FLAGGED", "SEARCH UNFLAGGED", "UID SORT (ARRIVAL) UTF-8 FLAGGED"):
+            await one.begin(program)
+        asked, calls = updates.matches, iter((False, True, False, False, True))
+
+        async def failing(*args):
+            if next(calls, False):
+                raise Unavailable("the disk is away")
+            return await asked(*args)
+
+        monkeypatch.setattr(updates, "matches", failing)
+        await one.do("UID STORE 1,3 +FLAGS.SILENT (\\Flagged)")
+        await one.do("UID STORE 2 +FLAGS.SILENT (\\Flagged)")
+        await one.do("UID STORE 1 -FLAGS.SILENT (\\Flagged)")
+        await one.check()
+
+
+async def test_many_texts_are_looked_up_or_read(house, door):
+    """New messages that match by their texts, more of them than are read one by one."""
+    async with connect(house, door) as client, connect(house, door) as other:
+        one = Mirror(client)
+        await client.do("SELECT INBOX")
+        await one.begin("UID SEARCH BODY hello")
+        await one.begin("SEARCH NOT OR FROM ann TEXT bye")
+        chance = random.Random(2)
+        several = b" ".join(b"{%d+}\r\n%b" % (len(octets), octets) for octets in (message(chance) for _ in range(150)))
+        await other.do(b"APPEND INBOX " + several)
+        await one.check()
+        assert 40 < len(one.lists[b"t3"]) < 110

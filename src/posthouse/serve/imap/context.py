@@ -156,7 +156,7 @@ def neighbours(places: Iterable[int]) -> Iterator[tuple[int, int]]:
         yield several[0], several[-1]
 
 
-def merged(old: "array[int]", new: Sequence[int], added: Set[int]) -> list[tuple[int, int]] | None:
+def merged(old: Sequence[int], new: Sequence[int], added: Set[int]) -> list[tuple[int, int]] | None:
     """Where the added stand in the new order, as `Context.add` takes it; None where the others have changed places."""
     placed = []
     place = 0

@@ -7,7 +7,7 @@ only where nothing else decides: by the search index where they are many, in a t
 import asyncio
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from posthouse.mail.ids import Millis
 from posthouse.serve.imap.context import TEXTS, leaves, resolved
@@ -41,6 +41,8 @@ from posthouse.wire.imap.search import (
 PIECE = 500  # rows read at once
 ON_LOOP = 10_000  # keys times messages that are looked at without a thread: some 5 ms
 
+Result = TypeVar("Result")
+
 _NARROW = (All, Nothing, HasFlags, HasKeyword, Numbers, Modified, *TEXTS)
 _WIDE = [Column.SIZE, Column.RECEIVED, Column.SAVED, Column.EMAIL, Column.THREAD]
 
@@ -66,6 +68,11 @@ class Message(NamedTuple):
     thread: int = 0
 
 
+async def aside(size: int, work: Callable[[], Result]) -> Result:
+    """What is large is done in a thread."""
+    return work() if size <= ON_LOOP else await asyncio.to_thread(work)
+
+
 async def messages(
     store: Store, box: Box, rows: Mapping[int, FlagRow | None], keys: Iterable[SearchKey]
 ) -> list[Message]:
@@ -76,7 +83,7 @@ async def messages(
     if unknown:
         known |= {row[0]: row for row in await store.read(emails.flags, box, runs(unknown))}
     if all(isinstance(leaf, _NARROW) for key in keys for leaf in leaves(key)):
-        return [Message(*known[uid]) for uid in sorted(known)]
+        return await aside(len(known), lambda: [Message(*known[uid]) for uid in sorted(known)])
     uids = sorted(known)
     found = []
     for start in range(0, len(uids), PIECE):
@@ -99,8 +106,7 @@ async def matches(store: Store, box: Box, key: SearchKey, some: Sequence[Message
         known = [(message.uid, decision(Facts(message.uid))) for message in some]
         return answered, [uid for uid, yes in known if yes], [uid for uid, yes in known if yes is None]
 
-    few = (len(plain) + 1) * len(some) <= ON_LOOP
-    answered, matched, undecided = by_rows() if few else await asyncio.to_thread(by_rows)
+    answered, matched, undecided = await aside((len(plain) + 1) * len(some), by_rows)
     found = frozenset(matched)
     if not undecided:
         return found

@@ -13,6 +13,7 @@ from posthouse.net.link import Link
 from posthouse.serve.imap.news import news_of
 from posthouse.serve.imap.notices import Notices
 from posthouse.serve.imap.selected import MailboxGone, Selected, column, columns_of
+from posthouse.serve.imap.updates import Found
 from posthouse.serve.imap.view import FlagRow, Ranges, Told, View, join
 from posthouse.serve.limits import ImapSessionLimits, Refusal
 from posthouse.serve.login import Door
@@ -251,9 +252,8 @@ class Session:
         Raises MailboxGone."""
         await self._learn(expunge=expunge, look=look)
         if self._selected is not None and self._selected.updates:
-            for found in await self._selected.updates.changes(self._selected.view):
-                for response in found.responses:
-                    await self.say_long(response, found.size)
+            async for found in self._selected.updates.changes(self._selected.view):
+                await self._update(found)
 
     async def _learn(self, *, expunge: bool, look: bool) -> None:
         selected = self._selected
@@ -309,7 +309,8 @@ class Session:
         if view.needs_uids(changes):
             await self.load()
         if selected.updates:
-            self.say(*selected.updates.vanished(view, changes.vanished))  # while they have numbers: RFC 5267 §4.3.4
+            for found in selected.updates.vanished(view, changes.vanished):
+                await self._update(found)  # while they have numbers: RFC 5267 §4.3.4
             selected.updates.note(changes.changed, changes.arrived)
         await self._word(view.sync(changes, expunge=expunge))
         if view.uids is not None and not view.held:
@@ -322,6 +323,11 @@ class Session:
             own, self.made = frozenset(self.made), ()
             await self.notices.show([row[0] for row in changes.arrived if row[0] not in own])
         await self.link.flush()
+
+    async def _update(self, found: Found) -> None:
+        for response in found.responses:
+            await self.say_long(response, found.size)
+        await asyncio.sleep(0)  # others have their turn
 
     async def _word(self, told: Told) -> None:
         for start in range(0, len(told.expunged), TELL_AT_ONCE):

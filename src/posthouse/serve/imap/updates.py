@@ -6,12 +6,12 @@ RFC 5465 §5.1). Ages are looked at once in AGED, as RFC 5032 §2 allows.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence, Set
 from typing import NamedTuple
 
 from posthouse.serve.imap.context import Context, merged, places_of, without
 from posthouse.serve.imap.order import ordered, terms
-from posthouse.serve.imap.recheck import Message, Moment, matches, messages
+from posthouse.serve.imap.recheck import Message, Moment, aside, matches, messages
 from posthouse.serve.imap.view import FlagRow, View
 from posthouse.store import search as rows
 from posthouse.store import sorting
@@ -36,11 +36,10 @@ Show = Callable[[Sequence[int], tuple[FetchItem, ...]], Awaitable[None]]
 
 
 class Found(NamedTuple):
-    """What became of one context: what to say, how many numbers that names, and the uids that came in."""
+    """What became of one context: what to say, and how many numbers that names."""
 
     responses: list[ResultChange]
     size: int
-    added: list[int]
 
 
 class Updates:
@@ -99,42 +98,36 @@ class Updates:
             self._changed |= {int(row[0]): row for row in changed} | new
             self._new |= new.keys()
 
-    def vanished(self, view: View, uids: Sequence[int]) -> list[ResultChange]:
+    def vanished(self, view: View, uids: Sequence[int]) -> Iterator[Found]:
         """These are gone; their numbers are still those of the view."""
         for uid in uids:
             self._changed.pop(uid, None)
             self._new.discard(uid)
-        found: list[ResultChange] = []
         for context in self._contexts.values():
-            found += worded(context, view, context.remove(uids), ())
-        return found
+            yield Found(list(worded(context, view, context.remove(uids), ())), len(uids))
 
-    async def changes(self, view: View) -> list[Found]:
-        """What the messages noted, the last message and the time mean for the contexts. FETCH responses with what was
-        asked for of new messages are said first (RFC 5465 §7). Raises StoreError, and then knows all it knew."""
+    async def changes(self, view: View) -> AsyncIterator[Found]:
+        """What the messages noted, the last message and the time mean for each context in turn; a context that was
+        given is up to date. Raises StoreError: what is left is found the next time."""
         at = Moment(self._house.clock(), view.last_uid)
-        noted = dict(self._changed)
         asked: dict[int, FlagRow | None] = dict.fromkeys(await self._others(at))
-        asked |= noted
-        counted = {uid: row for uid, row in asked.items() if uid not in view.held and view.number(uid) is not None}
-        found: list[Found] = []
+        asked |= self._changed
+
+        def told() -> dict[int, FlagRow | None]:
+            return {uid: row for uid, row in asked.items() if uid not in view.held and view.number(uid) is not None}
+
+        counted = await aside(len(asked), told)
         if counted:
             programs = [context.wanted.key for context in self._contexts.values()]
             some = await messages(self._house.store, self._box, counted, programs)
-            shown: dict[int, tuple[FetchItem, ...]] = {}
-            for context in list(self._contexts.values()):
-                one = await self._one(context, some, at, view)
-                found.append(one)
-                for uid in self._new.intersection(one.added) if context.wanted.items else ():
-                    shown[uid] = tuple(dict.fromkeys((*shown.get(uid, ()), *context.wanted.items)))
-            for items in dict.fromkeys(shown.values()):
-                await self._show(sorted(uid for uid, wanted in shown.items() if wanted == items), items)
+            shown: dict[int, frozenset[FetchItem]] = {}
+            for context in self._contexts.values():
+                yield await self._one(context, some, at, (view, shown))
         for context in self._contexts.values():
             context.last = at.last
             context.checked = at.now if self._due(context, at) else context.checked
         self._changed.clear()
         self._new.clear()
-        return found
 
     def _due(self, context: Context, at: Moment) -> bool:
         return bool(context.ages) and at.now - context.checked >= AGED
@@ -154,34 +147,51 @@ class Updates:
             found.update(await self._house.store.read(rows.by_received, self._box, span))
         return found
 
-    async def _one(self, context: Context, some: Sequence[Message], at: Moment, view: View) -> Found:
+    async def _one(
+        self, context: Context, some: Sequence[Message], at: Moment, told: tuple[View, dict[int, frozenset[FetchItem]]]
+    ) -> Found:
+        view, shown = told
         matched = await matches(self._house.store, self._box, context.wanted.key, some, at)
-        gone = [message.uid for message in some if message.uid not in matched and message.uid in context]
-        new = [uid for uid in sorted(matched) if uid not in context]
+
+        def compare() -> tuple[list[int], list[int]]:
+            gone = [message.uid for message in some if message.uid not in matched and message.uid in context]
+            return gone, [uid for uid in sorted(matched) if uid not in context]
+
+        gone, new = await aside(len(some), compare)
+        items = frozenset(context.wanted.items)
+        fresh = [uid for uid in new if uid in self._new and not items <= shown.get(uid, frozenset())]
+        if fresh:
+            await self._show(fresh, context.wanted.items)  # before the ADDTO (RFC 5465 §7)
+            shown |= {uid: items | shown.get(uid, frozenset()) for uid in fresh}
         removed, added = await self._edit(context, gone, new)
-        responses = list(worded(context, view, removed, added))
-        await asyncio.sleep(0)  # others have their turn
-        return Found(responses, len(gone) + len(new), new)
+        size = len(gone) + len(new)
+        return Found(await aside(size, lambda: list(worded(context, view, removed, added))), size)
 
     async def _edit(self, context: Context, gone: Sequence[int], new: Sequence[int]) -> tuple[Edits, Edits]:
         """Take out and put in. Nothing is altered before all that must be read was read."""
         criteria = context.wanted.criteria
+        size = len(gone) + len(new)
         if criteria is None or context.order is None or not new:
-            return context.remove(gone), context.add([(0, uid) for uid in new])
+            return await aside(size, lambda: (context.remove(gone), context.add([(0, uid) for uid in new])))
         store = self._house.store
         if len(new) <= HALVED:
             order = without(context.order, places_of(context.order, gone))
             placed = await store.read(sorting.places_in_order, self._box, order, new, terms(criteria))
-            return context.remove(gone), context.add(placed)
+            return await aside(size, lambda: (context.remove(gone), context.add(placed)))
         wanted = (frozenset(context.members) - frozenset(gone)) | frozenset(new)
         whole = await ordered(store, self._box, wanted, criteria)
-        present = frozenset(whole)
-        removed = context.remove([uid for uid in context.members if uid not in present])
-        placed_anew = merged(context.order, whole, frozenset(new))
-        if placed_anew is None:  # keys have changed, which they never do: begin anew
-            removed = (*removed, *context.remove(context.members))
-            placed_anew = [(0, uid) for uid in whole]
-        return removed, context.add(placed_anew)
+        return await asyncio.to_thread(rearranged, context, whole, frozenset(new))
+
+
+def rearranged(context: Context, whole: Sequence[int], new: Set[int]) -> tuple[Edits, Edits]:
+    """Make this the order of a context: what is not in it goes, the new come to their places."""
+    present = frozenset(whole)
+    removed = context.remove([uid for uid in context.members if uid not in present])
+    placed = merged(context.order or (), whole, new)
+    if placed is None:  # keys have changed, which they never do: begin anew
+        removed = (*removed, *context.remove(context.members))
+        placed = [(0, uid) for uid in whole]
+    return removed, context.add(placed)
 
 
 def worded(context: Context, view: View, removed: Edits, added: Edits) -> Iterator[ResultChange]:
