@@ -1,6 +1,7 @@
 """COMPRESS below IMAP: octets cut anywhere, bombs, broken streams, the end of compression, and what it all costs."""
 
 import asyncio
+import re
 import socket
 import zlib
 from collections.abc import AsyncIterator
@@ -49,6 +50,58 @@ def test_a_compressor_that_rested_goes_on_with_the_same_stream(said: list[tuple[
         assert inflater.decompress(deflate.compress(octets)) == octets
         if rests:
             deflate.rest()
+
+
+WORDS = re.compile(rb"unauthenticate\r?\n", re.IGNORECASE)
+
+
+@given(
+    st.lists(st.sampled_from([b"a NOOP\r\n", b"b SEARCH unauthenticate x\r\n", b"c unauthenticate\r\n"]), max_size=5),
+    st.tuples(st.integers(0, 9), st.sampled_from([zlib.Z_SYNC_FLUSH, zlib.Z_FULL_FLUSH, zlib.Z_FINISH])),
+    st.lists(st.integers(1, 60), min_size=1),
+    st.binary(max_size=40),
+)
+def test_a_stream_ends_behind_the_last_words(
+    lines: list[bytes], how: tuple[int, int], cuts: list[int], behind: bytes
+) -> None:
+    """Wherever it is cut, whatever stands behind it; the same words before it end nothing (RFC 8437 §4.1)."""
+    compressor = zlib.compressobj(how[0], wbits=-15)
+    said = b"".join([*lines, b"z Unauthenticate\r\n"])
+    octets = compressor.compress(said) + compressor.flush(how[1]) + b"plain " + behind
+    deflate, heard, at, turn = Deflate(WORDS), b"", 0, 0
+    while not heard.endswith(b"z Unauthenticate\r\n"):
+        if not deflate.held:
+            step = cuts[turn % len(cuts)]
+            deflate.receive(octets[at : at + step])
+            at, turn = at + step, turn + 1
+        heard += deflate.inflate(ROOM)
+        assert said.startswith(heard)
+    assert deflate.paused
+    deflate.receive(octets[at:])
+    assert deflate.end() == (b"plain " + behind, True)
+
+
+def test_the_rest_of_a_stream_may_come_later() -> None:
+    octets = deflated(b"z UNAUTHENTICATE\r\n")
+    for cut in range(len(octets) - 5, len(octets)):
+        deflate = Deflate(WORDS)
+        deflate.receive(octets[:cut])
+        assert deflate.inflate(ROOM) == b"z UNAUTHENTICATE\r\n"
+        assert deflate.end() == (b"", False)
+
+
+@given(st.binary(max_size=400))
+def test_garbage_behind_the_words_is_plain_or_broken(behind: bytes) -> None:
+    compressor = zlib.compressobj(wbits=-15)
+    deflate = Deflate(WORDS)
+    deflate.receive(compressor.compress(b"z UNAUTHENTICATE\r\n") + compressor.flush(zlib.Z_PARTIAL_FLUSH) + behind)
+    try:
+        while deflate.held and not deflate.paused:
+            deflate.inflate(ROOM)
+        plain, _ = deflate.end()
+    except Broken:
+        return
+    assert behind.endswith(plain)
 
 
 @given(st.binary(max_size=2_000))

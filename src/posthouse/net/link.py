@@ -11,6 +11,7 @@ What it does NOT do: it knows no protocol and speaks no goodbye. Rate limits and
 """
 
 import asyncio
+import re
 import socket
 import ssl
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ STALL_CHECK = 15.0  # seconds between two looks at that progress
 TLS_SHUTDOWN = 5.0  # seconds to wait for the peer's close_notify
 LINGER = 2.0  # seconds to throw away input after our FIN: closing with unread input sends RST and eats the last reply
 LINGER_WRITE = 30.0  # seconds a closed link may still take to hand its last octets over
+_NO_COMMAND = bytes(range(0x21)) + bytes(range(0x7F, 0x100))
 NO_LIMIT = 24 * 3600.0  # seconds; what `next` may wait when the session has said nothing
 
 Event = TypeVar("Event")
@@ -96,6 +98,7 @@ class Link(asyncio.Protocol):
         "_out",
         "_reading",
         "_timer",
+        "_trailing",
         "_transport",
         "_unread",
         "_until",
@@ -125,6 +128,7 @@ class Link(asyncio.Protocol):
         self._write_paused = False
         self._woken = False
         self._deflate: Deflate | None = None
+        self._trailing = False  # the rest of a stream that has ended may still come
         self._fault: Broken | None = None  # why no more can be inflated
         self._eof = False
         self._lost = False
@@ -215,11 +219,34 @@ class Link(asyncio.Protocol):
             raise ConnectionResetError("the peer has closed the connection")
         self._adopt(upgraded)
 
-    def start_deflate(self) -> None:
+    def start_deflate(self, last: re.Pattern[bytes] | None = None) -> None:
         """Send what was written as it is; from now on compress what is written and inflate what comes (RFC 4978 §3).
-        What came before, the engine has as it was."""
+        What came before, the engine has as it was. `last`: words behind which the peer's stream may end."""
         self._hand_over()
-        self._deflate = Deflate()
+        self._deflate = Deflate(last)
+
+    def stop_deflate(self, last: bytes) -> None:
+        """Send what was written and these octets, compressed; from now on nothing is, both ways (RFC 8437 §4.1).
+        Only where `may_stop_deflate`. Raises Broken, and has sent nothing, where the end of the peer's stream
+        cannot be told."""
+        deflate, engine = self._deflate, self._engine
+        if deflate is None or engine is None:
+            return
+        plain, self._trailing = b"", True
+        if deflate.held:
+            plain, ended = deflate.end()
+            self._trailing = not ended
+        octets, self._out, self._deflate = b"".join([*self._out, last]), [], None
+        if self._transport is not None and not self._lost and not self._discard:
+            self._transport.write(deflate.finish(octets))
+        if plain:
+            self.data_received(plain)
+            self.received -= len(plain)  # counted when it came
+
+    @property
+    def may_stop_deflate(self) -> bool:
+        """Whether the last words of the peer's stream are all that was taken of it."""
+        return self._deflate is not None and self._deflate.paused
 
     @property
     def deflating(self) -> bool:
@@ -306,6 +333,8 @@ class Link(asyncio.Protocol):
         if self._engine is None:
             self._unread += len(data)
             self._early = [*(self._early or ()), data]
+        elif self._trailing:
+            self._received_trail(self._engine, data)
         elif self._deflate is not None:
             self._received_deflated(self._deflate, self._engine, data)
         else:
@@ -384,9 +413,17 @@ class Link(asyncio.Protocol):
                 self._transport.write(deflate.compress(octets[:SLICE], flush=False))
             await asyncio.sleep(0)
 
+    def _received_trail(self, engine: Engine[object], data: bytes) -> None:
+        """The rest of a stream that has ended may stand in front of plain octets: nothing a command begins with."""
+        plain = data.lstrip(_NO_COMMAND)
+        if plain:
+            self._trailing = False
+            self._unread += len(plain)
+            engine.receive(plain)
+
     def _received_deflated(self, deflate: Deflate, engine: Engine[object], data: bytes) -> None:
         deflate.receive(data)
-        if self._unread < READ_AHEAD:
+        if self._unread < READ_AHEAD and not deflate.paused:
             self._inflate(deflate, engine)
         if deflate.held:
             self._pause_reading()

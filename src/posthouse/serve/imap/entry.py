@@ -105,8 +105,7 @@ def capabilities(session: Session) -> tuple[str, ...]:
         limit = f"APPENDLIMIT={session.house.limits.message_size}"  # RFC 7889 §2: the same for all mailboxes
         messages = f"MESSAGELIMIT={session.limits.messages}"  # RFC 9738 §3
         ours = [name for name in FOR_USERS if name not in session.house.withheld]
-        free = session.house.unauthenticate and not session.link.deflating  # see unauthenticate.py
-        return (*ALWAYS, *ours, limit, messages, *(("UNAUTHENTICATE",) if free else ()))
+        return (*ALWAYS, *ours, limit, messages, *(("UNAUTHENTICATE",) if session.house.unauthenticate else ()))
     names = [*ALWAYS]
     if session.house.tls is not None and session.link.tls is None:
         names.append("STARTTLS")
