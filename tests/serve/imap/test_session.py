@@ -9,7 +9,7 @@ import pytest
 from scramp import ScramClient
 
 from fakes import WarpLoop
-from household import ANNA, HELLO, HOSTNAME, INFO, NOW, credential, open_store
+from household import ANNA, BEN, HELLO, HOSTNAME, INFO, NOW, credential, open_store
 from posthouse.serve.imap import fetch, session, state
 from posthouse.serve.limits import ImapSessionLimits, PeerLimits, Peers
 from posthouse.serve.login import Door
@@ -26,6 +26,24 @@ def test_every_command_that_is_legal_has_an_answer():
     legal = frozenset[type]().union(*LEGAL.values())
     apart = {session.commands.Append, session.commands.Done, session.commands.Idle}
     assert set(session.ANSWERS) == legal - apart
+
+
+async def test_a_client_that_breaks_its_word_is_not_offered_uidonly_again(house, door):
+    """As Outlook (Microsoft 365) does; docs/quirks.md."""
+    async with connect(house, door) as first, connect(house, door) as other:
+        await first.append()
+        assert await first.do("ENABLE UIDONLY") == [b"* ENABLED UIDONLY"]
+        await first.do("SELECT INBOX")
+        assert (await first.fails("FETCH 1:* (UID FLAGS)")).startswith(b"BAD [UIDREQUIRED]")
+        await first.do("UID FETCH 1:* (FLAGS)")  # what was enabled stays
+        [line] = await other.do("CAPABILITY")
+        assert b" UIDONLY" not in line
+        assert b" UIDBATCHES" in line
+        assert await other.do("ENABLE UIDONLY") == [b"* ENABLED"]
+        await other.do("SELECT INBOX")
+        assert await other.do("FETCH 1:* (UID)") == [b"* 1 FETCH (UID 1)"]
+    async with connect(house, door, user=str(BEN)) as somebody_else:
+        assert await somebody_else.do("ENABLE UIDONLY") == [b"* ENABLED UIDONLY"]
 
 
 async def test_a_withheld_capability_is_neither_announced_nor_enabled(house, door):

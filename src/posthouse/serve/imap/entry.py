@@ -10,7 +10,7 @@ from collections.abc import Callable
 from posthouse import __version__
 from posthouse.net.link import Woken
 from posthouse.serve.errors import REFUSAL_WORDS
-from posthouse.serve.imap import condstore, contexts
+from posthouse.serve.imap import condstore, contexts, uidonly
 from posthouse.serve.imap.state import Session
 from posthouse.serve.limits import Refusal, Service
 from posthouse.serve.login import note
@@ -104,7 +104,7 @@ def capabilities(session: Session) -> tuple[str, ...]:
     if session.login is not None:
         limit = f"APPENDLIMIT={session.house.limits.message_size}"  # RFC 7889 §2: the same for all mailboxes
         messages = f"MESSAGELIMIT={session.limits.messages}"  # RFC 9738 §3
-        ours = [name for name in FOR_USERS if name not in session.house.withheld]
+        ours = [name for name in FOR_USERS if not _withheld(session, name)]
         return (*ALWAYS, *ours, limit, messages, *(("UNAUTHENTICATE",) if session.house.unauthenticate else ()))
     names = [*ALWAYS]
     if session.house.tls is not None and session.link.tls is None:
@@ -114,6 +114,10 @@ def capabilities(session: Session) -> tuple[str, ...]:
     else:
         names.append("LOGINDISABLED")
     return tuple(names)
+
+
+def _withheld(session: Session, name: str) -> bool:
+    return name in session.house.withheld or (name == "UIDONLY" and not uidonly.offered(session))
 
 
 def greet(session: Session) -> None:
@@ -260,7 +264,7 @@ async def enable(session: Session, command: Enable) -> StatusResponse:
     """RFC 9051 §6.3.1, RFC 5161 §3.1. What is not known or announced here, or enabled already, is passed over."""
     named = []
     for name in dict.fromkeys(command.names):
-        if name in session.enabled or name in session.house.withheld or name not in ENABLING:
+        if name in session.enabled or _withheld(session, name) or name not in ENABLING:
             continue
         session.enabled.add(name)
         named.append(name)
