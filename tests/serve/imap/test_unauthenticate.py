@@ -106,6 +106,8 @@ async def test_the_words_in_a_message_end_nothing(house, door):
         while b"b OK" not in said:
             said += inflater.decompress(await client.reader.read(65_536))
         assert said.startswith(b"a OK [APPENDUID ")
+        client.writer.write(packer.compress(line) + packer.flush(zlib.Z_SYNC_FLUSH))  # but now nobody looks any more
+        assert inflater.decompress(await client.reader.read()).startswith(b"* BYE ")
 
 
 async def test_it_can_be_turned_off(house, door):
