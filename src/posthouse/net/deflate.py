@@ -122,12 +122,13 @@ class Deflate:
         behind = len(self._said)
         self._said = said[1 - LAST :]
         for found in () if self._last is None else self._last.finditer(said):
-            if found.end() > behind:
-                self._times += 1
-                yield found.end() - behind
-            if self._times >= LAST_TIMES:
+            if found.end() <= behind:
+                continue
+            self._times += 1
+            if self._times > LAST_TIMES:
                 self._last = None
                 return
+            yield found.end() - behind
 
     def _pause(self, before: "zlib._Decompress", waiting: bytes, stop: int) -> bool:
         """Go back to the received octet by which `stop` octets are known. False where more is known by it already: no
