@@ -233,6 +233,7 @@ def remove_account(address: Address) -> Script[None]:
     yield from _forget_elsewhere(address)
     yield sql("DELETE FROM subscription WHERE account = $1", account)
     yield sql("DELETE FROM annotation WHERE reader = $1", account)
+    yield sql("DELETE FROM url_key WHERE account = $1", account)
     yield sql("DELETE FROM credential WHERE account = $1", account)
     yield sql("DELETE FROM account WHERE id = $1", account)
 

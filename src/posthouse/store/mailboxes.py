@@ -295,6 +295,7 @@ def discard(box: Box) -> Script[None]:
     yield from touched.forget(box.mailbox)
     yield sql("DELETE FROM access WHERE mailbox = $1", box.mailbox)
     yield sql("DELETE FROM annotation WHERE mailbox = $1", box.mailbox)
+    yield sql("DELETE FROM url_key WHERE mailbox = $1", box.mailbox)
     yield sql("INSERT INTO discarded (mailbox, account) VALUES ($1, $2)", box.mailbox, box.account)
 
 

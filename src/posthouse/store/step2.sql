@@ -55,8 +55,9 @@ CREATE TABLE annotation (
 CREATE INDEX annotation_change ON annotation (change);
 INSERT INTO counter VALUES ('annotation', 0);
 
--- Mailbox access keys of URLAUTH (RFC 4467 §3): mailbox 0 stands for none.
+-- Mailbox access keys of URLAUTH (RFC 4467 §2): account is the user whose table a key stands in.
 CREATE TABLE url_key (account BIGINT NOT NULL, mailbox BIGINT NOT NULL, key BYTEA NOT NULL, PRIMARY KEY (account, mailbox)) WITHOUT ROWID;
+CREATE INDEX url_key_mailbox ON url_key (mailbox);
 
 -- Where messages were changed, so that "what changed since" costs what changed (decision 0030, store/touched.py).
 CREATE TABLE touched (

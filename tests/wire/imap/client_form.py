@@ -55,6 +55,7 @@ from posthouse.wire.imap.search import Search, SearchKey
 from posthouse.wire.imap.search_return import SearchReturn, SearchReturns
 from posthouse.wire.imap.sort import Sort, Thread
 from posthouse.wire.imap.uidbatches import UidBatches
+from posthouse.wire.imap.urlauth import GenUrlAuth, ResetKey, UrlFetch, UrlItem
 from posthouse.wire.imap.utf7 import encode_utf7
 
 ATOM = re.compile(rb"[A-Za-z0-9._$/-]+")
@@ -320,7 +321,18 @@ PRINTERS: dict[type, Callable[[Any, bool], bytes]] = {
     UidBatches: lambda c, u: b"UIDBATCHES %d" % c.size + (b" %d:%d" % c.wanted if c.wanted else b""),
     Unselect: lambda c, u: b"UNSELECT",
     Unsubscribe: lambda c, u: b"UNSUBSCRIBE " + mailbox(c.mailbox, u),
+    ResetKey: lambda c, u: b" ".join(
+        [b"RESETKEY", *([] if c.mailbox is None else [mailbox(c.mailbox, u)]), *(m.encode() for m in c.mechanisms)]
+    ),
+    GenUrlAuth: lambda c, u: b"GENURLAUTH" + b"".join(b" " + astring(a) + b" " + m.encode() for a, m in c.urls),
+    UrlFetch: lambda c, u: b"URLFETCH" + b"".join(b" " + fetched(a, items) for a, items in c.urls),
 }
+
+
+def fetched(url: bytes, items: tuple[UrlItem, ...]) -> bytes:
+    if not items:
+        return astring(url)
+    return b"(%b)" % b" ".join([astring(url), *(item.value for item in items)])
 
 
 def uid(command: Any) -> bytes:

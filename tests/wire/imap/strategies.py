@@ -23,6 +23,7 @@ from posthouse.wire.imap.partial import PartialRange
 from posthouse.wire.imap.search_return import SearchReturn, SearchReturns
 from posthouse.wire.imap.sort import Sort, SortCriterion, SortKey, Thread
 from posthouse.wire.imap.uidbatches import UidBatches
+from posthouse.wire.imap.urlauth import GenUrlAuth, ResetKey, UrlFetch, UrlItem
 
 TAGS = st.from_regex(rb"[A-Za-z0-9.\]\[_-]{1,12}", fullmatch=True)
 NUMBERS = st.integers(1, LARGEST)
@@ -185,7 +186,15 @@ _GROUPS = st.tuples(
     st.builds(EventGroup, st.sampled_from([Which.SUBTREE, Which.MAILBOXES]), _NAMED, _EVENTS),
     st.builds(EventGroup, st.sampled_from([Which.INBOXES, Which.PERSONAL, Which.SUBSCRIBED]), st.just(()), _EVENTS),
 )
+_MECHANISMS = st.from_regex(r"[A-Z0-9.-]{1,12}", fullmatch=True)
+_URL_ITEMS = st.sampled_from([(), (UrlItem.BODY,), (UrlItem.BINARY, UrlItem.STRUCTURE), (UrlItem.STRUCTURE,)])
 FAMILIES: dict[str, st.SearchStrategy[c.Command]] = {
+    "resetkey": st.builds(ResetKey, TAGS, st.none())
+    | st.builds(ResetKey, TAGS, NAMES, st.lists(_MECHANISMS, max_size=3).map(tuple)),
+    "genurlauth": st.builds(
+        GenUrlAuth, TAGS, st.lists(st.tuples(OCTETS, _MECHANISMS), min_size=1, max_size=4).map(tuple)
+    ),
+    "urlfetch": st.builds(UrlFetch, TAGS, st.lists(st.tuples(OCTETS, _URL_ITEMS), min_size=1, max_size=4).map(tuple)),
     "plain": st.sampled_from(_PLAIN).flatmap(lambda kind: st.builds(kind, TAGS)),
     "id": st.builds(c.Id, TAGS, _ID_FIELDS),
     "authenticate": st.builds(c.Authenticate, TAGS, _ATOMS, st.none() | st.binary(max_size=50)),

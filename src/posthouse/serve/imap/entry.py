@@ -91,6 +91,9 @@ FOR_USERS = (
     "UTF8=ACCEPT",
     "I18NLEVEL=1",
     "WITHIN",
+    "URLAUTH",
+    "URLAUTH=BINARY",
+    "URL-PARTIAL",
 )
 
 

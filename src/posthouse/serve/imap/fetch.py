@@ -315,12 +315,13 @@ async def _with_contents(session: Session, prepared: FetchPlan, ranges: Ranges) 
         async for row, message in _read(session.store.blobs, rows, width, whole=whole):
             answers = await _answers(session.store, message, prepared.contents)
             unknown = unknown or _encoding_unknown(prepared.contents, answers)
-            await _write(session, message, print_message(prepared, next(numbers), row[:width], answers))
+            await write_pieces(session, message, print_message(prepared, next(numbers), row[:width], answers))
         shown += len(rows)
     return Answered(shown, unknown)
 
 
-async def _write(session: Session, message: Message, pieces: Sequence[Piece]) -> None:
+async def write_pieces(session: Session, message: Message, pieces: Sequence[Piece]) -> None:
+    """Send what was printed of a message, the large ones of its parts at the client's pace."""
     link = session.link
     for piece in pieces:
         if isinstance(piece, Span | Decoded):
@@ -431,13 +432,13 @@ async def _answers(store: Store, message: Message, items: Sequence[ContentItem])
     answers: list[Content] = []
     room = PIECE
     for item in items:
-        answer = await _answer(store, message, item, room)
+        answer = await content_of(store, message, item, room)
         room -= len(answer) if isinstance(answer, bytes) else 0
         answers.append(answer)
     return answers
 
 
-async def _answer(store: Store, message: Message, item: ContentItem, room: int) -> Content:
+async def content_of(store: Store, message: Message, item: ContentItem, room: int) -> Content:
     """The content of one item, its partial cut; octets when they are no more than `room`."""
     match item:
         case BodySection():
@@ -467,7 +468,7 @@ async def _section(store: Store, message: Message, item: BodySection, room: int)
     if not section.part:
         start, stop = (message.header_size if section.text is SectionText.TEXT else 0), message.size
     else:
-        span = structure.span(await _tree(store, message), message.size, section)
+        span = structure.span(await tree_of_message(store, message), message.size, section)
         if span is None:
             return None
         start, stop = span.start, span.stop
@@ -502,7 +503,7 @@ async def _octets(blobs: Blobs, message: Message, start: int, stop: int) -> byte
 async def _decoded(store: Store, message: Message, part: tuple[int, ...], room: int) -> bytes | Decoded | None:
     """BINARY[part] (RFC 9051 §6.4.5); octets of small messages as long as they have room. b"" where there is no such
     part."""
-    tree = await _tree(store, message)
+    tree = await tree_of_message(store, message)
     # BINARY[] is the message as it stands.
     found = replace(tree, body=Span(0, message.size), fields={}) if not part else find_part(tree, part)
     if found is None:
@@ -516,5 +517,6 @@ async def _decoded(store: Store, message: Message, part: tuple[int, ...], room: 
     return measured and Decoded(found, Span(0, measured.size), measured.nul)
 
 
-async def _tree(store: Store, message: Message) -> Part:
+async def tree_of_message(store: Store, message: Message) -> Part:
+    """The Part tree of a message, remembered where it is large. Raises NotFound, Unavailable."""
     return await parts.tree_of(store, message.blob) if message.octets is None else parse(message.octets)

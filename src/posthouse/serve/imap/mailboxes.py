@@ -51,6 +51,7 @@ from posthouse.wire.imap.response import (
     no,
     ok,
 )
+from posthouse.wire.imap.urlauth import URLMECH
 
 UNSEEN_COUNTED = 20_000  # messages; reading their uids takes some 5 ms, and the next command would need them anyway
 
@@ -108,6 +109,7 @@ async def select(session: Session, command: Select) -> StatusResponse:
         ok(None, "The next message gets this UID or a higher one.", code.uidnext(row.uidnext)),
         ok(None, "UIDs are valid while this number stays.", code.uidvalidity(row.uidvalidity)),
         ok(None, "The mailbox keeps this id, whatever its name.", code.mailboxid(row.id)),
+        ok(None, "URLs can be authorized by this.", URLMECH),  # RFC 4467 §8
     )
     if session.rev2:
         old_name = command.mailbox if command.mailbox != row.name else None  # RFC 9051 §6.3.2: MUST

@@ -24,6 +24,7 @@ from posthouse.serve.imap import (
     metadata,
     notify,
     uidonly,
+    urlauth,
     utf8,
 )
 from posthouse.serve.imap.append import append
@@ -68,6 +69,7 @@ from posthouse.wire.imap.server import (
 )
 from posthouse.wire.imap.sort import Sort, Thread
 from posthouse.wire.imap.uidbatches import UidBatches
+from posthouse.wire.imap.urlauth import GenUrlAuth, ResetKey, UrlFetch
 
 log = logging.getLogger("posthouse.imap")
 
@@ -200,6 +202,7 @@ ANSWERS: dict[type, Answer] = {
     commands.Enable: entry.enable,
     commands.Expunge: change.expunge,
     Fetch: fetch,
+    GenUrlAuth: urlauth.gen_url_auth,
     GetMetadata: metadata.get_metadata,
     GetAcl: acl.get_acl,
     commands.Id: entry.identify,
@@ -215,6 +218,7 @@ ANSWERS: dict[type, Answer] = {
     commands.Noop: noop,
     Notify: notify.notify,
     commands.Rename: mailboxes.rename,
+    ResetKey: urlauth.reset_key,
     Search: search,
     Sort: sort,
     Thread: thread,
@@ -229,6 +233,7 @@ ANSWERS: dict[type, Answer] = {
     UidBatches: uidbatches,
     commands.Unselect: mailboxes.unselect,
     commands.Unsubscribe: mailboxes.subscribe,
+    UrlFetch: urlauth.url_fetch,
 }
 
 

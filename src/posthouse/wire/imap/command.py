@@ -27,6 +27,7 @@ from posthouse.wire.imap.number_set import NumberSet
 from posthouse.wire.imap.search import Search
 from posthouse.wire.imap.sort import Sort, Thread
 from posthouse.wire.imap.uidbatches import UidBatches
+from posthouse.wire.imap.urlauth import UrlAuthCommand
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,6 +297,7 @@ CommandAuth = (
     | Idle
     | Done
     | AclCommand
+    | UrlAuthCommand
 )
 CommandSelect = (
     UidBatches

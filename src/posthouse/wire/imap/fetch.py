@@ -198,7 +198,7 @@ def _sectioned(word: bytes, scanner: Scanner) -> FetchItem:
 
 def body_section(section: Section, partial: Partial | None, peek: bool) -> BodySection:
     """BODY[section]<partial> or BODY.PEEK[section]<partial>."""
-    return BodySection(section, partial, peek, _label(b"BODY", _print_section(section), partial))
+    return BodySection(section, partial, peek, _label(b"BODY", print_section(section), partial))
 
 
 def binary_section(part: tuple[int, ...], partial: Partial | None, peek: bool) -> Binary:
@@ -288,11 +288,20 @@ def _partial(scanner: Scanner) -> Partial | None:
     return Partial(offset, length)
 
 
+def parse_section(octets: bytes) -> Section:
+    """section-spec alone, as a URL has it behind SECTION= (RFC 5092 §6). Raises Fault."""
+    scanner = Scanner(b"[%b]" % octets)
+    section = _section(scanner)
+    scanner.end()
+    return section
+
+
 def _print_part(part: tuple[int, ...]) -> bytes:
     return b".".join(b"%d" % number for number in part)
 
 
-def _print_section(section: Section) -> bytes:
+def print_section(section: Section) -> bytes:
+    """section-spec (RFC 9051 §9)."""
     text = next((word for word, value in _TEXTS.items() if value is section.text), b"")
     if section.fields:
         text += b" (" + b" ".join(_print_field(field) for field in section.fields) + b")"

@@ -61,6 +61,7 @@ from posthouse.wire.imap.search import parse_search
 from posthouse.wire.imap.sort import parse_sort, parse_thread
 from posthouse.wire.imap.special_use import parse_uses
 from posthouse.wire.imap.uidbatches import parse_uidbatches
+from posthouse.wire.imap.urlauth import parse_gen_url_auth, parse_reset_key, parse_url_fetch
 
 ID_FIELDS = 30  # RFC 2971 §3.3: a client must not send more
 CAPABILITIES = 100  # of one ENABLE; there are not that many to enable
@@ -232,6 +233,7 @@ _PARSERS: dict[bytes, Callable[[bytes, Scanner], Command]] = {
     b"EXAMINE": _examine,
     b"EXPUNGE": _plain(Expunge),
     b"FETCH": lambda tag, scanner: parse_fetch(tag, scanner, uid=False),
+    b"GENURLAUTH": parse_gen_url_auth,
     b"GETMETADATA": parse_get_metadata,
     b"GETACL": parse_get_acl,
     b"ID": _id,
@@ -247,6 +249,7 @@ _PARSERS: dict[bytes, Callable[[bytes, Scanner], Command]] = {
     b"NOOP": _plain(Noop),
     b"NOTIFY": parse_notify,
     b"RENAME": _rename,
+    b"RESETKEY": parse_reset_key,
     b"SEARCH": lambda tag, scanner: parse_search(tag, scanner, uid=False),
     b"SELECT": _select,
     b"SETACL": parse_set_acl,
@@ -261,6 +264,7 @@ _PARSERS: dict[bytes, Callable[[bytes, Scanner], Command]] = {
     b"UIDBATCHES": parse_uidbatches,
     b"UNSELECT": _plain(Unselect),
     b"UNSUBSCRIBE": lambda tag, scanner: Unsubscribe(tag, _mailbox(scanner)),
+    b"URLFETCH": parse_url_fetch,
 }
 # RFC 9051 §6.4.9
 _UID_PARSERS: dict[bytes, Callable[[bytes, Scanner], Command]] = {
