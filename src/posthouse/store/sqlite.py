@@ -29,7 +29,9 @@ LOCK = "posthouse.lock"
 PRIVATE = 0o600
 
 BUSY_MILLISECONDS = 10_000  # only recovery after a crash and the change to WAL ever wait for it
-STATEMENTS = 256  # prepared statements kept by a connection: all scripts together have about 120 texts
+# Prepared statements kept by a connection; all scripts together have about 120 texts. But apsw keeps a ring that moves
+# on with every execution: of 256 places a text is gone that was not among the last 256 executions, some 18 scripts.
+STATEMENTS = 512  # the most that apsw keeps
 CACHE_KIB = 16_384  # pages a connection keeps; below, updates of 100,000 rows spill in the middle
 MMAP_BYTES = 0  # no memory map: an I/O error must be an error code, not SIGBUS
 SYNCHRONOUS_FULL = 2
