@@ -383,6 +383,30 @@ def test_notify_bombs(raw: Raw, victim: Person) -> None:
         other.close()
 
 
+def test_context_bombs(watch: Watch, victim: Person) -> None:
+    """RFC 5267 §6: ten thousand contexts asked for, programs of a thousand keys, and sorted ones that all change."""
+    crowd = [Raw(victim) for _ in range(3)]
+    for other in crowd:
+        assert other.ask(b"SELECT large").startswith(b"OK")
+    many = b"".join(b"u%d UID SEARCH RETURN (UPDATE) UID 1\r\n" % number for number in range(10_000))
+    keys = b" ".join([b"SUBJECT x"] * 900)
+    for other in crowd[1:]:
+        for number in range(9):
+            order = (b"SUBJECT", b"REVERSE FROM", b"SIZE DATE")[number % 3]
+            tagged = b"v%d UID SORT RETURN (UPDATE) (%b) UTF-8 UNSEEN NOT FLAGGED\r\n" % (number, order)
+            other.sock.sendall(tagged)
+        other.sock.sendall(b"w1 UID SEARCH RETURN (UPDATE) NOT OR SEEN (%b)\r\n" % keys)
+        assert other.ask(b"NOOP").startswith(b"OK")
+    crowd[0].sock.sendall(many)
+    assert crowd[0].ask(b"NOOP").startswith(b"OK")
+    for sign in b"+-" * 3:
+        assert crowd[1].ask(b"UID STORE 1:* %cFLAGS.SILENT (\\Seen)" % sign).startswith(b"OK")
+        for other in crowd:
+            assert other.ask(b"NOOP").startswith(b"OK")
+    for other in crowd:
+        other.close()
+
+
 def test_what_is_repeated_costs_no_more(victim: Person, posthouse: Running) -> None:
     """Memory that a worker keeps after an attack is used again: it does not leak."""
     held = []

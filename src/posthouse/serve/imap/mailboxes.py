@@ -42,7 +42,6 @@ from posthouse.wire.imap.condstore import Resync
 from posthouse.wire.imap.list import StatusItem
 from posthouse.wire.imap.response import (
     Exists,
-    Flags,
     Listed,
     NamespacePrefix,
     Namespaces,
@@ -98,7 +97,7 @@ async def select(session: Session, command: Select) -> StatusResponse:
         condstore.aware(session)  # before the mailbox is selected, whose HIGHESTMODSEQ comes below
     view = View(row.total, row.uidnext, row.modseq)
     session.select(Selected(row.box, row.name, view, place.rights, read_only=command.read_only))
-    session.say(Flags(tuple(sorted(session.selected.keywords))), Exists(row.total))
+    session.say(session.selected.flags(), Exists(row.total))
     if not session.rev2:
         session.say(Recent())
         number = await _first_unseen(session, unseen)

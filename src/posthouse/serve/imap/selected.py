@@ -3,7 +3,7 @@
 
 from array import array
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from weakref import WeakKeyDictionary
 
 from posthouse.mail.ids import MailboxId, ModSeq
@@ -16,7 +16,7 @@ from posthouse.store.mailboxes import Box, get
 from posthouse.store.script import Script
 from posthouse.store.store import Store
 from posthouse.wire.imap import code
-from posthouse.wire.imap.response import StatusResponse, ok
+from posthouse.wire.imap.response import Flags, StatusResponse, ok
 
 COLUMNS = 64  # columns of uids a worker remembers; one of 100,000 messages takes 400 KB
 
@@ -135,6 +135,29 @@ class Selected:
             return ok(None, "No flags can be changed.", code.NO_PERMANENTFLAGS)
         keywords = sorted(self.keywords) if "w" in self.rights else None
         return ok(None, "Flags that can be changed.", code.permanentflags(keywords, bits))
+
+    def flags(self) -> Flags:
+        """FLAGS as it is now (RFC 9051 §7.3.5)."""
+        return Flags(tuple(sorted(self.keywords)))
+
+    def learn(self, several: Iterable[str]) -> bool:
+        """Whether FLAGS must be said again, because there are new ones among the keywords of these messages."""
+        new = {keyword for keywords in set(several) for keyword in keywords.split()} - self.keywords
+        self.keywords |= new
+        return bool(new)
+
+    def settled(self) -> StatusResponse | None:
+        """Where the client was shown a MODSEQ above a change it was not told, such as a removal that is held: up to
+        where it knows all; and again when it knows more (RFC 7162 §3.2, §6)."""
+        known, shown = self.view.known, self.shown
+        self.shown = 0
+        if shown > known:
+            self.lowered = True
+            return ok(None, "Some changes are told later.", code.highestmodseq(known))
+        if self.lowered and not self.view.held:
+            self.lowered = False
+            return ok(None, "All changes up to here are told.", code.highestmodseq(known))
+        return None
 
     @property
     def read_only(self) -> bool:

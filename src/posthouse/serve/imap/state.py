@@ -25,19 +25,16 @@ from posthouse.store.names import Reader
 from posthouse.store.script import NotFound, StoreError
 from posthouse.store.store import Store
 from posthouse.transport.house import House
-from posthouse.wire.imap import code
 from posthouse.wire.imap.fetch_response import print_flags, print_modseq
 from posthouse.wire.imap.number_set import NumberSet
 from posthouse.wire.imap.response import (
     Exists,
     Expunged,
-    Flags,
     Printed,
     Response,
     StatusResponse,
     Vanished,
     bye,
-    ok,
     print_response,
 )
 from posthouse.wire.imap.server import ImapServer, State
@@ -297,7 +294,7 @@ class Session:
             selected.judged, selected.vouched = hinted, now
             if rights != selected.rights and "r" in rights:
                 selected.rights = rights
-                self.say(Flags(tuple(sorted(selected.keywords))), selected.permanent_flags())
+                self.say(selected.flags(), selected.permanent_flags())
             selected.rights = rights
         if "r" not in selected.rights:
             raise MailboxGone
@@ -375,27 +372,15 @@ class Session:
         return self._selected is not None and self._selected.shown > self._selected.view.modseq
 
     def settle(self) -> None:
-        """Before a tagged answer: where the client was shown a MODSEQ above a change it was not told, such as a removal
-        that is held, say up to where it knows all; and again when it knows more (RFC 7162 §3.2, §6)."""
-        selected = self._selected
-        if selected is None:
-            return
-        known = selected.view.known
-        if selected.shown > known:
-            self.say(ok(None, "Some changes are told later.", code.highestmodseq(known)))
-            selected.lowered = True
-        elif selected.lowered and not selected.view.held:
-            self.say(ok(None, "All changes up to here are told.", code.highestmodseq(known)))
-            selected.lowered = False
-        selected.shown = 0
+        """Before a tagged answer: say up to where the client knows all, if it must think otherwise."""
+        settled = self._selected.settled() if self._selected is not None else None
+        if settled is not None:
+            self.say(settled)
 
     def name_keywords(self, several: Iterable[str]) -> None:
         """Name keywords in FLAGS before the first message that has them is shown (RFC 9051 §7.3.5)."""
-        known = self.selected.keywords
-        new = {keyword for keywords in set(several) for keyword in keywords.split()} - known
-        if new:
-            known |= new
-            self.say(Flags(tuple(sorted(known))))
+        if self.selected.learn(several):
+            self.say(self.selected.flags())
             if not self.selected.read_only:
                 self.say(self.selected.permanent_flags())
 
