@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from posthouse.mail.text import bodies, comparable, everything, sent_day, spaced, texts, words
+from posthouse.mail.text import bodies, comparable, everything, sent_day, texts, words
 
 
 def test_comparable():
@@ -41,4 +41,8 @@ def test_words():
     assert words("Hello, hello-world ", 9) == ["Hello", "hello", "world"]
     assert words("a b c", 2) == ["a", "b"]
     assert words("会议記錄 x", 9) == ["会议", "议記", "記錄", "x"]
-    assert spaced("plain") == "plain"
+    assert words("IMAP会议", 9) == ["IMAP", "会议"]
+    assert words("議", 9) == ["議"]
+    assert words("การประชุม", 9) == ["การป", "ารปร", "รประ", "ประช", "ระชุ", "ะชุม"]
+    assert words("गणित के", 9) == ["गणित", "के"]
+    assert words("x" * 100, 9) == ["x" * 40]

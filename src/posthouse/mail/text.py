@@ -23,14 +23,16 @@ from posthouse.mail.header import Octets, decode_words, pairs, searchable
 from posthouse.mail.html import visible
 from posthouse.mail.mime import Part, parse
 
-# Scripts whose words are not separated by spaces: Thai to Khmer, kana, CJK, Hangul is separated and not among them.
-_UNSPACED = re.compile(
-    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+"
-)
-_WORD = re.compile(r"[^\W_]+")
+# Scripts whose words are not separated by spaces: Thai to Khmer, then kana and CJK. Hangul is separated.
+_UNSPACED = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+# Signs within words that Python counts as none of them: Hebrew and Arabic points, vowels of the scripts of India.
+_SIGNS = r"\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u0900-\u0963\u0966-\u0dff"
+_WORD = re.compile(rf"[{_UNSPACED}]+|(?:[^\W_{_UNSPACED}]|[{_SIGNS}])+")
+_UNSPACED_RUN = re.compile(f"[{_UNSPACED}]+")
 
 DAY = 86_400_000  # milliseconds
-WORD = 40  # characters of a word that FUZZY knows
+WORD = 40  # characters of a word that FUZZY knows: the rest is disregarded
+IDEOGRAPHS, LETTERS = 2, 4  # characters of a piece of text without spaces: of CJK and kana; of Thai to Khmer
 
 
 class Texts(NamedTuple):
@@ -124,22 +126,26 @@ def readable(octets: Octets, part: Part) -> str:
     return visible(value) if part.subtype == "html" else value
 
 
-def spaced(words: str) -> str:
-    """Text with scripts that do not separate their words cut into overlapping pairs of characters, so that a word of
-    two or more is found by its pairs."""
-    return words if words.isascii() else _UNSPACED.sub(_pairs, words)
-
-
-def _pairs(run: re.Match[str]) -> str:
-    letters = run[0]
-    if len(letters) == 1:
-        return f" {letters} "
-    return " " + " ".join([letters[place : place + 2] for place in range(len(letters) - 1)]) + " "
-
-
 def words(wanted: str, most: int) -> list[str]:
-    """The words of what somebody looks for, each once, at most so many."""
-    return list(dict.fromkeys(word[:WORD] for word in _WORD.findall(spaced(wanted))))[:most]
+    """The words of what somebody looks for, each once, at most so many. Of scripts that do not separate their words
+    overlapping pieces, so that a word is found by its pieces."""
+    found: dict[str, None] = {}
+    for run in _WORD.finditer(wanted):
+        for word in _pieces(run[0]) if unspaced(run[0]) else (run[0][:WORD],):
+            found[word] = None
+            if len(found) == most:
+                return list(found)
+    return list(found)
+
+
+def unspaced(word: str) -> bool:
+    """Whether this is of a script that does not separate its words."""
+    return not word.isascii() and _UNSPACED_RUN.fullmatch(word) is not None
+
+
+def _pieces(run: str) -> Iterator[str]:
+    size = IDEOGRAPHS if run >= "\u3040" else LETTERS
+    return (run[place : place + size] for place in range(max(len(run) - size, 0) + 1))
 
 
 def sent_day(value: bytes | None) -> int | None:

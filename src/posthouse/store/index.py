@@ -20,6 +20,7 @@ import apsw
 import zstandard
 
 from posthouse.mail.ids import AccountId, EmailId
+from posthouse.store.marks import marks_of, without_accents
 from posthouse.store.pages import (
     BLOCK_EMAILS,
     BLOCK_OCTETS,
@@ -47,6 +48,7 @@ SEARCH = "search.db"
 VERSION = 1  # of the file and of what mail/text.py gives: another one is made anew
 PIECE = 32  # blocks looked at in one go where bodies are read: about 10 ms
 HEADER_PIECE = 128  # where only headers are
+FUZZY_PIECE = 4  # where words are looked for (RFC 6203), each in several forms
 SAMPLE = 8  # blocks whose Emails are compared before the index is believed
 BUSY_MILLISECONDS = 1_000
 _SHIFT = 32  # block = account << 32 | number; page = block << 3 | kind
@@ -66,11 +68,12 @@ CREATE TABLE page (id INTEGER PRIMARY KEY, packed BYTEA NOT NULL);
 
 
 class Found(NamedTuple):
-    """What the index knows: for each thing wanted the Emails that have it, among those up to `mark`; and the Emails of
-    which it is not sure."""
+    """What the index knows: for each thing wanted the Emails that have it, among those up to `mark`, or where words are
+    wanted their marks by Email; and the Emails of which it is not sure."""
 
     mark: int
     hits: list[set[int]]
+    marks: list[dict[int, int]]
     unsure: set[int]
 
 
@@ -147,11 +150,10 @@ class Index:
                 if not await self._believe(await self._run(self._sample)):
                     return None
                 self._believed = generation
-            hits: list[set[int]] = [set() for _ in wanted]
-            unsure: set[int] = set()
+            result = Found(mark, [set() for _ in wanted], [{} for _ in wanted], set())
             while more is not None:
-                more = await self._run(self._piece, (account, more, generation), wanted, (hits, unsure))
-            return Found(mark, hits, unsure)
+                more = await self._run(self._piece, (account, more, generation), wanted, result)
+            return result
         except (apsw.Error, zstandard.ZstdError, OSError, ValueError, StoreError):
             return None  # the mail itself is there to be read
 
@@ -189,12 +191,12 @@ class Index:
             found = sample(connection)
         return found
 
-    def _piece(
-        self, where: tuple[int, int, str], wanted: Sequence[Wanted], result: tuple[list[set[int]], set[int]]
-    ) -> int | None:
+    def _piece(self, where: tuple[int, int, str], wanted: Sequence[Wanted], result: Found) -> int | None:
         """Look at the next blocks, downwards; where to go on."""
         account, cursor, generation = where
         most = PIECE if any(Kind.BODY in one.kinds for one in wanted) else HEADER_PIECE
+        if any(one.query is not None for one in wanted):
+            most = FUZZY_PIECE
         connection = self._opened()
         if connection is None:
             raise ValueError("the index is gone")
@@ -219,32 +221,37 @@ class Index:
             self._connection.close()
 
 
-def _look(
-    connection: apsw.Connection,
-    row: tuple[int, int, int],
-    wanted: Sequence[Wanted],
-    result: tuple[list[set[int]], set[int]],
-) -> None:
+def _look(connection: apsw.Connection, row: Row, wanted: Sequence[Wanted], result: Found) -> None:
     block, count, flawed = row
-    hits, unsure = result
     cards = _cards(connection, block, count) if flawed else None
     pages: dict[Kind, Page] = {}  # each is unpacked once, however many keys look at it
-    for one, emails in zip(wanted, hits, strict=True):
+    plain: dict[Kind, Page] = {}  # the same without accents
+
+    def page(kind: Kind) -> Page:
+        if kind not in pages:
+            pages[kind] = page_of(_packed(connection, block, kind), count)
+        return pages[kind]
+
+    def bare(kind: Kind) -> Page:
+        if kind not in plain:
+            plain[kind] = without_accents(page(kind))
+        return plain[kind]
+
+    for one, emails, marks in zip(wanted, result.hits, result.marks, strict=True):
         if one.fits is not None:
             cards = cards or _cards(connection, block, count)
             emails.update(email for email, day in zip(cards.emails, cards.days, strict=True) if one.fits(day))
-            continue
-        for kind in one.kinds:
-            page = pages.get(kind)
-            if page is None:
-                page = pages[kind] = page_of(_packed(connection, block, kind), count)
-            found = places(page, one)
-            if found:
-                cards = cards or _cards(connection, block, count)
-                emails.update([cards.emails[place] for place in found])
+        elif one.query is not None:
+            marked = marks_of(one, bare)
+            cards = cards or (_cards(connection, block, count) if marked else None)
+            marks.update({cards.emails[place]: mark for place, mark in marked.items()} if cards else {})
+        else:
+            found = {place for kind in one.kinds for place in places(page(kind), one)}
+            cards = cards or (_cards(connection, block, count) if found else None)
+            emails.update([cards.emails[place] for place in found] if cards else ())
     if flawed and cards is not None:
         least = 1 if any(Kind.BODY in one.kinds for one in wanted) else UNREAD
-        unsure.update(email for email, flaw in zip(cards.emails, cards.flaws, strict=True) if flaw >= least)
+        result.unsure.update(email for email, flaw in zip(cards.emails, cards.flaws, strict=True) if flaw >= least)
 
 
 class Writer:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import zstandard
 
+from posthouse.mail.fuzzy import Query
 from posthouse.mail.text import Texts, lines
 
 BLOCK_EMAILS = 128  # Emails of a full block
@@ -87,12 +88,14 @@ class Cards(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """What is looked for: a text on these pages, of the fields of one name where there is one; or days."""
+    """What is looked for: a text, or words (RFC 6203), on these pages, of the fields of one name where there is one; or
+    days."""
 
     kinds: tuple[Kind, ...]
     needle: bytes = b""
     name: str | None = None
     fits: Callable[[int], bool] | None = None
+    query: Query | None = None
 
 
 def kind_of(name: str) -> Kind:
@@ -156,14 +159,15 @@ def cards_of(packed: bytes, count: int) -> Cards:
 
 def entries_of(cards: Cards, pages: Sequence[Page]) -> list[Entry]:
     """The entries a block was made of."""
-    cut = [[page.octets[start:stop] for start, stop in _ranges(page)] for page in pages]
+    cut = [[page.octets[start:stop] for start, stop in ranges(page)] for page in pages]
     return [
         Entry(email, cards.thumbs[place * THUMB : (place + 1) * THUMB], day, flaw, tuple(one[place] for one in cut))
         for place, (email, day, flaw) in enumerate(zip(cards.emails, cards.days, cards.flaws, strict=True))
     ]
 
 
-def _ranges(page: Page) -> Iterable[tuple[int, int]]:
+def ranges(page: Page) -> Iterable[tuple[int, int]]:
+    """Where each Email's text begins and ends."""
     return zip(page.starts, [*page.starts[1:], len(page.octets)], strict=True)
 
 

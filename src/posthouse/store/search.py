@@ -139,14 +139,19 @@ FEW_EMAILS = 2_000  # that are looked up one by one; of more, the whole mailbox 
 
 def uids_of(box: Box, found: AbstractSet[int]) -> "Script[list[int]]":
     """The placements of these Emails in a mailbox, in no order."""
+    rows = yield from placements_of(box, found)
+    return [uid for uid, _ in rows]
+
+
+def placements_of(box: Box, found: AbstractSet[int]) -> "Script[list[Row]]":
+    """The same, each as (uid, Email)."""
     if len(found) > FEW_EMAILS:
         rows = yield sql("SELECT uid, email FROM placement WHERE mailbox = $1", box.mailbox)
-        return [uid for uid, email in rows if email in found]
-    uids: list[int] = []
+        return [row for row in rows if row[1] in found]
+    placed: list[Row] = []
     for email in found:
-        rows = yield sql("SELECT uid FROM placement WHERE email = $1 AND mailbox = $2", email, box.mailbox)
-        uids += [uid for (uid,) in rows]
-    return uids
+        placed += yield sql("SELECT uid, email FROM placement WHERE email = $1 AND mailbox = $2", email, box.mailbox)
+    return placed
 
 
 def uids_after(box: Box, email: int) -> "Script[list[int]]":

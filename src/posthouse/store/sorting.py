@@ -75,6 +75,18 @@ def some_in_order(box: Box, spans: Spans, terms: Sequence[Term]) -> "Script[arra
     return array("I", [row[0] for row in rows])
 
 
+def keys_of(box: Box, spans: Spans, terms: Sequence[Term]) -> "Script[dict[int, Row]]":
+    """What some messages are ordered by, by uid. Raises NotFound."""
+    yield from check(box)
+    columns = [term.key.value for term in terms]
+    text = f"SELECT p.uid, {', '.join(columns)}{_joined(columns)} AND p.uid BETWEEN $2 AND $3"
+    found: dict[int, Row] = {}
+    for first, last in spans:
+        rows = yield sql(text, box.mailbox, first, last)
+        found |= {row[0]: row[1:] for row in rows}
+    return found
+
+
 def related(box: Box, spans: Spans, limit: int) -> Script[list[tuple[int, Related]]]:
     """UIDs and what threads are made of, ascending, at most `limit`: ask again from the last uid + 1. Raises
     NotFound."""

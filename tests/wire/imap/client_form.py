@@ -153,6 +153,7 @@ KEYS: dict[type, Callable[[Any], bytes]] = {
     search.TextContains: lambda k: b"TEXT " + astring(k.text.encode()),
     search.OfFilter: lambda k: b"FILTER " + k.name.encode(),
     Modified: lambda k: b"MODSEQ %d" % k.modseq,
+    search.Fuzzy: lambda k: b"FUZZY " + key(k.key),
     search.Not: lambda k: b"NOT " + key(k.key),
     search.Or: lambda k: b"OR " + key(k.first) + b" " + key(k.second),
     search.And: lambda k: b"(" + b" ".join(map(key, k.keys)) + b")",

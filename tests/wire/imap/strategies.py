@@ -102,6 +102,7 @@ SEARCH_KEYS: st.SearchStrategy[s.SearchKey] = st.recursive(
     _LEAVES,
     lambda inner: (
         st.builds(s.Not, inner)
+        | inner.filter(lambda key: not isinstance(key, s.Fuzzy)).map(s.Fuzzy)
         | st.builds(s.Or, inner, inner)
         | st.builds(s.And, st.lists(inner, min_size=2, max_size=4).map(tuple))
     ),

@@ -53,6 +53,13 @@ EXAMPLES = {
     b"SEARCH KEYWORD $Forwarded UNKEYWORD $Answered": s.Search(
         b"a", s.And((s.HasKeyword(Keyword("$forwarded")), s.Not(s.HasFlags(ANSWERED_BIT))))
     ),
+    b'SEARCH FUZZY (SUBJECT "IMAP break")': s.Search(b"a", s.Fuzzy(s.HeaderContains("subject", "IMAP break"))),
+    b"SEARCH FUZZY SUBJECT work FROM x": s.Search(
+        b"a", s.And((s.Fuzzy(s.HeaderContains("subject", "work")), s.HeaderContains("from", "x")))
+    ),
+    b"SEARCH RETURN (RELEVANCY ALL) FUZZY fuzzy NOT TEXT Helo": s.Search(
+        b"a", s.Fuzzy(s.Not(s.TextContains("Helo"))), SearchReturns(frozenset({R.RELEVANCY, R.ALL}))
+    ),
     b"SEARCH NEW": s.Search(b"a", s.Nothing()),
     b"SEARCH OLD": s.Search(b"a", s.All()),
     b"SEARCH RECENT": s.Search(b"a", s.Nothing()),

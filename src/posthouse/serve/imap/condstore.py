@@ -23,7 +23,7 @@ from posthouse.wire.imap.fetch import Attribute, Fetch, FetchItem
 from posthouse.wire.imap.fetch_response import Column
 from posthouse.wire.imap.number_set import NumberSpan
 from posthouse.wire.imap.response import StatusResponse, Vanished, bad, ok
-from posthouse.wire.imap.search import And, Not, Or, SearchKey
+from posthouse.wire.imap.search import And, Fuzzy, Not, Or, SearchKey
 
 
 def announce(session: Session) -> None:
@@ -190,7 +190,7 @@ def names_modseq(key: SearchKey) -> bool:
     match key:
         case Modified():
             return True
-        case Not(inner):
+        case Not(inner) | Fuzzy(inner):
             return names_modseq(inner)
         case Or(first, second):
             return names_modseq(first) or names_modseq(second)

@@ -15,10 +15,14 @@ from collections.abc import Set as AbstractSet
 from datetime import date
 from typing import NamedTuple
 
+from posthouse.mail.fuzzy import query
 from posthouse.mail.header import firsts
-from posthouse.mail.text import bodies, comparable, everything, sent_day, values
+from posthouse.mail.text import Texts, bodies, comparable, everything, fields, sent_day, texts, values
+from posthouse.store.marks import alone, marks_of
+from posthouse.store.pages import KINDS, Kind, Wanted, kind_of
 from posthouse.wire.imap import search as keys
 
+MOST_CHARACTERS = 100  # of text that one octet of a message can come to, and more: nothing is left out
 EPOCH = date(1970, 1, 1).toordinal()
 
 
@@ -47,6 +51,8 @@ def decider(key: keys.SearchKey, answered: Answered) -> Test:
             return _or(decider(first, answered), decider(second, answered))
         case keys.And(several):
             return _and([decider(one, answered) for one in several])
+        case keys.Fuzzy(inner):
+            return _nearly(decider(inner, {}), marker(inner))
         case keys.Sent(comparison, day):
             return _sent(comparison, day)
         case keys.HeaderContains(field, wanted):
@@ -89,6 +95,55 @@ def _and(tests: list[Test]) -> Test:
         return True if known else None
 
     return every
+
+
+def _nearly(exact: Test, marked: Callable[[Facts], int | None]) -> Test:
+    """FUZZY finds all that is found without it, and what has enough of the words (RFC 6203 §3)."""
+
+    def nearly(facts: Facts) -> bool | None:
+        if exact(facts):
+            return True
+        mark = marked(facts)
+        return None if mark is None else mark > 0
+
+    return nearly
+
+
+def marker(key: keys.SearchKey) -> Callable[[Facts], int | None]:
+    """The function that marks the words of a text key in a message (mail/fuzzy.py); None: not known."""
+    wanted = words_of(key)
+    if wanted is None:
+        return lambda _: 0
+    header_alone = wanted.name is not None
+
+    def marked(facts: Facts) -> int | None:
+        if header_alone:
+            if facts.header is None:
+                return None
+            found = Texts(fields(facts.header), [], [], True)
+        elif facts.octets is None:
+            return None
+        else:
+            found = texts(facts.octets, len(facts.octets) * MOST_CHARACTERS)
+        return marks_of(wanted, alone(found)).get(0, 0)
+
+    return marked
+
+
+def words_of(key: keys.SearchKey) -> Wanted | None:
+    """The words of a text key and where they are looked for; None where it has no words."""
+    match key:
+        case keys.HeaderContains(field, text):
+            name: str | None = comparable(field)
+            kinds: tuple[Kind, ...] = (kind_of(comparable(field)),)
+        case keys.BodyContains(text):
+            name, kinds = None, (Kind.BODY,)
+        case keys.TextContains(text):
+            name, kinds = None, KINDS
+        case _:
+            return None
+    looked = query(text)
+    return None if looked is None else Wanted(kinds, name=name, query=looked)
 
 
 def compared(comparison: keys.Comparison, wanted: date) -> Callable[[int], bool]:

@@ -64,6 +64,7 @@ FOR_USERS = (
     "UIDBATCHES",
     "ESEARCH",
     "SEARCHRES",
+    "SEARCH=FUZZY",
     "SORT",
     "SORT=DISPLAY",
     "ESORT",

@@ -15,7 +15,7 @@ from posthouse.wire.imap.condition import Fault
 from posthouse.wire.imap.grammar import Scanner
 from posthouse.wire.imap.multisearch import MultiSearch
 from posthouse.wire.imap.response import StatusResponse, no
-from posthouse.wire.imap.search import And, Not, OfFilter, Or, Search, SearchKey, parse_program
+from posthouse.wire.imap.search import And, Fuzzy, Not, OfFilter, Or, Search, SearchKey, parse_program
 from posthouse.wire.imap.sort import Sort, Thread
 
 PASSES = 5  # filters inside each other; RFC 5466 §3.1 asks for 3
@@ -105,7 +105,7 @@ def _names(key: SearchKey) -> list[str]:
     match key:
         case OfFilter(name):
             return [name]
-        case Not(inner):
+        case Not(inner) | Fuzzy(inner):
             return _names(inner)
         case Or(first, second):
             return _names(first) + _names(second)
@@ -118,6 +118,8 @@ def _put(key: SearchKey, found: dict[str, SearchKey]) -> SearchKey:
     match key:
         case OfFilter(name):
             return found[name]
+        case Fuzzy(inner):
+            return Fuzzy(_put(inner, found))
         case Not(inner):
             return Not(_put(inner, found))
         case Or(first, second):

@@ -2,34 +2,53 @@
 found as uids. Messages of which it is not sure are left to be read (criteria.py), so the answer is always that of
 RFC 9051 §6.4.4, index or not."""
 
-from collections.abc import Iterator, Mapping, Set
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import NamedTuple
 
+from posthouse.mail.fuzzy import EXACT
 from posthouse.mail.text import comparable
-from posthouse.serve.imap.criteria import compared
+from posthouse.serve.imap.criteria import compared, words_of
 from posthouse.store import search as rows
 from posthouse.store.mailboxes import Box
 from posthouse.store.pages import KINDS, NO_DAY, Kind, Wanted, kind_of
+from posthouse.store.script import Row
 from posthouse.store.store import Store
-from posthouse.wire.imap.search import And, BodyContains, HeaderContains, Not, Or, SearchKey, Sent, TextContains
+from posthouse.wire.imap.search import (
+    And,
+    BodyContains,
+    Fuzzy,
+    HeaderContains,
+    Not,
+    Or,
+    SearchKey,
+    Sent,
+    TextContains,
+)
 
 FEW = 64  # messages that are read rather than looked up
 
 
 class Known(NamedTuple):
-    """For each text key the uids for which it is true; and the uids that must be read to know."""
+    """For each text key the uids for which it is true, and of FUZZY their marks; and the uids that must be read to
+    know."""
 
     answered: dict[SearchKey, Set[int]]
+    marks: dict[SearchKey, dict[int, int]]
     unsure: Set[int]
 
 
 async def look(store: Store, box: Box, key: SearchKey, among: Set[int]) -> Known | None:
     """What the index knows of the texts of a search; None where all have to be read."""
     keys = list(dict.fromkeys(leaves(key)))
-    wanted = [_wanted(one) for one in keys]
+    wanted = [_wanted(one.key if isinstance(one, Fuzzy) else one) for one in keys]
     asked = [one for one in wanted if one is not None]
+    near = [one for one in keys if isinstance(one, Fuzzy)]
     if len(among) < FEW or len(asked) < len(keys):
         return None
+    if near:  # patterns are made for them, which takes its time
+        words = await asyncio.to_thread(lambda: {one: words_of(one.key) for one in near})
+        asked += [query for query in words.values() if query is not None]
     found = await store.index.find(box.account, asked, len(among))
     if found is None:
         return None
@@ -37,9 +56,23 @@ async def look(store: Store, box: Box, key: SearchKey, among: Set[int]) -> Known
     if found.unsure:
         unsure.update(await store.read(rows.uids_of, box, found.unsure))
     answered: dict[SearchKey, Set[int]] = {}
-    for one, hits in zip(keys, found.hits, strict=True):
+    for one, hits in zip(keys, found.hits, strict=False):  # those of words follow
         answered[one] = frozenset(await store.read(rows.uids_of, box, hits)) if hits else frozenset()
-    return Known(answered, unsure)
+    marks: dict[SearchKey, dict[int, int]] = {}
+    several = iter(found.marks[len(keys) :])
+    for leaf in near:
+        marked = next(several) if words[leaf] is not None else {}
+        placed = await store.read(rows.placements_of, box, marked.keys()) if marked else ()
+        marks[leaf] = await asyncio.to_thread(_joined, placed, marked, answered[leaf])
+        answered[leaf] = marks[leaf].keys()
+    return Known(answered, marks, unsure)
+
+
+def _joined(placed: Sequence[Row], marked: Mapping[int, int], exact: Set[int]) -> dict[int, int]:
+    """The marks by uid, those that match exactly among them."""
+    marks = {uid: marked[email] for uid, email in placed}
+    marks |= {uid: marks.get(uid, 0) | EXACT for uid in exact}
+    return marks
 
 
 def leaves(key: SearchKey) -> Iterator[SearchKey]:
@@ -53,7 +86,7 @@ def leaves(key: SearchKey) -> Iterator[SearchKey]:
         case And(several):
             for one in several:
                 yield from leaves(one)
-        case HeaderContains() | Sent() | BodyContains() | TextContains():
+        case Fuzzy() | HeaderContains() | Sent() | BodyContains() | TextContains():
             yield key
 
 

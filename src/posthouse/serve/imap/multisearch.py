@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 from posthouse.serve.imap import condstore, contexts
 from posthouse.serve.imap.context import Wanted
+from posthouse.serve.imap.fuzzy import scores, wanted
 from posthouse.serve.imap.question import Question, matching, unselected
 from posthouse.serve.imap.search import asked, highest_modseq
-from posthouse.serve.imap.search_return import extended, kept
+from posthouse.serve.imap.search_return import extended, kept, relevancy_of
 from posthouse.serve.imap.state import Session
 from posthouse.store import mailboxes, names
 from posthouse.store.mailboxes import INBOX, SEPARATOR, Box, MailboxRow, canonical_name
@@ -80,6 +81,7 @@ async def _one(session: Session, command: MultiSearch, target: Target, updating:
     try:
         question: Question = await asked(session) if selected else await unselected(session.house, target.box)
         matched = await matching(question, command.key)
+        relevancy = await scores(question, command.key, matched) if wanted(command) else {}
         found = await asyncio.to_thread(sorted, matched)
         modseq = await highest_modseq(session, command.key, found, command.returns, target.box)
     except NotFound:
@@ -90,8 +92,10 @@ async def _one(session: Session, command: MultiSearch, target: Target, updating:
         session.selected.saved = await asyncio.to_thread(kept, found, command.returns)
     if found and not command.returns.only_saving:
         result = extended(command.tag, found, command.returns, uid=True)
-        result = replace(result, modseq=modseq, mailbox=(target.name, target.uidvalidity))
-        await session.say_long(result, len(found) if SearchReturn.ALL in command.returns.options else 0)
+        scored = relevancy_of(found, command.returns, relevancy)
+        result = replace(result, modseq=modseq, scores=scored, mailbox=(target.name, target.uidvalidity))
+        long = SearchReturn.ALL in command.returns.options or scored is not None
+        await session.say_long(result, len(found) if long else 0)
     if selected and updating is not None:
         await contexts.begin(session, updating._replace(mailbox=(target.name, target.uidvalidity)), found)
 

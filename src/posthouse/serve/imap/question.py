@@ -14,6 +14,7 @@ from posthouse.mail.ids import Millis
 from posthouse.mail.text import DAY
 from posthouse.serve.imap.criteria import EPOCH, Facts, Test, decider
 from posthouse.serve.imap.indexed import decide, look
+from posthouse.serve.imap.spread import spread
 from posthouse.serve.imap.view import View, join
 from posthouse.store import emails, mailboxes
 from posthouse.store import search as rows
@@ -30,6 +31,7 @@ from posthouse.wire.imap.search import (
     And,
     BodyContains,
     Comparison,
+    Fuzzy,
     HasFlags,
     HasKeyword,
     HeaderContains,
@@ -71,6 +73,8 @@ class Question:
         uids = frozenset(view.column) if among is None else among & frozenset(view.column)
         self.everything: Set[int] = uids - view.held
         self.answered: dict[SearchKey, Set[int]] = {}
+        self.marks: dict[SearchKey, dict[int, int]] = {}  # of texts of FUZZY, by uid; of those that the index knows
+        self.unmarked: Set[int] = frozenset()  # the others
 
     async def answer(self, key: SearchKey) -> Set[int] | None:
         """The uids; None where a text must be looked for. Parts without text are answered all the same."""
@@ -85,7 +89,7 @@ class Question:
                 found = None if one is None or two is None else one | two
             case And(several):
                 found = await self._all(several)
-            case HeaderContains() | Sent() | BodyContains() | TextContains():
+            case Fuzzy() | HeaderContains() | Sent() | BodyContains() | TextContains():
                 return None
             case _:
                 found = await self._ask(key) & self.everything
@@ -153,6 +157,7 @@ def _present(box: Box) -> Script[View]:
 
 async def matching(question: Question, key: SearchKey) -> Set[int]:
     """The uids that match. Raises StoreError."""
+    key = spread(key)
     conjuncts = key.keys if isinstance(key, And) else (key,)
     found = question.everything
     texts = []
@@ -169,9 +174,13 @@ async def matching(question: Question, key: SearchKey) -> Set[int]:
     known = await look(question.store, question.box, rest, found)
     if known is not None:
         unread = found & known.unsure
+        question.marks = known.marks
         matched = frozenset(decide(rest, {**question.answered, **known.answered}, found - unread if unread else found))
-    test = decider(rest, question.answered)
-    return matched | await among(question.store, question.box, test, sorted(unread)) if unread else matched
+    question.unmarked = unread
+    if not unread:
+        return matched
+    test = await asyncio.to_thread(decider, rest, question.answered)
+    return matched | await among(question.store, question.box, test, sorted(unread))
 
 
 def instants(key: Received | Saved | Younger | Older, now: Millis) -> Range:

@@ -7,8 +7,10 @@ from dataclasses import replace
 from itertools import chain
 
 from posthouse.serve.imap import condstore, contexts, messagelimit
+from posthouse.serve.imap.fuzzy import scores, wanted
 from posthouse.serve.imap.question import Question, matching
-from posthouse.serve.imap.search_return import extended, kept
+from posthouse.serve.imap.search_return import extended, kept, relevancy_of
+from posthouse.serve.imap.spread import spread
 from posthouse.serve.imap.state import Session
 from posthouse.serve.imap.view import View
 from posthouse.store.changed import highest
@@ -40,7 +42,9 @@ async def search(session: Session, command: Search) -> StatusResponse:
     condstore.aware_by(session, command.key)
     updating = contexts.wanted(session, command)
     try:
-        matched = await matching(await question(session, command.key), command.key)
+        asking = await question(session, command.key)
+        matched = await matching(asking, command.key)
+        relevancy = await scores(asking, command.key, matched) if wanted(command) else {}
     except StoreError:
         if returns is not None and returns.saving:
             session.selected.saved = ()  # RFC 9051 §6.4.4.1: NO leaves nothing in the variable
@@ -56,7 +60,9 @@ async def search(session: Session, command: Search) -> StatusResponse:
     if returns is None and not session.rev2:
         session.say(SearchResult(numbers, modseq))
     elif returns is None or not returns.only_saving:
-        session.say(replace(extended(command.tag, numbers, returns, uid=command.uid), modseq=modseq))
+        result = extended(command.tag, numbers, returns, uid=command.uid)
+        scored = relevancy_of(found, returns, relevancy)
+        session.say(replace(result, modseq=modseq, scores=scored))
     await contexts.begin(session, updating, found)
     if view.held:
         return ok(command.tag, "SEARCH completed; some messages were expunged meanwhile.", code.EXPUNGEISSUED)
@@ -97,6 +103,7 @@ async def question(session: Session, key: SearchKey) -> Question:
     among = whole.everything
     if len(among) <= session.limits.messages:
         return whole
+    key = spread(key)
     for one in key.keys if isinstance(key, And) else (key,):
         if isinstance(one, Numbers):
             among = among & (await whole.answer(one) or frozenset())

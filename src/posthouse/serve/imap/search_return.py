@@ -4,11 +4,13 @@
 `found` is in the order of the result: that of the mailbox for SEARCH, that of the criteria for SORT.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from posthouse.wire.imap.number_set import NumberSpan, runs
 from posthouse.wire.imap.response import ExtendedSearchResult
 from posthouse.wire.imap.search_return import ALL_OF_THEM, SearchReturn, SearchReturns
+
+_ENDS = ((SearchReturn.MIN, 0), (SearchReturn.MAX, -1))
 
 
 def kept(found: Sequence[int], returns: SearchReturns) -> tuple[NumberSpan, ...]:
@@ -24,6 +26,21 @@ def kept(found: Sequence[int], returns: SearchReturns) -> tuple[NumberSpan, ...]
     if SearchReturn.MAX in some:
         few.add(found[-1])
     return tuple(runs(sorted(few)))
+
+
+def relevancy_of(
+    found: Sequence[int], returns: SearchReturns | None, scores: Mapping[int, int]
+) -> Sequence[int] | None:
+    """The scores of the messages that are returned, in their order: those of PARTIAL, or of MIN and MAX where only
+    these were asked for, else of all (RFC 6203 §4); None where nobody asked."""
+    if returns is None or not returns.scoring:
+        return None
+    if returns.partial is not None:
+        found = found[returns.partial.places(len(found))]
+    elif SearchReturn.ALL not in returns.options and found:
+        ends = [found[place] for one, place in _ENDS if one in returns.options]
+        found = ends or found
+    return [scores[uid] for uid in found]
 
 
 def extended(

@@ -18,6 +18,7 @@ from posthouse.serve.imap import (
     contexts,
     entry,
     filters,
+    fuzzy,
     listing,
     mailboxes,
     messagelimit,
@@ -279,4 +280,5 @@ def _refused(talk: Session, command: commands.Command) -> StatusResponse | None:
         or uidonly.refused(talk, command)
         or messagelimit.refused(talk, command)
         or contexts.refused(talk, command)
+        or fuzzy.refused(talk, command)
     )

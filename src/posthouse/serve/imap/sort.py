@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from posthouse.serve.imap import condstore, contexts
+from posthouse.serve.imap.fuzzy import scores, wanted
 from posthouse.serve.imap.order import ordered
 from posthouse.serve.imap.question import matching
 from posthouse.serve.imap.search import asked, highest_modseq
-from posthouse.serve.imap.search_return import extended, kept
+from posthouse.serve.imap.search_return import extended, kept, relevancy_of
 from posthouse.serve.imap.state import Session
 from posthouse.serve.imap.view import View
 from posthouse.store.script import StoreError
@@ -27,8 +28,10 @@ async def sort(session: Session, command: Sort) -> StatusResponse:
     condstore.aware_by(session, command.key)
     updating = contexts.wanted(session, command)
     try:
-        matched = await matching(await asked(session), command.key)
-        found = await ordered(session.store, session.selected.box, matched, command.criteria)
+        asking = await asked(session)
+        matched = await matching(asking, command.key)
+        relevancy = await scores(asking, command.key, matched) if wanted(command) else {}
+        found = await ordered(session.store, session.selected.box, matched, command.criteria, relevancy)
     except StoreError:
         if returns is not None and returns.saving:
             session.selected.saved = ()  # RFC 9051 §6.4.4.1: NO leaves nothing in the variable
@@ -41,7 +44,9 @@ async def sort(session: Session, command: Sort) -> StatusResponse:
         await session.say_long(SortResult(numbers, modseq), len(numbers))
     elif not returns.only_saving:
         result = extended(command.tag, numbers, returns, uid=command.uid, ascending=False)
-        await session.say_long(replace(result, modseq=modseq), len(numbers))
+        await session.say_long(
+            replace(result, modseq=modseq, scores=relevancy_of(found, returns, relevancy)), len(numbers)
+        )
     await contexts.begin(session, updating, found)
     if view.held:
         return ok(command.tag, "SORT completed; some messages were expunged meanwhile.", code.EXPUNGEISSUED)

@@ -178,6 +178,7 @@ class ExtendedSearchResult:
     partial: tuple[PartialRange, Sequence[int]] | None = None
     ascending: bool = True
     modseq: int | None = None  # RFC 7162 §3.1.10
+    scores: Sequence[int] | None = None  # one for each message returned, in their order (RFC 6203 §4)
     mailbox: tuple[str, int] | None = None  # which was searched, and its UIDVALIDITY (RFC 7377 §2.1)
 
 
@@ -424,6 +425,8 @@ def _extended_search_result(response: ExtendedSearchResult, utf8: bool) -> bytes
     if response.partial is not None:
         partial, numbers = response.partial
         line += b" PARTIAL (%d:%d %b)" % (partial.first, partial.last, listed(numbers) if numbers else b"NIL")
+    if response.scores is not None:
+        line += b" RELEVANCY (%b)" % " ".join(map(str, response.scores)).encode()
     if response.modseq is not None:
         line += b" MODSEQ %d" % response.modseq
     return line + b"\r\n"

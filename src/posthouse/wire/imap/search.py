@@ -152,6 +152,13 @@ class TextContains:
 
 
 @dataclass(frozen=True, slots=True)
+class Fuzzy:
+    """The key matches, or nearly (RFC 6203 §3): where that means nothing, as the key itself (RFC 6203 §5)."""
+
+    key: "SearchKey"
+
+
+@dataclass(frozen=True, slots=True)
 class Not:
     """The key does not match."""
 
@@ -212,6 +219,7 @@ SearchKey = (
     | TextContains
     | Modified
     | OfFilter
+    | Fuzzy
     | Not
     | Or
     | And
@@ -325,6 +333,10 @@ class _Program:
         if word == b"NOT":
             scanner.space()
             return Not(self.key(depth + 1))
+        if word == b"FUZZY":
+            scanner.space()
+            inner = self.key(depth + 1)
+            return inner if isinstance(inner, Fuzzy) else Fuzzy(inner)
         if word == b"OR":
             scanner.space()
             first = self.key(depth + 1)

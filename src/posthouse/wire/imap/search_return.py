@@ -1,5 +1,5 @@
 """The return options of SEARCH, SORT and ESEARCH, read (RFC 9051 §6.4.4, RFC 4731 §3.1, RFC 5182 §2, RFC 5267 §3.1,
-RFC 9394 §3.1; UPDATE and CONTEXT: RFC 5267 §4.2, §4.3, RFC 5465 §7).
+RFC 9394 §3.1; UPDATE and CONTEXT: RFC 5267 §4.2, §4.3, RFC 5465 §7; RELEVANCY: RFC 6203 §4).
 
 What they ask for is not put together here but in serve/imap/search_return.py; response.py prints the ESEARCH response.
 """
@@ -23,6 +23,7 @@ class SearchReturn(Enum):
     SAVE = b"SAVE"
     CONTEXT = b"CONTEXT"  # a hint that may be ignored, and is: nothing is kept for it (RFC 5267 §4.2)
     UPDATE = b"UPDATE"
+    RELEVANCY = b"RELEVANCY"  # RFC 6203 §4
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,11 @@ class SearchReturns:
     def updating(self) -> bool:
         """Whether the client wants to be told how the results change (RFC 5267 §4.3)."""
         return SearchReturn.UPDATE in self.options
+
+    @property
+    def scoring(self) -> bool:
+        """Whether the relevancy scores are wanted (RFC 6203 §4)."""
+        return SearchReturn.RELEVANCY in self.options
 
     @property
     def only_saving(self) -> bool:

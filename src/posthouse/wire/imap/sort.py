@@ -15,7 +15,7 @@ from posthouse.wire.imap.search_return import SearchReturns, parse_returns
 
 
 class SortKey(Enum):
-    """sort-key (RFC 5256 §5, RFC 5957 §5)."""
+    """sort-key (RFC 5256 §5, RFC 5957 §5, RFC 6203 §7)."""
 
     ARRIVAL = b"ARRIVAL"
     CC = b"CC"
@@ -23,6 +23,7 @@ class SortKey(Enum):
     DISPLAYFROM = b"DISPLAYFROM"
     DISPLAYTO = b"DISPLAYTO"
     FROM = b"FROM"
+    RELEVANCY = b"RELEVANCY"
     SIZE = b"SIZE"
     SUBJECT = b"SUBJECT"
     TO = b"TO"

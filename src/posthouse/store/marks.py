@@ -1,0 +1,80 @@
+"""Which words stand in the texts of a block of the search index, or of one message made into such pages (RFC 6203):
+the marks of mail/fuzzy.py. One function looks for both, so it makes no difference what the index holds."""
+
+from array import array
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping
+
+from posthouse.mail.fuzzy import ELSEWHERE, PEOPLE, TITLE, Form, bit, enough
+from posthouse.mail.fuzzy import without_accents as bare
+from posthouse.mail.text import Texts
+from posthouse.store.pages import END, KINDS, Kind, Page, Wanted, entry, ranges
+
+PLACES = {Kind.SUBJECT: TITLE, Kind.SENDER: PEOPLE, Kind.PEOPLE: PEOPLE}
+
+
+def without_accents(page: Page) -> Page:
+    """The page as words are looked for in it."""
+    if bare(page.octets) is page.octets:
+        return page
+    starts, cut, place = array("I"), [], 0
+    for start, stop in ranges(page):
+        starts.append(place)
+        cut.append(bare(page.octets[start:stop]))
+        place += len(cut[-1])
+    return Page(starts, b"".join(cut))
+
+
+def marks_of(wanted: Wanted, page: Callable[[Kind], Page]) -> Mapping[int, int]:
+    """The marks of those texts that have enough of the words, by their place on the pages, which are without
+    accents."""
+    marks: dict[int, int] = {}
+    query = wanted.query
+    if query is None or (wanted.name is not None and ":" in wanted.name):
+        return marks
+    head = b"" if wanted.name is None else END + bare(f"{wanted.name}: ".encode())
+    for kind in wanted.kinds:
+        looked, where = page(kind), PLACES.get(kind, ELSEWHERE)
+        for number, forms in enumerate(query.words):
+            for form in forms:
+                one = bit(number, where, off=form.off)
+                for place in _within(looked, head, form) if head else _anywhere(looked, form):
+                    marks[place] = marks.get(place, 0) | one
+    return {place: mark for place, mark in marks.items() if enough(mark, query)}
+
+
+def _anywhere(page: Page, form: Form) -> Iterator[int]:
+    starts, octets = page
+    if form.octets not in octets:
+        return
+    search = form.pattern.search
+    match = search(octets)
+    while match is not None:
+        place = bisect_right(starts, match.start())
+        yield place - 1
+        match = search(octets, starts[place]) if place < len(starts) else None
+
+
+def _within(page: Page, head: bytes, form: Form) -> Iterator[int]:
+    """In the fields that begin so."""
+    starts, octets = page
+    at = octets.find(head) if form.octets in octets else -1
+    while at >= 0:
+        begin = at + len(head)
+        stop = octets.find(END, begin)
+        if form.pattern.search(octets, begin, stop if stop >= 0 else len(octets)) is not None:
+            yield bisect_right(starts, at) - 1
+        at = octets.find(head, begin)
+
+
+def alone(texts: Texts) -> Callable[[Kind], Page]:
+    """The pages of one message, without accents. What no index holds is there, too: NUL and halves of surrogates are
+    taken for other signs."""
+    fields = [(_clean(name), _clean(value)) for name, value in texts.fields]
+    clean = Texts(fields, [_clean(one) for one in texts.mime], [_clean(one) for one in texts.bodies], True)
+    made = [Page(array("I", [0]), bare(octets)) for octets in entry(0, b"", None, clean).texts]
+    return dict(zip(KINDS, made, strict=True)).__getitem__
+
+
+def _clean(text: str) -> str:
+    return text if text.isascii() and "\0" not in text else text.replace("\0", " ").encode("utf-8", "replace").decode()
