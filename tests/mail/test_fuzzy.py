@@ -4,7 +4,7 @@ import pytest
 
 from posthouse.mail.fuzzy import ALL_OF, ELSEWHERE, EXACT, PEOPLE, TITLE, WORDS, bit, query, worths
 from posthouse.mail.text import Texts, comparable
-from posthouse.store.marks import alone, marks_of
+from posthouse.store.marks import OVERLAP, STRETCH, alone, marks_of
 from posthouse.store.pages import Kind, Wanted
 
 
@@ -61,6 +61,15 @@ def test_found(wanted, text):
 )
 def test_not_found(wanted, text):
     assert not matches(wanted, text)
+
+
+def test_long_texts_are_looked_through_in_stretches():
+    """Wherever the word stands, and however often half of it does."""
+    for place in (STRETCH - OVERLAP - 3, *range(STRETCH - 14, STRETCH + 3), 2 * STRETCH - OVERLAP):
+        before = "meet " * (place // 5) + "x" * (place % 5) + " "
+        assert matches("meetign", before + "meeting")
+        assert matches("meetings", before + "meeting")
+        assert not matches("meetign", before + "meetingly")
 
 
 def test_many_words_and_long_ones():

@@ -150,8 +150,8 @@ def _worth(bits: int) -> float:
 
 
 def worths(marks: Collection[int], count: int) -> list[float]:
-    """What each mark is worth beside the others: a word counts for more where it stands higher and where few have it, the
-    exact text once more."""
+    """What each mark is worth beside the others: a word counts for more where it stands higher and where few have it,
+    the exact text once more."""
     rare = []
     for word in range(count):
         having = sum(1 for mark in marks if mark >> word * _BITS & _EACH)

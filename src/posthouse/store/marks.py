@@ -10,6 +10,9 @@ from posthouse.mail.fuzzy import without_accents as bare
 from posthouse.mail.text import Texts
 from posthouse.store.pages import END, KINDS, Kind, Page, Wanted, entry, ranges
 
+STRETCH = 32 * 1024  # octets looked at in one go: 20 ms at worst
+OVERLAP = 512  # octets of two of them, more than any form is long, with what must follow it
+AHEAD = 8  # octets behind a form that its pattern may look at
 PLACES = {Kind.SUBJECT: TITLE, Kind.SENDER: PEOPLE, Kind.PEOPLE: PEOPLE}
 
 
@@ -35,24 +38,20 @@ def marks_of(wanted: Wanted, page: Callable[[Kind], Page]) -> Mapping[int, int]:
     head = b"" if wanted.name is None else END + bare(f"{wanted.name}: ".encode())
     for kind in wanted.kinds:
         looked, where = page(kind), PLACES.get(kind, ELSEWHERE)
-        for number, forms in enumerate(query.words):
-            for form in forms:
-                one = bit(number, where, off=form.off)
-                for place in _within(looked, head, form) if head else _anywhere(looked, form):
-                    marks[place] = marks.get(place, 0) | one
+        for number, form in ((number, form) for number, forms in enumerate(query.words) for form in forms):
+            one = bit(number, where, off=form.off)
+            for place in _within(looked, head, form) if head else _anywhere(looked, form):
+                marks[place] = marks.get(place, 0) | one
     return {place: mark for place, mark in marks.items() if enough(mark, query)}
 
 
 def _anywhere(page: Page, form: Form) -> Iterator[int]:
     starts, octets = page
-    if form.octets not in octets:
-        return
-    search = form.pattern.search
-    match = search(octets)
-    while match is not None:
-        place = bisect_right(starts, match.start())
+    at = _search(form, octets, 0, len(octets)) if form.octets in octets else -1
+    while at >= 0:
+        place = bisect_right(starts, at)
         yield place - 1
-        match = search(octets, starts[place]) if place < len(starts) else None
+        at = _search(form, octets, starts[place], len(octets)) if place < len(starts) else -1
 
 
 def _within(page: Page, head: bytes, form: Form) -> Iterator[int]:
@@ -62,9 +61,22 @@ def _within(page: Page, head: bytes, form: Form) -> Iterator[int]:
     while at >= 0:
         begin = at + len(head)
         stop = octets.find(END, begin)
-        if form.pattern.search(octets, begin, stop if stop >= 0 else len(octets)) is not None:
+        if _search(form, octets, begin, stop if stop >= 0 else len(octets)) >= 0:
             yield bisect_right(starts, at) - 1
         at = octets.find(head, begin)
+
+
+def _search(form: Form, octets: bytes, begin: int, end: int) -> int:
+    """Where it is found, or -1. No call looks at more than STRETCH, so that others have their turn however often the
+    text holds half of a word."""
+    while True:
+        stop = min(begin + STRETCH, end)
+        match = form.pattern.search(octets, begin, stop)
+        if match is not None and (stop == end or match.end() < stop - AHEAD):
+            return match.start()
+        if stop == end:
+            return -1
+        begin = stop - OVERLAP
 
 
 def alone(texts: Texts) -> Callable[[Kind], Page]:
