@@ -1,5 +1,6 @@
 """The two sides of a benchmark: starting them, filling them, stopping them."""
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -10,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Protocol
 
+import apsw
 from fill import add_users, fill_mailbox
 from settings import PORTS, write_settings
 
@@ -17,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "bench" / "out"
 PEER_PORTS = {"smtp_port": 10025, "submission_port": 10587, "imap_port": 10143, "imaps_port": 10993, "lmtp_port": 10024}
 START_WAIT = 30.0  # seconds until a started Posthouse must answer
+INDEX_WAIT = 900.0  # seconds for the search index to take up what was filled in at once
 
 
 class Side(Protocol):
@@ -108,3 +111,17 @@ class Posthouse:
 
     def fill(self, shared: Path, target: Path, messages: int) -> None:
         fill_mailbox(self.folder / "data", sorted((OUT / "corpus" / "f3072").glob("*.eml")), messages)
+        begun = time.monotonic()
+        while time.monotonic() < begun + INDEX_WAIT and (behind := indexed_behind(self.folder / "data")):
+            time.sleep(1)
+        print(f"the search index caught up {time.monotonic() - begun:.0f} s after the fill; {behind} messages behind")
+
+
+def indexed_behind(data: Path) -> int:
+    """How many messages are newer than what the search index knows."""
+    mail = apsw.Connection(str(data / "posthouse.db"), flags=apsw.SQLITE_OPEN_READONLY)
+    index = apsw.Connection(str(data / "search.db"), flags=apsw.SQLITE_OPEN_READONLY)
+    with contextlib.closing(mail), contextlib.closing(index):
+        [(mark,)] = index.execute("SELECT mark FROM state")
+        [(behind,)] = mail.execute("SELECT count(*) FROM email WHERE id > ?", (mark,))
+    return int(str(behind))
