@@ -1,12 +1,15 @@
 """A mail program with a mirror of its mailbox: for the model-based test of many devices."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from serve.imap.dialogue import Client
 from serve.imap.mirror import GIVEN, Entry, Heard, Mirror, spelled
 
+NEWEST = re.compile(rb"MODSEQ (\d+)\)?\Z")  # of a SEARCH (RFC 7162 §3.1.5)
+MAX_UID = 0xFFFFFFFF
 HEAR_SECONDS = 10.0  # for a hint from another worker: far below the minute after which IDLE looks by itself
 
 
@@ -24,8 +27,13 @@ class Kind:
 
     @property
     def vanishing(self) -> bool:
-        """QRESYNC: it is told VANISHED and may come back."""
+        """QRESYNC: it is told VANISHED and may come back (RFC 7162 §3.2)."""
         return "QRESYNC" in self.enables
+
+    @property
+    def uidonly(self) -> bool:
+        """UIDONLY: no message numbers, and VANISHED too."""
+        return "UIDONLY" in self.enables
 
     @property
     def modseqs(self) -> bool:
@@ -65,12 +73,16 @@ class Device:
         """End the connection. With QRESYNC the mirror is kept for the return, if every uid in it is known."""
         if self.client is None:
             return
-        if self.kind.vanishing and self.folder and None not in self.mirror.uids and self.mirror.highest:
-            self.away = (self.folder, self.validity, self.mirror)
+        self.remember()
         if politely and not self.idling:
             await self.client.do("LOGOUT")
         self.client.writer.close()
         self.client, self.folder, self.idling = None, 0, b""
+
+    def remember(self) -> None:
+        """Keep the mirror of a mailbox that is left, where all that QRESYNC needs is known."""
+        if self.kind.vanishing and self.folder and None not in self.mirror.uids and self.mirror.highest:
+            self.away = (self.folder, self.validity, self.mirror)
 
     # --- one command
 
@@ -100,6 +112,7 @@ class Device:
                 heard.given = spelled(given[1])
             elif line.startswith((b"* SEARCH", b"* ESEARCH")):
                 heard.found = self._found(line, uid=command.startswith("UID"))
+                heard.newest = int(newest[1]) if (newest := NEWEST.search(line)) else None
             else:
                 self.mirror.believe(line, heard, numbers=numbers)
         self.client.last = line.removeprefix(tag + b" ")
@@ -110,7 +123,8 @@ class Device:
         return heard
 
     def _fresh(self) -> Mirror:
-        return Mirror(vanishing=self.kind.vanishing, modseqs=self.kind.modseqs)
+        uidonly = self.kind.uidonly
+        return Mirror(vanishing=self.kind.vanishing or uidonly, modseqs=self.kind.modseqs, uidonly=uidonly)
 
     def _found(self, line: bytes, *, uid: bool) -> list[int | None]:
         words = line.split()
@@ -137,7 +151,7 @@ class Device:
         away, self.away = self.away, None
         if away is not None and away[0] == key:
             self.mirror = away[2].return_after()
-            await self.do(f"{word} {name} (QRESYNC ({away[1]} {self.mirror.highest}))")
+            await self.do(f"{word} {name} (QRESYNC ({away[1]} {self.mirror.highest}{self.known()}))")
             self.mirror.returned()
         else:
             if not self.folder:
@@ -146,13 +160,35 @@ class Device:
         self.validity = self.mirror.codes["UIDVALIDITY"]
         self.folder, self.read_only = key, read_only
 
+    def known(self) -> str:
+        """The UIDs that QRESYNC may name, and numbers of some with their UIDs (RFC 7162 §3.2.5): with some, with both,
+        with neither, by chance."""
+        uids = [uid for uid in self.mirror.uids if uid is not None]
+        if not uids or not self.mirror.highest % 3:
+            return ""
+        told = f" {','.join(map(str, uids))},{uids[-1] + 1}:{MAX_UID}"  # and what is new: nothing else is told of
+        if self.mirror.highest % 3 == 1 or self.kind.uidonly:
+            return told
+        numbers = sorted({1, (len(uids) + 1) // 2, len(uids)})
+        pairs = (",".join(map(str, numbers)), ",".join(str(uids[number - 1]) for number in numbers))
+        return f"{told} ({' '.join(pairs)})"
+
     async def learn(self) -> None:
         """Ask for the uids that are not known; those still unknown then are gone. The answer may bring new ones."""
+        if self.kind.uidonly:
+            await self.learn_by_uid()
         total = 0
         while None in self.mirror.uids[total:]:
             unknown = [place + 1 for place, uid in enumerate(self.mirror.uids) if uid is None]
             total = len(self.mirror.entries)
             await self.do(f"FETCH {unknown[0]}:{unknown[-1]} (UID FLAGS)")
+
+    async def learn_by_uid(self) -> None:
+        """With UIDONLY: NOOP tells of all that came and went, so all that is left answers."""
+        if None in self.mirror.uids:
+            await self.do("NOOP")
+            await self.do("UID FETCH 1:* (FLAGS)")
+            assert None not in self.mirror.uids, self.mirror.uids
 
     def entries(self, places: list[int]) -> list[Entry]:
         """Of the mirror."""

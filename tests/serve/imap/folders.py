@@ -59,6 +59,7 @@ class Deed:
     mode: str = ""
     flags: frozenset[str] = frozenset()
     target: int = 0
+    count: int = 1  # of messages, for APPEND
 
 
 @dataclass(frozen=True)
@@ -102,11 +103,13 @@ class Account:
         there = tuple(uid for uid in deed.uids if uid in folder.messages)
         match deed.word:
             case "APPEND":
-                return Outcome(True, given=(folder.put(_new(deed.flags)),))
+                return Outcome(True, given=tuple(folder.put(_new(deed.flags)) for _ in range(deed.count)))
             case "STORE":
                 for uid in there:
                     _store(folder.messages[uid], deed)
                 return Outcome(True, there)
+            case "REPLACE":
+                return self._replace(deed, folder, there)
             case "COPY" | "MOVE":
                 return self._transfer(deed, folder, there)
             case _:  # EXPUNGE: of all, or of those named
@@ -122,6 +125,14 @@ class Account:
             for uid in there:
                 del folder.messages[uid]
         return Outcome(True, there, given)
+
+    def _replace(self, deed: Deed, folder: Folder, there: tuple[int, ...]) -> Outcome:
+        """Both or neither (RFC 8508 §3)."""
+        if not there:
+            return Outcome(False)
+        given = self.folders[deed.target].put(_new(deed.flags))
+        del folder.messages[there[0]]
+        return Outcome(True, there, (given,))
 
     def empty_inbox(self, name: str) -> int:
         """RENAME INBOX: its messages go to a new folder, where they keep their UIDs (RFC 9051 §6.3.6)."""

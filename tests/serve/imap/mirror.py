@@ -7,7 +7,7 @@ where numbers are in use, a keyword that FLAGS never named, EXPUNGE where VANISH
 import re
 from dataclasses import dataclass, field
 
-FETCHED = re.compile(rb"\* (\d+) FETCH \((.*)\)\Z", re.DOTALL)
+FETCHED = re.compile(rb"\* (\d+) (UID)?FETCH \((.*)\)\Z", re.DOTALL)
 UID = re.compile(rb"(?:^| )UID (\d+)")
 FLAGS = re.compile(rb"(?:^| )FLAGS \(([^)]*)\)")
 MODSEQ = re.compile(rb"(?:^| )MODSEQ \((\d+)\)")
@@ -34,6 +34,7 @@ class Heard:
     flags: dict[int, frozenset[str]] = field(default_factory=dict)
     fetched: list[int] = field(default_factory=list)  # places, as they were counted at that moment
     found: "list[int | None] | None" = None  # uids, of a SEARCH
+    newest: int | None = None  # MODSEQ of a SEARCH
     earlier: set[int] = field(default_factory=set)  # uids of VANISHED (EARLIER)
     given: set[int] = field(default_factory=set)  # uids of APPENDUID or COPYUID
     closed: bool = False
@@ -43,12 +44,14 @@ class Heard:
 class Mirror:
     """The messages of the selected mailbox as the client counts them.
 
-    `vanishing`: it enabled QRESYNC; `modseqs`: it enabled CONDSTORE.
+    `vanishing`: it enabled QRESYNC or UIDONLY; `modseqs`: it enabled CONDSTORE; `uidonly`: it enabled UIDONLY, and
+    where a message stands among the others is unknown until its UID is: those without one stand last.
     """
 
-    def __init__(self, *, vanishing: bool = False, modseqs: bool = False) -> None:
+    def __init__(self, *, vanishing: bool = False, modseqs: bool = False, uidonly: bool = False) -> None:
         self.vanishing = vanishing
         self.modseqs = modseqs
+        self.uidonly = uidonly
         self.entries: list[Entry] = []
         self.named: set[str] = set()
         self.codes: dict[str, int] = {}
@@ -73,12 +76,19 @@ class Mirror:
         real = sorted(truth)
         if len(real) != len(self.entries):
             return f"{len(self.entries)} messages, but there are {real}"
-        for place, (entry, uid) in enumerate(zip(self.entries, real, strict=True)):
+        for place, (entry, uid) in enumerate(zip(self._in_order(real), real, strict=True)):
             if entry.uid not in (None, uid):
                 return f"message {place + 1} has UID {entry.uid}, not {uid}"
             if entry.flags is not None and entry.flags != truth[uid]:
                 return f"UID {uid} has {sorted(entry.flags)}, not {sorted(truth[uid])}"
         return ""
+
+    def _in_order(self, real: list[int]) -> list[Entry]:
+        """The entries; with UIDONLY those without a UID wherever there is room."""
+        if not self.uidonly or not {uid for uid in self.uids if uid is not None} <= set(real):
+            return self.entries
+        known = {entry.uid: entry for entry in self.entries}
+        return [known.get(uid) or Entry() for uid in real]
 
     # --- believing
 
@@ -97,7 +107,9 @@ class Mirror:
             heard.earlier |= spelled(found[2]) if found[1] else set()
             self._vanished(spelled(found[2]), earlier=bool(found[1]))
         elif found := FETCHED.match(line):
-            self._fetched(int(found[1]), found[2], heard)
+            assert bool(found[2]) == self.uidonly, f"FETCH or UIDFETCH (RFC 9586 §3.3): {line!r}"
+            number = self._by_uid(int(found[1])) if found[2] else int(found[1])
+            self._fetched(number, (b"UID %b " % found[1] if found[2] else b"") + found[3], heard)
         elif found := NAMED.match(line):
             self.named = {flag.lower().decode() for flag in found[1].split()}
         elif found := CODE.match(line):
@@ -108,6 +120,17 @@ class Mirror:
     def _counted(self, number: int, line: bytes) -> int:
         assert 1 <= number <= len(self.entries), f"no message has that number of {len(self.entries)}: {line!r}"
         return number - 1
+
+    def _by_uid(self, uid: int) -> int:
+        """The number of a message that UIDFETCH names, if need be one of those without a UID."""
+        if self.place(uid) is None and self.resync is None:
+            assert None in self.uids, f"UIDFETCH {uid}, but EXISTS was not told"
+            self.entries[self.uids.index(None)].uid = uid
+            self._sort()
+        return (self.place(uid) or 0) + 1
+
+    def _sort(self) -> None:
+        self.entries.sort(key=lambda entry: entry.uid or 1 << 32)
 
     def _exists(self, count: int) -> None:
         if self.resync is not None:
@@ -122,8 +145,15 @@ class Mirror:
         # what the client counts goes by VANISHED without EARLIER, which changes its numbers (RFC 7162 §3.2.10)
         assert not earlier or self.resync is not None or not uids & known, f"{uids & known} are still counted"
         if not earlier and None in self.uids:
-            uids = self._unknown(uids, known)
+            uids = self._any(uids, known) if self.uidonly else self._unknown(uids, known)
         self.entries = [entry for entry in self.entries if entry.uid not in uids]
+
+    def _any(self, uids: set[int], known: set[int]) -> set[int]:
+        """With UIDONLY uids that were not told go to any messages without one."""
+        for uid in uids - known:
+            assert None in self.uids, f"VANISHED {uid} fits no message"
+            self.entries[self.uids.index(None)].uid = uid
+        return uids
 
     def _unknown(self, uids: set[int], known: set[int]) -> set[int]:
         """Give uids that are about to go to messages whose uid was not told: which of them does not matter here,
@@ -179,7 +209,7 @@ class Mirror:
     def _resynced(self, uid: int) -> None:
         if self.place(uid) is None:
             self.entries.append(Entry(uid))
-            self.entries.sort(key=lambda entry: entry.uid or 0)
+            self._sort()
 
     def returned(self) -> None:
         """The SELECT with QRESYNC is answered: numbers count again."""

@@ -2,7 +2,8 @@
 
 Each client keeps a mirror made of responses alone; the model says what each command does; the rows of the store say
 whether the model is right. The workers are two Stores over one directory, so hints go by the datagrams they use between
-processes; system/test_devices.py plays the same with two real workers. POSTHOUSE_THOROUGH=1 tries ten times as much.
+processes; system/test_devices.py plays the same with two real workers. POSTHOUSE_THOROUGH=1 tries ten times as much,
+and other commands each time.
 """
 
 import asyncio
@@ -25,15 +26,28 @@ from serve.imap.folders import Account, Deed, Outcome, changed
 from serve.imap.mirror import Heard, spelled
 from serve.imap.world import WORKERS, Truth, World
 
-EXAMPLES = 1_000 if os.environ.get("POSTHOUSE_THOROUGH") else 100
+THOROUGH = bool(os.environ.get("POSTHOUSE_THOROUGH"))
+EXAMPLES = 1_000 if THOROUGH else 100
 STEPS = 60
-WISHES = ((), ("IMAP4rev2",), ("CONDSTORE",), ("QRESYNC",), ("QRESYNC", "IMAP4rev2"))
+WISHES = (  # of each device; those with even numbers are at one worker, the others at the other
+    (),
+    (),
+    ("IMAP4rev2",),
+    ("UIDONLY",),
+    ("CONDSTORE",),
+    ("CONDSTORE", "IMAP4rev2"),
+    ("QRESYNC",),
+    ("QRESYNC",),
+    ("QRESYNC", "IMAP4rev2"),
+    ("UIDONLY", "QRESYNC", "IMAP4rev2"),
+)
 
 device_of = st.integers(0, 9)
 picks_of = st.lists(st.integers(0, 30), min_size=1, max_size=3)
 flags_of = st.sampled_from(["\\Seen", "\\Deleted", "\\Deleted", "\\Flagged \\Answered", "word", "$Junk \\Draft", ""])
 mode_of = st.sampled_from(["", "+", "+", "-"])
 target_of = st.sampled_from([0, 0, 1])
+key_of = st.sampled_from(["ALL", "SEEN", "UNSEEN", "UNDELETED", "KEYWORD word"])
 
 
 class Stage(Protocol):
@@ -69,7 +83,7 @@ class Devices(RuleBasedStateMachine):
         self.devices = self.run(self._devices())
         self.names = itertools.count(1)
         for _ in range(first):
-            self.append(0, 0, "\\Seen")
+            self.append(0, 0, "\\Seen", 1)
 
     async def _devices(self) -> list[Device]:
         async def connect(worker: int) -> Client:
@@ -81,7 +95,7 @@ class Devices(RuleBasedStateMachine):
         probe.writer.close()
         able = line.decode().split()
         kinds = [tuple(name for name in wish if name in able) for wish in WISHES]
-        return [Device(n, Kind(n % WORKERS, kinds[n // WORKERS]), connect) for n in range(10)]
+        return [Device(n, Kind(n % WORKERS, kind), connect) for n, kind in enumerate(kinds)]
 
     # --- what every rule needs
 
@@ -155,23 +169,47 @@ class Devices(RuleBasedStateMachine):
 
     # --- rules on messages
 
-    @rule(number=device_of, choice=target_of, flags=flags_of)
-    def append(self, number: int, choice: int, flags: str) -> None:
-        """APPEND."""
+    @rule(number=device_of, choice=target_of, flags=flags_of, count=st.sampled_from([1, 1, 3]))
+    def append(self, number: int, choice: int, flags: str, count: int) -> None:
+        """APPEND, also of several messages (RFC 3502)."""
         device = self.devices[number]
-        command, deed = self.appending(choice, flags)
-        self.run(device.do(command))
-        [uid] = self.account.apply(deed).given
-        assert f" {uid}]" in device.last, device.last
+        command, deed = self.appending(choice, flags, count)
+        heard = self.run(device.do(command))
+        assert heard.given == set(self.account.apply(deed).given), device.last
         if device.folder == deed.key:
             self.agree(device)  # RFC 9051 §6.3.12: EXISTS at once
         self.check()
 
-    def appending(self, choice: int, flags: str) -> tuple[str, Deed]:
-        """APPEND of a short message."""
+    def appending(self, choice: int, flags: str, count: int = 1) -> tuple[str, Deed]:
+        """APPEND of short messages."""
         key = self.folder_of(choice)
         lower = frozenset(flags.lower().split())
-        return f"APPEND {self.name(key)} ({flags}) {{6+}}\r\nA: 1\r\n", Deed("APPEND", key, flags=lower)
+        return f"APPEND {self.name(key)}{written(flags) * count}", Deed("APPEND", key, flags=lower, count=count)
+
+    @rule(number=device_of, pick=st.integers(0, 30), uid=st.booleans(), choice=target_of, flags=flags_of)
+    def replace(self, number: int, pick: int, uid: bool, choice: int, flags: str) -> None:
+        """REPLACE and UID REPLACE (RFC 8508 §3)."""
+        self.run(self._replace(number, pick, uid, (choice, flags)))
+
+    async def _replace(self, number: int, pick: int, uid: bool, what: tuple[int, str]) -> None:
+        device = await self.selected(number)
+        command, deed = self.replacing(device, pick, uid or device.kind.uidonly, what)
+        if device.read_only:
+            await device.do(command, fails="NO")
+            return
+        outcome = self.account.apply(deed)
+        heard = await device.do(command, fails="OK" if outcome.ok else "NO [EXPUNGEISSUED]")
+        assert heard.given == set(outcome.given), device.last
+        self.check()
+        if outcome.ok:
+            self.agree(device)
+
+    def replacing(self, device: Device, pick: int, uid: bool, what: tuple[int, str]) -> tuple[str, Deed]:
+        """The command and the deed."""
+        choice, flags = what
+        deed, numbers = self.deed(device, "REPLACE", [pick % 25], uid)
+        deed = Deed(**{**vars(deed), "target": self.folder_of(choice), "flags": frozenset(flags.lower().split())})
+        return f"{'UID ' if uid else ''}REPLACE {numbers} {self.name(deed.target)}{written(flags)}", deed
 
     @rule(number=device_of, picks=picks_of, uid=st.booleans(), mode=mode_of, silent=st.booleans(), flags=flags_of)
     def store(self, number: int, picks: list[int], uid: bool, mode: str, silent: bool, flags: str) -> None:
@@ -180,6 +218,7 @@ class Devices(RuleBasedStateMachine):
 
     async def _store(self, number: int, picks: list[int], uid: bool, how: tuple[str, str, str]) -> None:
         device = await self.selected(number)
+        uid = uid or device.kind.uidonly
         command, deed = self.storing(device, picks, uid, how)
         if device.read_only:
             await device.do(command, fails="NO")
@@ -217,6 +256,7 @@ class Devices(RuleBasedStateMachine):
 
     async def _transfer(self, number: int, picks: list[int], uid: bool, what: tuple[str, int]) -> None:
         device = await self.selected(number)
+        uid = uid or device.kind.uidonly
         command, deed = self.transferring(device, picks, uid, what)
         if device.read_only and deed.word == "MOVE":
             await device.do(command, fails="NO")
@@ -265,6 +305,7 @@ class Devices(RuleBasedStateMachine):
         device = await self.selected(number)
         if not device.kind.modseqs or device.read_only:
             return
+        uid = uid or device.kind.uidonly
         deed, numbers = self.deed(device, "STORE", picks, uid)
         modseqs = self.world.modseqs(self.user, self.name(device.folder))
         since = self.some_modseq(device, modseqs, behind)
@@ -297,6 +338,7 @@ class Devices(RuleBasedStateMachine):
     async def _changed_since(self, number: int, picks: list[int], how: tuple[bool, bool], behind: int) -> None:
         uid, vanished = how
         device = await self.selected(number)
+        uid = uid or device.kind.uidonly
         if not device.kind.modseqs:
             return
         deed, numbers = self.deed(device, "FETCH", picks, uid)
@@ -330,6 +372,7 @@ class Devices(RuleBasedStateMachine):
 
     async def _fetch(self, number: int, picks: list[int], uid: bool, items: str) -> None:
         device = await self.selected(number)
+        uid = uid or device.kind.uidonly
         deed, numbers = self.deed(device, "STORE", picks, uid)
         heard = await device.do(f"{'UID ' if uid else ''}FETCH {numbers} {items}")
         if items == "BODY[]" and not device.read_only:
@@ -339,22 +382,25 @@ class Devices(RuleBasedStateMachine):
         for told in deed.uids:
             assert told not in truth or items == "BODY[]" or heard.flags.get(told) == truth[told], (told, heard.flags)
 
-    @rule(
-        number=device_of, uid=st.booleans(), key=st.sampled_from(["ALL", "SEEN", "UNSEEN", "UNDELETED", "KEYWORD word"])
-    )
-    def search(self, number: int, uid: bool, key: str) -> None:
+    @rule(number=device_of, uid=st.booleans(), key=key_of, behind=st.none() | st.integers(0, 4))
+    def search(self, number: int, uid: bool, key: str, behind: int | None) -> None:
         """SEARCH finds what the client knows and is so; of what is gone already it may say anything."""
-        self.run(self._search(number, uid, key))
+        self.run(self._search(number, uid, key, behind))
 
-    async def _search(self, number: int, uid: bool, key: str) -> None:
+    async def _search(self, number: int, uid: bool, key: str, behind: int | None) -> None:
         device = await self.selected(number)
-        known = {entry.uid for entry in device.mirror.entries} - {None}
-        heard = await device.do(f"{'UID ' if uid else ''}SEARCH {key}")
+        modseqs = self.world.modseqs(self.user, self.name(device.folder))
+        since = self.some_modseq(device, modseqs, behind) if device.kind.modseqs and behind is not None else 0
+        known = set(device.mirror.uids) - {None}
+        words = f"{'UID ' if uid or device.kind.uidonly else ''}SEARCH {key}"
+        heard = await device.do(f"{words} MODSEQ {since}" if since else words)
         truth = self.account.folders[device.folder].truth
-        right = {u for u, flags in truth.items() if u in known and _fits(key, flags)}
+        right = {u for u, flags in truth.items() if u in known and _fits(key, flags) and modseqs[u] >= since}
         assert heard.found is not None
         found = {u for u in heard.found if u in truth}
         assert found == right, (key, heard.found, right)
+        if since and set(heard.found) == right:  # RFC 7162 §3.1.5: the highest among those found
+            assert heard.newest == max((modseqs[u] for u in right), default=None), (heard.newest, right, modseqs)
         self.check()
 
     @rule(number=device_of)
@@ -403,6 +449,7 @@ class Devices(RuleBasedStateMachine):
             return
         self.run(device.ready())
         before = len(device.mirror.entries)
+        device.remember()
         self.run(device.do(word))
         assert len(device.mirror.entries) >= before, "CLOSE told of an EXPUNGE"
         if word == "CLOSE" and not device.read_only:
@@ -497,8 +544,8 @@ class Devices(RuleBasedStateMachine):
 
     def any_deed(self, device: Device, draws: st.DataObject) -> tuple[str, Deed]:
         """One of the commands above."""
-        picks, uid = draws.draw(picks_of), draws.draw(st.booleans())
-        match draws.draw(st.integers(0, 3)):
+        picks, uid = draws.draw(picks_of), draws.draw(st.booleans()) or device.kind.uidonly
+        match draws.draw(st.integers(0, 4)):
             case 0:
                 how = (draws.draw(mode_of), draws.draw(st.sampled_from(["", ".SILENT"])), draws.draw(flags_of))
                 return self.storing(device, picks, uid, how)
@@ -507,6 +554,8 @@ class Devices(RuleBasedStateMachine):
                 return self.transferring(device, picks, uid, (word, draws.draw(target_of)))
             case 2:
                 return self.expunging(device, picks if uid else None)
+            case 3:
+                return self.replacing(device, picks[0], uid, (draws.draw(target_of), draws.draw(flags_of)))
             case _:
                 return self.appending(draws.draw(target_of), draws.draw(flags_of))
 
@@ -548,6 +597,11 @@ class Devices(RuleBasedStateMachine):
             await device.leave(politely=False)
 
 
+def written(flags: str) -> str:
+    """A message, as APPEND and REPLACE take it."""
+    return f" ({flags}) {{6+}}\r\nA: 1\r\n"
+
+
 def _fits(key: str, flags: frozenset[str]) -> bool:
     match key:
         case "SEEN":
@@ -570,7 +624,8 @@ def play(stage: Stage, examples: int) -> None:
             max_examples=examples,
             stateful_step_count=STEPS,
             deadline=None,
-            derandomize=True,
+            derandomize=not THOROUGH,
+            database=None,
             phases=[Phase.generate],  # shrinking would take minutes, and the steps that failed are printed
             report_multiple_bugs=False,
             suppress_health_check=list(HealthCheck),
