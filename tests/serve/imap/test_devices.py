@@ -2,8 +2,7 @@
 
 Each client keeps a mirror made of responses alone; the model says what each command does; the rows of the store say
 whether the model is right. The workers are two Stores over one directory, so hints go by the datagrams they use between
-processes; system/test_devices.py plays the same with two real workers. POSTHOUSE_THOROUGH=1 tries ten times as much,
-and other commands each time.
+processes; system/test_devices.py plays the same with two real workers. POSTHOUSE_THOROUGH=1: more, others each time.
 """
 
 import asyncio
@@ -11,56 +10,33 @@ import itertools
 import os
 import re
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
-from posthouse.mail.address import Address
 from serve.imap.device import Device, Kind
 from serve.imap.dialogue import Client
+from serve.imap.draws import (
+    WISHES,
+    Stage,
+    device_of,
+    fits,
+    flags_of,
+    key_of,
+    mode_of,
+    picks_of,
+    target_of,
+    written,
+)
 from serve.imap.folders import Account, Deed, Outcome, changed
 from serve.imap.mirror import Heard, spelled
-from serve.imap.world import WORKERS, Truth, World
+from serve.imap.world import WORKERS, World
 
 THOROUGH = bool(os.environ.get("POSTHOUSE_THOROUGH"))
 EXAMPLES = 1_000 if THOROUGH else 100
 STEPS = 60
-WISHES = (  # of each device; those with even numbers are at one worker, the others at the other
-    (),
-    (),
-    ("IMAP4rev2",),
-    ("UIDONLY",),
-    ("CONDSTORE",),
-    ("CONDSTORE", "IMAP4rev2"),
-    ("QRESYNC",),
-    ("QRESYNC",),
-    ("QRESYNC", "IMAP4rev2"),
-    ("UIDONLY", "QRESYNC", "IMAP4rev2"),
-)
-
-device_of = st.integers(0, 9)
-picks_of = st.lists(st.integers(0, 30), min_size=1, max_size=3)
-flags_of = st.sampled_from(["\\Seen", "\\Deleted", "\\Deleted", "\\Flagged \\Answered", "word", "$Junk \\Draft", ""])
-mode_of = st.sampled_from(["", "+", "+", "-"])
-target_of = st.sampled_from([0, 0, 1])
-key_of = st.sampled_from(["ALL", "SEEN", "UNSEEN", "UNDELETED", "KEYWORD word"])
-
-
-class Stage(Protocol):
-    """Two workers, in this process (world.py) or in their own (system/test_devices.py), and the rows themselves."""
-
-    runner: asyncio.Runner
-    run: Callable[[Any], Any]
-    tasks: "set[asyncio.Task[None]]"
-
-    def person(self) -> Address: ...
-    async def connect(self, worker: int, user: Address) -> Client: ...
-    def truth(self, user: Address) -> Truth: ...
-    def modseqs(self, user: Address, folder: str) -> dict[int, int]: ...
 
 
 class Devices(RuleBasedStateMachine):
@@ -114,9 +90,10 @@ class Devices(RuleBasedStateMachine):
         if not device.folder:
             key = device.away[0] if device.away is not None and device.away[0] in self.account.folders else 0
             await self.select_on(device, key or self.folder_of(0))
+        await device.learn()
         if not device.mirror.entries:
             await self.refill(device)
-        await device.learn()
+            await device.learn()
         return device
 
     async def refill(self, device: Device) -> None:
@@ -395,7 +372,7 @@ class Devices(RuleBasedStateMachine):
         words = f"{'UID ' if uid or device.kind.uidonly else ''}SEARCH {key}"
         heard = await device.do(f"{words} MODSEQ {since}" if since else words)
         truth = self.account.folders[device.folder].truth
-        right = {u for u, flags in truth.items() if u in known and _fits(key, flags) and modseqs[u] >= since}
+        right = {u for u, flags in truth.items() if u in known and fits(key, flags) and modseqs[u] >= since}
         assert heard.found is not None
         found = {u for u in heard.found if u in truth}
         assert found == right, (key, heard.found, right)
@@ -595,25 +572,6 @@ class Devices(RuleBasedStateMachine):
                 await device.do("NOOP")
                 self.agree(device)
             await device.leave(politely=False)
-
-
-def written(flags: str) -> str:
-    """A message, as APPEND and REPLACE take it."""
-    return f" ({flags}) {{6+}}\r\nA: 1\r\n"
-
-
-def _fits(key: str, flags: frozenset[str]) -> bool:
-    match key:
-        case "SEEN":
-            return "\\seen" in flags
-        case "UNSEEN":
-            return "\\seen" not in flags
-        case "UNDELETED":
-            return "\\deleted" not in flags
-        case "KEYWORD word":
-            return "word" in flags
-        case _:
-            return True
 
 
 def play(stage: Stage, examples: int) -> None:
