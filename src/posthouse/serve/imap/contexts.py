@@ -83,7 +83,7 @@ async def cancel_update(session: Session, command: CancelUpdate) -> StatusRespon
     updates = session.selected.updates
     unknown = [tag for tag in command.tags if updates is None or not updates.end(tag)]
     if unknown:
-        return no(command.tag, "Not all of these tags were of searches that are kept up to date.")
+        return no(command.tag, "Not all of these tags are of searches kept up to date; those that were have ended.")
     return ok(command.tag, "CANCELUPDATE completed.")
 
 

@@ -17,7 +17,7 @@ SMALLEST = 500  # messages of a batch (RFC 10022 §3.1.3.2); each batch costs a 
 async def uidbatches(session: Session, command: UidBatches) -> StatusResponse:
     """RFC 10022 §3.1."""
     if command.size < SMALLEST:
-        return no(command.tag, f"A batch has at least {SMALLEST} messages.", TOOFEW)
+        return no(command.tag, f"Ask for batches of at least {SMALLEST} messages.", TOOFEW)
     view = await session.load()
     session.say(Printed(print_uidbatches(command.tag, batches(view.column, command.size, command.wanted))))
     return ok(command.tag, "UIDBATCHES completed.")
