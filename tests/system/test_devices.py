@@ -2,6 +2,7 @@
 response held against the small model (RFC 9051 §7.5.1, RFC 7162 §3.2)."""
 
 import asyncio
+import contextlib
 import itertools
 import os
 from collections.abc import Callable
@@ -34,6 +35,7 @@ class Processes:
         self.pids = running.worker_pids()
         self.judge = open_sync(running.data, create=False)
         self.people = itertools.count(1)
+        self.writers: list[asyncio.StreamWriter] = []
 
     def person(self) -> Address:
         """A new user."""
@@ -49,6 +51,7 @@ class Processes:
                     "127.0.0.1", self.running.ports.imaps, ssl=self.running.trust(), server_hostname="localhost"
                 )
             )
+            self.writers.append(client.writer)
             assert (await client.response()).startswith(b"* OK")
             port = client.writer.get_extra_info("sockname")[1]
             if port in {c.raddr.port for c in psutil.Process(self.pids[worker]).net_connections("tcp") if c.raddr}:
@@ -65,8 +68,17 @@ class Processes:
         """The ModSeq of each message."""
         return dict(self.judge.read(modseqs, user, folder))
 
+    async def _hang_up(self) -> None:
+        """No socket is left to the garbage collector, which would blame another test."""
+        for writer in self.writers:
+            writer.transport.abort()
+        for writer in self.writers:
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
     def close(self) -> None:
         """End, and see whether the rows agree with each other."""
+        self.run(self._hang_up())
         faults = self.judge.read(consistency)
         self.judge.close()
         self.runner.close()
