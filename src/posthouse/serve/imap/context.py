@@ -38,6 +38,7 @@ from posthouse.wire.imap.search import (
     Smaller,
     TextContains,
     Younger,
+    leaves,
 )
 from posthouse.wire.imap.sort import SortCriterion
 
@@ -171,21 +172,6 @@ def merged(old: Sequence[int], new: Sequence[int], added: Set[int]) -> list[tupl
 
 
 # --- programs
-
-
-def leaves(key: SearchKey) -> Iterator[SearchKey]:
-    """The keys that are not made of others."""
-    match key:
-        case Not(inner):
-            yield from leaves(inner)
-        case Or(first, second):
-            yield from leaves(first)
-            yield from leaves(second)
-        case And(several):
-            for one in several:
-                yield from leaves(one)
-        case _:
-            yield key
 
 
 def weight(key: SearchKey) -> int:

@@ -3,7 +3,7 @@ found as uids. Messages of which it is not sure are left to be read (criteria.py
 RFC 9051 §6.4.4, index or not."""
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from typing import NamedTuple
 
 from posthouse.mail.fuzzy import EXACT
@@ -24,9 +24,11 @@ from posthouse.wire.imap.search import (
     SearchKey,
     Sent,
     TextContains,
+    leaves,
 )
 
 FEW = 64  # messages that are read rather than looked up
+_OF_TEXTS = (Fuzzy, HeaderContains, Sent, BodyContains, TextContains)  # keys that look at texts
 
 
 class Known(NamedTuple):
@@ -40,7 +42,7 @@ class Known(NamedTuple):
 
 async def look(store: Store, box: Box, key: SearchKey, among: Set[int]) -> Known | None:
     """What the index knows of the texts of a search; None where all have to be read."""
-    keys = list(dict.fromkeys(leaves(key)))
+    keys = [leaf for leaf in dict.fromkeys(leaves(key)) if isinstance(leaf, _OF_TEXTS)]
     wanted = [_wanted(one.key if isinstance(one, Fuzzy) else one) for one in keys]
     asked = [one for one in wanted if one is not None]
     near = [one for one in keys if isinstance(one, Fuzzy)]
@@ -73,21 +75,6 @@ def _joined(placed: Sequence[Row], marked: Mapping[int, int], exact: Set[int]) -
     marks = {uid: marked[email] for uid, email in placed}
     marks |= {uid: marks.get(uid, 0) | EXACT for uid in exact}
     return marks
-
-
-def leaves(key: SearchKey) -> Iterator[SearchKey]:
-    """The keys that look at texts."""
-    match key:
-        case Not(inner):
-            yield from leaves(inner)
-        case Or(first, second):
-            yield from leaves(first)
-            yield from leaves(second)
-        case And(several):
-            for one in several:
-                yield from leaves(one)
-        case Fuzzy() | HeaderContains() | Sent() | BodyContains() | TextContains():
-            yield key
 
 
 def decide(key: SearchKey, answered: Mapping[SearchKey, Set[int]], among: Set[int]) -> Set[int]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import NamedTuple, TypeVar
 
 from posthouse.mail.ids import Millis
-from posthouse.serve.imap.context import TEXTS, leaves, resolved
+from posthouse.serve.imap.context import TEXTS, resolved
 from posthouse.serve.imap.criteria import Facts, decider
 from posthouse.serve.imap.indexed import decide, look
 from posthouse.serve.imap.question import among, instants
@@ -36,6 +36,7 @@ from posthouse.wire.imap.search import (
     SearchKey,
     Smaller,
     Younger,
+    leaves,
 )
 
 PIECE = 500  # rows read at once

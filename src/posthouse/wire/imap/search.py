@@ -7,7 +7,7 @@ recent. It does not know messages. SORT and THREAD are in sort.py.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from enum import Enum
@@ -225,6 +225,21 @@ SearchKey = (
     | And
     | UnknownCharset
 )
+
+
+def leaves(key: SearchKey) -> Iterator[SearchKey]:
+    """The keys that are not made of others, from left to right. What FUZZY stands before is one with it."""
+    match key:
+        case Not(inner):
+            yield from leaves(inner)
+        case Or(first, second):
+            yield from leaves(first)
+            yield from leaves(second)
+        case And(several):
+            for one in several:
+                yield from leaves(one)
+        case _:
+            yield key
 
 
 @dataclass(frozen=True, slots=True)
