@@ -1,0 +1,39 @@
+"""What became of a recipient: the values that queue, DSN and trace share (RFC 3464 §2.3)."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from posthouse.mail.envelope import Recipient
+from posthouse.mail.ids import Millis
+from posthouse.mail.status import Reply, Status
+
+
+class Action(Enum):
+    """The action words of a DSN (RFC 3464 §2.3.3)."""
+
+    FAILED = "failed"
+    DELAYED = "delayed"
+    DELIVERED = "delivered"
+    RELAYED = "relayed"
+    EXPANDED = "expanded"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an attempt meant for one recipient.
+
+    `status` is ours where nobody answered, else the one of `answer`, the reply of the server named `mta` (RFC 3464
+    §2.3.4 to §2.3.6). `reason` is one English sentence without a final full stop, for people: what happened.
+    `where` is the recipient's state of affairs on the wire when it happened: "connect", "tls", "mail", "rcpt", "data".
+    """
+
+    recipient: Recipient
+    action: Action
+    status: Status
+    reason: str
+    at: Millis
+    mta: str = ""  # host name of the server that answered, "" where none did
+    ip: str = ""
+    answer: Reply | None = None
+    where: str = ""
+    tls: str = ""  # "TLSv1.3 TLS_AES_256_GCM_SHA384 dane" and the like, "" for plain text

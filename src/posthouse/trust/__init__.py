@@ -1,0 +1,1 @@
+"""Whether a sender, or a server, is believed: pure, given a Resolver."""
