@@ -10,7 +10,7 @@ from household import ANNA, BEN, HOSTNAME, NOW, credential
 from posthouse.mail.address import Address, Domain, ForwardPath, ReversePath
 from posthouse.mail.envelope import Envelope, Recipient
 from posthouse.mail.header import header_end, split, unfold
-from posthouse.mail.ids import AccountId
+from posthouse.mail.ids import AccountId, Trail
 from posthouse.net.link import TlsState
 from posthouse.store.accounts import Login
 from posthouse.transport.client import Client
@@ -25,7 +25,7 @@ def envelope(*recipients: Address, utf8: bool = False, sender: Address | None = 
 
 
 def fields(client: Client, of: Envelope) -> dict[bytes, bytes]:
-    octets = trace_fields(client, of, HOSTNAME, NOW)
+    octets = trace_fields(client, of, HOSTNAME, NOW, Trail("0123456789abcdef"))
     found = split(octets)
     assert octets.endswith(b"\r\n")
     assert found[-1].stop == len(octets)
@@ -90,7 +90,7 @@ def test_a_unix_socket_has_no_address() -> None:
 
 @given(st.text(max_size=300))
 def test_no_name_of_a_peer_can_forge_a_field(name: str) -> None:
-    octets = trace_fields(Client("192.0.2.1", name), envelope(ANNA), HOSTNAME, NOW)
+    octets = trace_fields(Client("192.0.2.1", name), envelope(ANNA), HOSTNAME, NOW, Trail("0123456789abcdef"))
     assert [field.name for field in split(octets)] == [b"Return-Path", b"Received"]
     assert header_end(octets + b"\r\nbody") == len(octets) + 2
 

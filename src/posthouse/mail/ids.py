@@ -12,6 +12,8 @@ BlobId = NewType("BlobId", str)
 UID = NewType("UID", int)
 UIDValidity = NewType("UIDValidity", int)
 ModSeq = NewType("ModSeq", int)
+#: What joins all that is known of one message that came in: the id of our Received field, 16 hexadecimal digits.
+Trail = NewType("Trail", str)
 #: Milliseconds since 1970-01-01T00:00:00Z. Every stored time has this form.
 Millis = NewType("Millis", int)
 

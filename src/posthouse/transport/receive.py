@@ -20,7 +20,7 @@ from posthouse.transport.client import Client
 from posthouse.transport.house import House, MessageLimits
 from posthouse.transport.spool import copy_to_file, kept
 from posthouse.transport.submit import Edit, complete, may_send
-from posthouse.transport.trace import hops, trace_fields
+from posthouse.transport.trace import hops, new_trail, trace_fields
 
 SENDER_OK = reply(250, "2.1.0", "Sender accepted")
 RECIPIENT_OK = reply(250, "2.1.5", "Recipient accepted")
@@ -109,11 +109,11 @@ async def take(mail: Incoming, house: House) -> Reply:
         return NUL_INSIDE
     if hops(mail.octets, stop) >= house.limits.received_fields:
         return ROUTING_LOOP
-    received = house.clock()
+    received, trail = house.clock(), new_trail()
     edit = await _completed(mail, stop, received, house)
     if isinstance(edit, Reply):
         return edit
-    fields = trace_fields(mail.client, mail.envelope, house.hostname, received) + edit.front
+    fields = trace_fields(mail.client, mail.envelope, house.hostname, received, trail) + edit.front
     front = before(mail.octets, stop, fields)
     octets = await _edited(mail.octets, Edit(front, edit.cuts), house)
     await accept(house.store, await prepare(house.store, octets, received), mail.accounts)

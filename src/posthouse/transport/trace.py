@@ -11,7 +11,7 @@ from random import getrandbits
 from posthouse.mail.address import Domain, quote_local
 from posthouse.mail.dates import format_rfc5322
 from posthouse.mail.envelope import Envelope
-from posthouse.mail.ids import Millis
+from posthouse.mail.ids import Millis, Trail
 from posthouse.transport.client import Client
 
 # A name a peer gives itself may be anything an engine lets through; only this goes into a field (RFC 5321 §4.4).
@@ -19,12 +19,17 @@ _PLAIN_NAME = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}\Z")
 _RECEIVED = re.compile(rb"^received[ \t]*:", re.IGNORECASE | re.MULTILINE)
 
 
-def trace_fields(client: Client, envelope: Envelope, hostname: str, received: Millis) -> bytes:
+def new_trail() -> Trail:
+    """The id of a message's journey: it stands in our Received field, in the journal and in the queue."""
+    return Trail(f"{getrandbits(64):016x}")
+
+
+def trace_fields(client: Client, envelope: Envelope, hostname: str, received: Millis, trail: Trail) -> bytes:
     """`Return-Path` and `Received`, ready to be put in front of the message (RFC 5321 §4.4)."""
     lines = [
         f"Return-Path: <{envelope.sender}>",
         f"Received: from {_from(client)}",
-        f"\tby {hostname} (Posthouse) with {protocol(client, envelope)} id {getrandbits(64):016x}{_tls(client)}",
+        f"\tby {hostname} (Posthouse) with {protocol(client, envelope)} id {trail}{_tls(client)}",
         f"\t{_for(envelope)}; {format_rfc5322(received)}",
     ]
     return "\r\n".join(lines).encode("utf-8") + b"\r\n"
