@@ -33,6 +33,7 @@ from posthouse.wire.buffer import ReceiveBuffer
 from posthouse.wire.sasl import decode
 from posthouse.wire.smtp import command
 from posthouse.wire.smtp.command import Event, Malformed
+from posthouse.wire.smtp.conversation import Conversation
 from posthouse.wire.smtp.data import TOO_LARGE, Content, DotReader
 from posthouse.wire.smtp.reply import BAD_BASE64, print_reply
 
@@ -142,16 +143,25 @@ class SmtpServer:
         "_swallowed",
         "_tls",
         "_unwanted",
+        "conversation",
         "injected",
         "recipients",
         "state",
     )
 
-    def __init__(self, *, lmtp: bool = False, tls: bool = False, limits: SmtpLimits = SmtpLimits()) -> None:
-        """`tls`: the connection began with TLS, so STARTTLS is out of place."""
+    def __init__(
+        self,
+        *,
+        lmtp: bool = False,
+        tls: bool = False,
+        limits: SmtpLimits = SmtpLimits(),
+        conversation: Conversation | None = None,
+    ) -> None:
+        """`tls`: the connection began with TLS, so STARTTLS is out of place. `conversation` is told what is said."""
         self.state = State.START
         self.injected = False  # plain text stood behind STARTTLS; known after `starttls`
         self.recipients = 0  # accepted in this transaction
+        self.conversation = conversation
         self._lmtp = lmtp
         self._tls = tls
         self._limits = limits
@@ -186,6 +196,8 @@ class SmtpServer:
             event = command.Closed()
         if event is not None:
             self._asked, self._owed = event, self._replies_to(event)
+            if self.conversation is not None and isinstance(event, command.DataEnded):
+                self.conversation.content(self._content.size, heard=True)
         return event
 
     def send(self, answer: Reply) -> bytes:
@@ -198,7 +210,10 @@ class SmtpServer:
             raise RuntimeError(f"no reply is due: {answer}")
         if answer.close:
             self._close()
-        return print_reply(answer)
+        octets = print_reply(answer)
+        if self.conversation is not None:
+            self.conversation.said(octets)
+        return octets
 
     def starttls(self) -> None:
         """Forget buffered plain text and all that was said (RFC 3207 §4.2)."""
@@ -258,6 +273,8 @@ class SmtpServer:
         line = self._read_line(self._limits.auth_line if is_auth else self._limits.command_line)
         if not isinstance(line, bytes):
             return Malformed(line) if line else None
+        if self.conversation is not None:
+            self.conversation.heard(line)
         event = command.parse(line)
         if isinstance(event, command.Unknown) and event.verb in FOREIGN_VERBS:
             return Malformed(NOT_MAIL)
@@ -331,6 +348,8 @@ class SmtpServer:
             return None
         if not isinstance(line, bytes):
             return Malformed(AUTH_LINE_TOO_LONG if line is LINE_TOO_LONG else line)
+        if self.conversation is not None:
+            self.conversation.secret(heard=True)
         if line == b"*":
             return command.AuthLine(None)
         octets = decode(line)

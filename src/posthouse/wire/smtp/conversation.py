@@ -1,0 +1,87 @@
+"""Conversation: what was said on one SMTP connection, line by line, for people who look for a fault.
+
+Both engines keep one where they are handed it. Credentials are masked before anything is kept (RFC 4954 §9), and of a
+message only its size is. It is bounded: of a talkative peer the beginning and the end of the conversation stay.
+
+It does NOT know the time by itself: whoever makes it says which clock counts.
+"""
+
+import re
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+FIRST, LAST = 100, 50  # lines kept from the beginning and the end: a message to 60 recipients is told whole
+LINE = 400  # octets kept of one line: at most 120 KiB a connection, whatever the peer says
+
+MASK = "***"
+# RFC 4954 §4   AUTH mechanism [initial-response]
+_AUTH = re.compile(rb"(AUTH[ \t]+[^ \t]+)[ \t]+[^ \t].*", re.IGNORECASE | re.DOTALL)
+# A password typed where a command belongs, by people who try AUTH LOGIN by hand, is one word of base64.
+_LONE_BASE64 = re.compile(rb"[A-Za-z0-9+/]{8,}={0,2}\s*\Z")
+
+
+class Line(NamedTuple):
+    """One line: when, by the clock; whether the peer said it; its text, without line end and control characters."""
+
+    at: int
+    heard: bool
+    text: str
+
+
+class Conversation:
+    """The lines of one connection."""
+
+    __slots__ = ("_clock", "_first", "_last", "dropped")
+
+    def __init__(self, clock: Callable[[], int]) -> None:
+        self._clock = clock
+        self._first: list[Line] = []
+        self._last: deque[Line] = deque()
+        self.dropped = 0  # lines between the beginning and the end
+
+    def heard(self, line: bytes) -> None:
+        """A line of the peer's."""
+        self._add(heard=True, line=_masked(line))
+
+    def said(self, octets: bytes) -> None:
+        """One or more lines of ours."""
+        for line in octets.splitlines():
+            self._add(heard=False, line=_masked(line))
+
+    def secret(self, *, heard: bool) -> None:
+        """A line that holds a credential and nothing else."""
+        self._add(heard=heard, line=MASK.encode())
+
+    def content(self, size: int, *, heard: bool) -> None:
+        """The octets of a message went over."""
+        self._add(heard=heard, line=b"(%d octets of the message)" % size)
+
+    def mark(self, text: str) -> None:
+        """What happened beside the lines: TLS begins, the connection ends."""
+        self._add(heard=False, line=f"({text})".encode("utf-8", "replace"))
+
+    @property
+    def lines(self) -> list[Line]:
+        """What is kept, in order."""
+        return [*self._first, *self._last]
+
+    def _add(self, *, heard: bool, line: bytes) -> None:
+        text = line[:LINE].decode("utf-8", "replace").rstrip("\r\n")
+        if not text.isprintable():
+            text = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+        kept = Line(self._clock(), heard, text)
+        if len(self._first) < FIRST:
+            self._first.append(kept)
+            return
+        self._last.append(kept)
+        if len(self._last) > LAST:
+            self._last.popleft()
+            self.dropped += 1
+
+
+def _masked(line: bytes) -> bytes:
+    found = _AUTH.match(line)
+    if found is not None:
+        return found[1] + b" " + MASK.encode()
+    return MASK.encode() if _LONE_BASE64.match(line) else line
