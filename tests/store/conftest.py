@@ -9,6 +9,7 @@ import pytest_asyncio
 
 from posthouse.store.store import Store, open_sync
 from store.fsck import consistency
+from store.queue_rig import QueueRig
 from store_rig import Rig, furnish
 
 
@@ -31,3 +32,9 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
         assert await asyncio.wait_for(opened.read(consistency), 30) == []
     finally:
         await opened.close()
+
+
+@pytest.fixture
+def line(rig: Rig) -> QueueRig:
+    """The queue of that synchronous store."""
+    return QueueRig(rig.store)

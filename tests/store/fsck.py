@@ -103,8 +103,35 @@ _CHECKS: tuple[tuple[str, str], ...] = (
     ),
     (
         "a blob's references differ from a count",
-        "SELECT b.id FROM blob b LEFT JOIN (SELECT blob, count(*) AS number FROM email GROUP BY blob) AS c"
-        " ON c.blob = b.id WHERE b.refs <> coalesce(c.number, 0)",
+        "SELECT b.id FROM blob b LEFT JOIN (SELECT blob, count(*) AS number FROM (SELECT blob FROM email UNION ALL"
+        " SELECT blob FROM queue_item) GROUP BY blob) AS c ON c.blob = b.id WHERE b.refs <> coalesce(c.number, 0)",
+    ),
+    (
+        "an item of the queue names a blob that is not there, or another size",
+        "SELECT q.id FROM queue_item q LEFT JOIN blob b ON b.id = q.blob WHERE b.id IS NULL"
+        " OR b.size <> q.size + q.skip",
+    ),
+    (
+        "an item of the queue has no open recipient",
+        "SELECT q.id FROM queue_item q WHERE NOT EXISTS (SELECT 1 FROM queue_recipient r WHERE r.item = q.id"
+        " AND r.settled = 0)",
+    ),
+    (
+        "a recipient has no item in the queue",
+        "SELECT r.item FROM queue_recipient r WHERE NOT EXISTS (SELECT 1 FROM queue_item q WHERE q.id = r.item)",
+    ),
+    (
+        "an item of the queue is in a state that cannot be",
+        "SELECT q.id FROM queue_item q WHERE (q.state = 2) <> (q.token <> 0) OR (q.state = 3 AND q.held = 0)"
+        " OR (q.state < 2 AND q.held <> 0) OR q.attention > q.expires",
+    ),
+    (
+        "a destination of the queue counts its leases wrongly, or would never be looked at",
+        "SELECT q.destination FROM queue_item q LEFT JOIN queue_destination d ON d.name = q.destination"
+        " GROUP BY q.destination HAVING max(d.name) IS NULL OR max(d.in_flight) <> sum(q.state = 2)"
+        " OR (min(q.state) < 2 AND max(d.due) IS NULL)"
+        " UNION SELECT d.name FROM queue_destination d WHERE (d.in_flight <> 0 AND NOT EXISTS (SELECT 1 FROM"
+        " queue_item q WHERE q.destination = d.name)) OR d.width < 1 OR d.in_flight < 0",
     ),
     (
         "a blob has neither octets nor a file, or both",

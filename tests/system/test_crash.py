@@ -23,6 +23,8 @@ WITHOUT_CLIENTS = {
     "store.after_checkpoint",
     "store.blob_unlinked",
     "store.inside_purge",
+    "queue.inside_claim",
+    "queue.inside_settle",
 }
 ROUNDS = 10
 

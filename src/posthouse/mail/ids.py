@@ -14,6 +14,7 @@ UIDValidity = NewType("UIDValidity", int)
 ModSeq = NewType("ModSeq", int)
 #: What joins all that is known of one message that came in: the id of our Received field, 16 hexadecimal digits.
 Trail = NewType("Trail", str)
+QueueId = NewType("QueueId", int)
 #: Milliseconds since 1970-01-01T00:00:00Z. Every stored time has this form.
 Millis = NewType("Millis", int)
 
@@ -22,6 +23,7 @@ Millis = NewType("Millis", int)
 MAILBOX_LETTER = "F"
 EMAIL_LETTER = "M"
 THREAD_LETTER = "T"
+QUEUE_LETTER = "Q"
 
 
 def parse_object_id(text: str, letter: str) -> int | None:

@@ -103,6 +103,14 @@ def keep(new: NewBlob, references: int) -> Script[BlobKey]:
     return BlobKey(key)
 
 
+def drop(blob: BlobKey) -> Script[None]:
+    """One reference less. A row whose last it was goes with its octets; a file has to wait (gc.py)."""
+    [(refs, file)] = yield sql("UPDATE blob SET refs = refs - 1 WHERE id = $1 RETURNING refs, file", blob)
+    if refs == 0 and file is None:
+        yield sql("DELETE FROM octets WHERE blob = $1", blob)
+        yield sql("DELETE FROM blob WHERE id = $1", blob)
+
+
 _ROW = "SELECT b.id, b.digest, b.size, b.file, o.packed FROM blob b LEFT JOIN octets o ON o.blob = b.id WHERE b.id "
 _ONE = _ROW + "= $1"
 _SOME = _ROW + f"IN ({', '.join(f'${number}' for number in range(1, ROWS_AT_ONCE + 1))})"

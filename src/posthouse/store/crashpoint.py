@@ -24,6 +24,8 @@ CRASHPOINTS: tuple[str, ...] = (
     "store.inside_migration",
     "store.before_checkpoint",
     "store.after_checkpoint",
+    "queue.inside_claim",  # leased, not committed
+    "queue.inside_settle",  # between the item and its destination
     "store.blob_unlinked",  # garbage collection, row gone, file gone
 )
 
