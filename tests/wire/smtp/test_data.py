@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from posthouse.mail.status import Reply
-from posthouse.wire.smtp.data import BARE_LINE_END, LINE_TOO_LONG, NUL_OCTET, TOO_LARGE, Content, DotReader
+from posthouse.wire.smtp.data import BARE_LINE_END, LINE_TOO_LONG, NUL_OCTET, TOO_LARGE, Content, DotReader, DotWriter
 
 SIZE, LINE = 1_000, 100
 
@@ -145,3 +145,12 @@ def test_the_fault_is_the_same_however_it_is_cut(octets: bytes, data: st.DataObj
     places = [0, *sorted(data.draw(st.lists(st.integers(0, len(octets))))), len(octets)]
     pieces = [octets[start:stop] for start, stop in itertools.pairwise(places)]
     assert fault(pieces) == fault([octets])
+
+
+@given(st.lists(st.sampled_from((b"\r\n", b".", b"a", b"\r\n.", b"..")), max_size=12), st.integers(1, 5))
+def test_what_the_dot_writer_puts_the_dot_reader_takes(pieces: list[bytes], size: int) -> None:
+    """RFC 5321 §4.5.2; the content comes back with the CRLF that it lacked."""
+    content, writer = b"".join(pieces), DotWriter()
+    sent = b"".join(writer.put(content[at : at + size]) for at in range(0, len(content), size)) + writer.end()
+    whole = content if content.endswith(b"\r\n") or not content else content + b"\r\n"
+    assert DotReader().take(sent + b"QUIT") == (whole, b"QUIT")

@@ -109,3 +109,24 @@ class DotReader:
             return content
         content, self._skip = content[self._skip :], 0
         return content
+
+
+class DotWriter:
+    """Puts the content of DATA on the stream, in as many pieces as one likes (RFC 5321 §4.5.2)."""
+
+    __slots__ = ("_tail",)
+
+    def __init__(self) -> None:
+        # The last two octets of the content so far. The CRLF of the DATA line stands before it, as for DotReader.
+        self._tail = b"\r\n"
+
+    def put(self, octets: bytes) -> bytes:
+        """The octets for the wire: a dot at the start of a line is doubled."""
+        tail = self._tail
+        content = tail + octets
+        self._tail = content[-2:]
+        return content.replace(b"\r\n.", b"\r\n..")[len(tail) :]
+
+    def end(self) -> bytes:
+        """The final dot; in front of it the CRLF that the content may lack."""
+        return b".\r\n" if self._tail == b"\r\n" else END

@@ -118,3 +118,12 @@ def parse_xtext(octets: bytes) -> str | None:
         return _HEXCHAR.sub(lambda match: bytes([int(match[1], 16)]), octets).decode("utf-8")
     except UnicodeDecodeError:
         return None
+
+
+# RFC 3461 §4   xchar = any ASCII CHAR between "!" (33) and "~" (126) inclusive, except for "+" and "="
+_NO_XCHAR = re.compile(rb"[^\x21-\x2a\x2c-\x3c\x3e-\x7e]")
+
+
+def print_xtext(text: str) -> bytes:
+    """xtext (RFC 3461 §4), the inverse of `parse_xtext`."""
+    return _NO_XCHAR.sub(lambda match: b"+%02X" % match[0][0], text.encode("utf-8"))
