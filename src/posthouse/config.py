@@ -75,6 +75,22 @@ class Lmtp(Struct, frozen=True):
     listen: tuple[Listen, ...] = (Listen(path="run/lmtp.sock"),)
 
 
+class QueueSection(Struct, frozen=True):
+    """Mail on its way to other servers (RFC 5321 §4.5.4)."""
+
+    leave: bool = True
+    attempts: Count = 50
+    destination_connections: Count = 20
+    first_retry_seconds: Seconds = 300.0
+    longest_retry_seconds: Seconds = 7_200.0
+    delay_notice_seconds: Seconds = 4 * 3_600.0
+    lifetime_seconds: Seconds = 5 * 24 * 3_600.0
+    failures: Count = 3
+    first_rest_seconds: Seconds = 60.0
+    longest_rest_seconds: Seconds = 7_200.0
+    lease_seconds: Seconds = 25.0
+
+
 class Certificate(Struct, frozen=True):
     """A certificate chain and its key, PEM."""
 
@@ -240,6 +256,7 @@ class Settings(Struct, frozen=True):
     submission: Submission = Submission()
     imap: Imap = Imap()
     lmtp: Lmtp = Lmtp()
+    queue: QueueSection = QueueSection()
     tls: Tls = Tls()
     login: LoginSettings = LoginSettings()
     log: Log = Log()

@@ -142,6 +142,7 @@ def _settings(folder: Path, ports: Mapping[str, int], files: CertificateFiles) -
             "submission": {"listen": at["submission"], "listen_tls": at["submissions"]},
             "imap": {"listen": at["imap"], "listen_tls": at["imaps"]},
             "tls": {"certificates": [{"certificate": str(files.certificate), "key": str(files.key)}]},
+            "queue": {"leave": False},
             "log": {"level": "warning"},
             "limits": {"peer": {"exempt_loopback": True}},
         }

@@ -20,6 +20,7 @@ from typing import TypeVar
 import msgspec
 
 from posthouse import log as logs
+from posthouse.config import QueueSection
 from posthouse.mail.ids import Millis
 from posthouse.net.link import LinkLimits
 from posthouse.net.listen import Listener, OnLink, inherited, serve
@@ -32,6 +33,7 @@ from posthouse.serve.smtp.session import session as smtp_session
 from posthouse.serve.stress import Stress, StressLimits
 from posthouse.store.gc import collect_garbage
 from posthouse.store.indexer import keep_index
+from posthouse.store.queue import Patience
 from posthouse.store.script import StoreError
 from posthouse.store.store import Store
 from posthouse.transport.house import House, MessageLimits, SmtpRole
@@ -125,6 +127,8 @@ class Worker:
             settings.submission.add_sender,
             settings.imap.unauthenticate,
             withheld=frozenset(settings.imap.withheld),
+            leave=settings.queue.leave,
+            patience=patience(settings.queue),
         )
         watch = DiskWatch(house, first=self._orders.slot == 0)
         self._duties.append(asyncio.get_running_loop().create_task(watch.watch()))
@@ -222,6 +226,11 @@ def connections(limits: WorkerLimits) -> int:
 def now() -> Millis:
     """The wall clock."""
     return Millis(time.time_ns() // 1_000_000)
+
+
+def patience(section: QueueSection) -> Patience:
+    """How long mail waits, from the settings."""
+    return Patience(int(section.delay_notice_seconds * 1000), int(section.lifetime_seconds * 1000))
 
 
 def _plain(kind: type[T], section: msgspec.Struct) -> T:

@@ -18,6 +18,7 @@ from posthouse.transport import receive
 from posthouse.transport.client import Client
 from posthouse.transport.house import House, MessageLimits
 from posthouse.transport.receive import Incoming
+from posthouse.transport.route import Leads
 from posthouse.transport.spool import DiskSpace, Spool
 
 STRANGER = Client("192.0.2.1", "client.test")
@@ -49,10 +50,11 @@ async def test_rcpt(house: House, anna: Login) -> None:
     user = replace(STRANGER, login=anna)
     here, nobody = ForwardPath(ANNA), ForwardPath(Address("nobody", ANNA.domain))
     outside = ForwardPath(Address("x", Domain("elsewhere.test")))
-    assert await receive.rcpt(here, False, STRANGER, house) == (anna.account,)
+    assert await receive.rcpt(here, False, STRANGER, house) == Leads((anna.account,))
     assert await receive.rcpt(nobody, False, STRANGER, house) == receive.NO_SUCH_USER
     assert await receive.rcpt(outside, False, STRANGER, house) == receive.NO_RELAY
-    assert await receive.rcpt(outside, False, user, house) == receive.NO_SENDING_OUT
+    assert await receive.rcpt(outside, False, user, house) == Leads(leaves=True)
+    assert await receive.rcpt(outside, False, user, replace(house, leave=False)) == receive.STAYS_HERE
     eight_bit = ForwardPath(Address("gr\u00e9ta", ANNA.domain))
     assert await receive.rcpt(eight_bit, False, STRANGER, house) == receive.NEEDS_SMTPUTF8
     assert await receive.rcpt(eight_bit, True, STRANGER, house) == receive.NO_SUCH_USER
@@ -63,7 +65,7 @@ async def incoming(octets: bytes, login: Login, house: House, client: Client = S
     if spool.add(octets):
         await spool.write()
     envelope = Envelope(ReversePath(ANNA), (Recipient(ForwardPath(ANNA)),))
-    message = Incoming(client, envelope, (login.account,), await spool.octets())
+    message = Incoming(client, envelope, (Leads((login.account,)),), await spool.octets())
     spool.close()
     return message
 
@@ -147,7 +149,7 @@ async def test_postmaster_of_this_server(house: House, store: Store, anna: Login
     paths = [ForwardPath(Address(local, Domain(name))) for name in ("", "mail.home.test")]
     for client in (STRANGER, replace(STRANGER, login=anna), replace(STRANGER, lmtp=True)):
         for path in paths:
-            assert await receive.rcpt(path, False, client, house) == (anna.account,)
+            assert await receive.rcpt(path, False, client, house) == Leads((anna.account,))
     other = ForwardPath(Address("anna", Domain("mail.home.test")))
     assert await receive.rcpt(other, False, STRANGER, house) == receive.NO_RELAY
     foreign = ForwardPath(Address(local, Domain("elsewhere.test")))

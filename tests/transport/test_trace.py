@@ -14,7 +14,7 @@ from posthouse.mail.ids import AccountId, Trail
 from posthouse.net.link import TlsState
 from posthouse.store.accounts import Login
 from posthouse.transport.client import Client
-from posthouse.transport.trace import hops, protocol, trace_fields
+from posthouse.transport.trace import hops, protocol, received_field, return_path
 
 TLS = TlsState("TLSv1.3", "TLS_AES_256_GCM_SHA384")
 LOGIN = Login(AccountId(1), ANNA, credential())
@@ -25,7 +25,7 @@ def envelope(*recipients: Address, utf8: bool = False, sender: Address | None = 
 
 
 def fields(client: Client, of: Envelope) -> dict[bytes, bytes]:
-    octets = trace_fields(client, of, HOSTNAME, NOW, Trail("0123456789abcdef"))
+    octets = return_path(of) + received_field(client, of, HOSTNAME, NOW, Trail("0123456789abcdef"))
     found = split(octets)
     assert octets.endswith(b"\r\n")
     assert found[-1].stop == len(octets)
@@ -90,8 +90,8 @@ def test_a_unix_socket_has_no_address() -> None:
 
 @given(st.text(max_size=300))
 def test_no_name_of_a_peer_can_forge_a_field(name: str) -> None:
-    octets = trace_fields(Client("192.0.2.1", name), envelope(ANNA), HOSTNAME, NOW, Trail("0123456789abcdef"))
-    assert [field.name for field in split(octets)] == [b"Return-Path", b"Received"]
+    octets = received_field(Client("192.0.2.1", name), envelope(ANNA), HOSTNAME, NOW, Trail("0123456789abcdef"))
+    assert [field.name for field in split(octets)] == [b"Received"]
     assert header_end(octets + b"\r\nbody") == len(octets) + 2
 
 

@@ -1,7 +1,8 @@
 """The one door into the store: every message that is kept comes through here (architecture.md).
 
 `prepare` makes octets ready (their description and their blob), `accept` commits one message for all its recipients in
-one transaction. When `accept` returns, the message is durable for everyone; when it raises, for nobody.
+one transaction: those who are here have it, those elsewhere are in the queue. When `accept` returns, the message is
+durable for everyone; when it raises, for nobody.
 """
 
 import asyncio
@@ -13,12 +14,14 @@ from posthouse.mail.ids import UID, AccountId, Millis
 from posthouse.mail.mime import parse
 from posthouse.mail.structure import Description, describe_part
 from posthouse.mail.summary import Summary, summarize_fields
-from posthouse.store import emails, mailboxes
+from posthouse.store import emails, mailboxes, queue
+from posthouse.store.blobs import NewBlob
 from posthouse.store.crashpoint import crashpoint
 from posthouse.store.emails import NewEmail
 from posthouse.store.mailboxes import Box
 from posthouse.store.script import NotFound, Script
 from posthouse.store.store import Store
+from posthouse.transport.depart import Departures
 
 DESCRIBED_ON_LOOP = 256 * 1024  # octets; larger messages are read in a thread, so that nobody else waits for them
 
@@ -49,17 +52,34 @@ def _read(octets: bytes | mmap, received: Millis) -> tuple[Description, Summary]
     return describe_part(part), summarize_fields(part.fields, received)
 
 
-async def accept(store: Store, email: NewEmail, recipients: Iterable[AccountId]) -> None:
-    """Take responsibility: the message is in the INBOX of every account, once each, or nowhere (RFC 5321 §6.1).
+async def accept(
+    store: Store, message: NewEmail | NewBlob, recipients: Iterable[AccountId], leaving: Departures | None = None
+) -> None:
+    """Take responsibility: the message is in the INBOX of every account and in the queue, once each, or nowhere
+    (RFC 5321 §6.1). A message that only leaves needs its blob alone.
 
     Raises NotFound when an account has gone since RCPT, and Unavailable.
     """
     crashpoint("smtp.before_commit")
-    await store.run(deliver_to_inboxes, tuple(sorted(set(recipients))), email)
+    await store.run(take_in, message, tuple(sorted(set(recipients))), leaving)
+
+
+def take_in(
+    message: NewEmail | NewBlob, recipients: tuple[AccountId, ...], leaving: Departures | None = None
+) -> Script[None]:
+    """The script of `accept`."""
+    if isinstance(message, NewEmail):
+        yield from deliver_to_inboxes(recipients, message)
+    if leaving is None:
+        return
+    blob = message.blob if isinstance(message, NewEmail) else message
+    for outgoing in leaving.outgoing:  # inside one script, in the writer's thread
+        yield from queue.enqueue(leaving.at, blob, outgoing)
 
 
 def deliver_to_inboxes(recipients: tuple[AccountId, ...], email: NewEmail) -> Script[list[UID]]:
-    """The script of `accept`. Which mailbox is INBOX is looked up inside the transaction, so it cannot be stale."""
+    """A message for those who are here. Which mailbox is INBOX is looked up inside the transaction, so it cannot be
+    stale."""
     items = []
     for account in recipients:
         inbox = yield from mailboxes.find(account, "INBOX")

@@ -7,6 +7,8 @@ from enum import Enum
 from pathlib import Path
 
 from posthouse.mail.ids import Millis
+from posthouse.store.moment import Moment, moment
+from posthouse.store.queue import Patience
 from posthouse.store.store import Store
 from posthouse.transport.route import Routes
 from posthouse.transport.spool import DiskSpace
@@ -42,7 +44,8 @@ class House:
     context STARTTLS uses, or None where there is no certificate. `allow_plaintext_login` offers AUTH without TLS: for
     tests and loopback only. `add_sender` decides what happens to a user's message whose From is not theirs: refused
     (False), or a Sender field names them (RFC 6409 §8.1). `unauthenticate` offers UNAUTHENTICATE (RFC 8437 §8).
-    `withheld` are IMAP capabilities that are not announced (docs/quirks.md).
+    `withheld` are IMAP capabilities that are not announced (docs/quirks.md). `leave`: users may send to other servers,
+    and aliases lead there. `moment` adds to the wall clock what nobody can set (store/moment.py).
     """
 
     store: Store
@@ -56,6 +59,9 @@ class House:
     disk: DiskSpace = field(default_factory=DiskSpace)
     routes: Routes = field(default_factory=Routes)
     withheld: frozenset[str] = frozenset()
+    leave: bool = True
+    patience: Patience = field(default_factory=Patience)
+    moment: Callable[[Millis], Moment] = moment
 
     @property
     def spool(self) -> Path:

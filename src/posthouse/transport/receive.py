@@ -5,7 +5,7 @@ Every refusal is a Reply. Errors of the store are raised as they are; `serve/err
 
 import asyncio
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from mmap import mmap
 
 from posthouse.mail.address import Address, Domain, ForwardPath, ReversePath, parse_domain
@@ -13,14 +13,16 @@ from posthouse.mail.envelope import Envelope
 from posthouse.mail.header import body_start
 from posthouse.mail.ids import AccountId, Millis
 from posthouse.mail.status import Reply, reply
-from posthouse.store.accounts import Elsewhere, NoSuchDomain, NoSuchUser, Resolution
+from posthouse.store.accounts import Elsewhere, NoSuchDomain, NoSuchUser, Resolution, Target
 from posthouse.store.crashpoint import crashpoint
 from posthouse.transport.accept import accept, prepare
 from posthouse.transport.client import Client
+from posthouse.transport.depart import Departures, departures
 from posthouse.transport.house import House, MessageLimits
+from posthouse.transport.route import Leads
 from posthouse.transport.spool import copy_to_file, kept
 from posthouse.transport.submit import Edit, complete, may_send
-from posthouse.transport.trace import hops, new_trail, trace_fields
+from posthouse.transport.trace import hops, new_trail, received_field, return_path
 
 SENDER_OK = reply(250, "2.1.0", "Sender accepted")
 RECIPIENT_OK = reply(250, "2.1.5", "Recipient accepted")
@@ -34,9 +36,10 @@ NO_RELAY = reply(
     550, "5.7.1", "This server does not take mail for that domain from strangers; if you have an account here,",
     "log in on the submission port and send from there",
 )  # fmt: skip
-NO_SENDING_OUT = reply(
-    550, "5.7.1", "Sending to other servers is not there yet; only addresses on this server can be reached"
-)
+STAYS_HERE = reply(
+    550, "5.7.1", "Nothing leaves this server: it is set so (queue.leave), as it is in the playground; only addresses",
+    "of its own domains can be written to",
+)  # fmt: skip
 ROUTING_LOOP = reply(554, "5.4.6", "The message has been through too many servers; it seems to go in a circle")
 NUL_INSIDE = reply(550, "5.6.0", "The message holds a NUL octet, which mail must not")
 HEADER_TOO_LARGE = reply(552, "5.3.4", "The header of the message is too large")
@@ -50,11 +53,12 @@ _FIELD_START = re.compile(rb"^[^ \t\r\n]", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """A message that has arrived whole, and what is known of it. `accounts` is where its recipients led at RCPT."""
+    """A message that has arrived whole, and what is known of it. `leads` is where its recipients led at RCPT, in their
+    order."""
 
     client: Client
     envelope: Envelope
-    accounts: tuple[AccountId, ...]
+    leads: tuple[Leads, ...]
     octets: bytes | mmap
 
 
@@ -69,18 +73,24 @@ async def mail(path: ReversePath, size: int, client: Client, house: House) -> Re
     return SENDER_OK
 
 
-async def rcpt(path: ForwardPath, utf8: bool, client: Client, house: House) -> tuple[AccountId, ...] | Reply:
-    """The accounts a recipient leads to, or the refusal of RCPT (RFC 5321 §4.1.1.3, §3.6). Raises Unavailable."""
+async def rcpt(path: ForwardPath, utf8: bool, client: Client, house: House) -> Leads | Reply:
+    """Where a recipient leads, or the refusal of RCPT (RFC 5321 §4.1.1.3, §3.6). Raises Unavailable."""
     if not path.address.ascii and not utf8:
         return NEEDS_SMTPUTF8
     found = await _resolve(path.address, house)
     if isinstance(found, NoSuchUser):
         return NO_SUCH_USER
     if isinstance(found, NoSuchDomain):
-        return NO_RELAY if client.login is None else NO_SENDING_OUT
+        if client.login is None:
+            return NO_RELAY
+        return Leads(leaves=True) if house.leave else STAYS_HERE
     if isinstance(found, Elsewhere):
-        return NO_SENDING_OUT
-    return tuple(target.account for target in found)
+        return Leads(_accounts(found.targets), forwards=found.addresses) if house.leave else STAYS_HERE
+    return Leads(_accounts(found))
+
+
+def _accounts(targets: tuple[Target, ...]) -> tuple[AccountId, ...]:
+    return tuple(target.account for target in targets)
 
 
 async def _resolve(address: Address, house: House) -> Resolution:
@@ -109,16 +119,27 @@ async def take(mail: Incoming, house: House) -> Reply:
         return NUL_INSIDE
     if hops(mail.octets, stop) >= house.limits.received_fields:
         return ROUTING_LOOP
-    received, trail = house.clock(), new_trail()
+    received = house.clock()
     edit = await _completed(mail, stop, received, house)
     if isinstance(edit, Reply):
         return edit
-    fields = trace_fields(mail.client, mail.envelope, house.hostname, received, trail) + edit.front
-    front = before(mail.octets, stop, fields)
-    octets = await _edited(mail.octets, Edit(front, edit.cuts), house)
-    await accept(house.store, await prepare(house.store, octets, received), mail.accounts)
+    await _keep(mail, Edit(before(mail.octets, stop, edit.front), edit.cuts), received, house)
     crashpoint("smtp.after_commit_before_250")
     return TAKEN
+
+
+async def _keep(mail: Incoming, edit: Edit, received: Millis, house: House) -> None:
+    """Put the trace fields in front, and keep it for everyone. Raises NotFound, Unavailable and OSError."""
+    trail = new_trail()
+    accounts = {account for way in mail.leads for account in way.accounts}
+    login = mail.client.login
+    outgoing = departures(mail.envelope, mail.leads, login.account if login else None, trail, house.patience)
+    path = return_path(mail.envelope) if accounts else b""
+    fields = path + received_field(mail.client, mail.envelope, house.hostname, received, trail)
+    octets = await _edited(mail.octets, Edit(fields + edit.front, edit.cuts), house)
+    message = await prepare(house.store, octets, received) if accounts else await house.store.blobs.put(octets)
+    ways = tuple(replace(way, skip=len(path)) for way in outgoing)
+    await accept(house.store, message, accounts, Departures(house.moment(received), ways) if ways else None)
 
 
 def before(octets: bytes | mmap, stop: int, fields: bytes) -> bytes:

@@ -1,19 +1,27 @@
-"""Where a recipient's mail goes: the Dispositions of an address (RFC 5321 §3.6, §3.9).
-
-Everything is local so far: an address leads to accounts here, or nowhere.
-"""
+"""Where a recipient's mail goes: accounts here, and addresses on other servers (RFC 5321 §3.6, §3.9)."""
 
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from posthouse.mail.address import Address, Domain
+from posthouse.mail.ids import AccountId
 from posthouse.store import accounts
 from posthouse.store.accounts import Elsewhere, NoSuchDomain, NoSuchUser, Resolution, Target
 from posthouse.store.store import Store
 
 REMEMBERED_SECONDS = 1.0  # a user or alias that was removed still gets mail for this long; the commit looks again
 ROUTES = 10_000  # addresses remembered: about 4 MiB
+
+
+@dataclass(frozen=True, slots=True)
+class Leads:
+    """Where one recipient leads: to accounts, out of the house by itself, or out of it by aliases."""
+
+    accounts: tuple[AccountId, ...] = ()
+    leaves: bool = False
+    forwards: tuple[Address, ...] = ()
 
 
 class Routes:

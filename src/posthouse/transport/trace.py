@@ -1,7 +1,7 @@
 """Trace fields: what we write in front of a message, once, and how loops are found (RFC 5321 §4.4, §6.3).
 
-Nothing that arrived is changed: `Return-Path` and one `Received` are put in front, and that is the message from
-then on. There is no `Delivered-To`, because all recipients share the same octets.
+Nothing that arrived is changed: one `Received`, and `Return-Path` where somebody here gets it, are put in front, and
+that is the message from then on. There is no `Delivered-To`, because all recipients share the same octets.
 """
 
 import re
@@ -24,10 +24,15 @@ def new_trail() -> Trail:
     return Trail(f"{getrandbits(64):016x}")
 
 
-def trace_fields(client: Client, envelope: Envelope, hostname: str, received: Millis, trail: Trail) -> bytes:
-    """`Return-Path` and `Received`, ready to be put in front of the message (RFC 5321 §4.4)."""
+def return_path(envelope: Envelope) -> bytes:
+    """`Return-Path`, which final delivery puts first, and nobody else: what goes on to another server has none
+    (RFC 5321 §4.4)."""
+    return f"Return-Path: <{envelope.sender}>\r\n".encode()
+
+
+def received_field(client: Client, envelope: Envelope, hostname: str, received: Millis, trail: Trail) -> bytes:
+    """`Received`, ready to be put in front of the message (RFC 5321 §4.4)."""
     lines = [
-        f"Return-Path: <{envelope.sender}>",
         f"Received: from {_from(client)}",
         f"\tby {hostname} (Posthouse) with {protocol(client, envelope)} id {trail}{_tls(client)}",
         f"\t{_for(envelope)}; {format_rfc5322(received)}",

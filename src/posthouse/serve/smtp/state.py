@@ -3,13 +3,13 @@
 from dataclasses import dataclass, field
 
 from posthouse.mail.envelope import Recipient
-from posthouse.mail.ids import AccountId
 from posthouse.mail.status import Reply
 from posthouse.net.link import Link
 from posthouse.serve.limits import SessionLimits
 from posthouse.serve.login import Door
 from posthouse.transport.client import Client
 from posthouse.transport.house import House, SmtpRole
+from posthouse.transport.route import Leads
 from posthouse.transport.spool import Spool
 from posthouse.wire.smtp import command
 from posthouse.wire.smtp.server import SmtpServer, State
@@ -22,7 +22,7 @@ class Transaction:
     mail: command.Mail
     most: int  # recipients
     recipients: list[Recipient] = field(default_factory=list)
-    accounts: list[AccountId] = field(default_factory=list)
+    leads: list[Leads] = field(default_factory=list)  # of each of them
     refused: int = 0  # recipients beyond the limit
     spool: Spool | None = None
     fault: Reply | None = None  # why the message cannot be kept, found while it was still coming

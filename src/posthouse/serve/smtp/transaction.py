@@ -69,7 +69,7 @@ async def rcpt(talk: Session, event: command.Rcpt) -> Reply:
     found = await receive.rcpt(event.path, transaction.mail.utf8, talk.client, talk.house)
     if not isinstance(found, Reply):
         transaction.recipients.append(Recipient(event.path))
-        transaction.accounts.extend(found)
+        transaction.leads.append(found)
         return receive.RECIPIENT_OK
     if found is receive.NO_SUCH_USER:
         talk.unknown += 1
@@ -182,5 +182,5 @@ async def _hand_over(talk: Session, transaction: Transaction, spool: Spool) -> R
         if not talk.door.peers.may_submit(user, client.ip, paths):
             return SUBMISSION_LIMIT
     envelope = Envelope(mail.path, tuple(transaction.recipients), mail.body, mail.utf8)
-    incoming = Incoming(client, envelope, tuple(transaction.accounts), await spool.octets())
+    incoming = Incoming(client, envelope, tuple(transaction.leads), await spool.octets())
     return await receive.take(incoming, talk.house)
