@@ -213,6 +213,75 @@ def send(
     return trials.send(" ".join(text), sender, to, dir)
 
 
+# --- where is my mail?
+
+
+@app.command
+def trace(
+    what: str | None = None,
+    /,
+    *,
+    since: str | None = None,
+    wire: bool = False,
+    place: Place = HERE,
+    as_json: Json = False,
+) -> int:
+    """Tell the journey of messages: how they came, what was decided, where they are.
+
+    Parameters
+    ----------
+    what
+        The id in our Received field, a queue id, a Message-ID or an address.
+    since
+        How far back to look: 2h, 30min, 7d or a day such as 2026-11-26. All that is kept where a message is named.
+    wire
+        Show the conversations too, line by line.
+    """
+    from posthouse import trace as traces
+
+    if what is None and since is None:
+        return _fail("say which message (an id or an address), or a time: posthouse trace --since 1h")
+    when = traces.period(since or "520w")
+    if when is None:
+        return _fail(f"{since!r} is no time; say 2h, 30min, 7d or a day such as 2026-11-26")
+    found: list[traces.Journey] = []
+    status = _do(place, lambda store: found.extend(traces.find(store, what, when)))
+    if status == 0 and as_json:
+        print(json.dumps(traces.as_json(found, wire=wire), indent=2, ensure_ascii=False))
+    elif status == 0 and found:
+        traces.tell(found, wire=wire)
+    elif status == 0:
+        print("The journal has nothing of that. It keeps what came and went for `journal.days` days.")
+    return status
+
+
+@app.command
+def why(
+    address: str,
+    /,
+    *,
+    to: str | None = None,
+    since: str = "7d",
+    place: Place = HERE,
+) -> int:
+    """Say what became of the mails from an address, or from everybody of a domain.
+
+    Parameters
+    ----------
+    to
+        Only those to this address.
+    since
+        How far back to look: 2h, 30min, 7d or a day such as 2026-11-26.
+    """
+    from posthouse import trace as traces
+    from posthouse import why as reasons
+
+    when = traces.period(since)
+    if when is None:
+        return _fail(f"{since!r} is no time; say 2h, 30min, 7d or a day such as 2026-11-26")
+    return _do(place, lambda store: reasons.explain(store, address, to, when))
+
+
 # --- domains, users, aliases
 
 

@@ -117,6 +117,13 @@ class Log(Struct, frozen=True):
     format: Literal["text", "json"] = "text"
 
 
+class Journal(Struct, frozen=True):
+    """The journey of messages, for `posthouse trace` and `posthouse why`."""
+
+    days: Annotated[int, Meta(ge=1, le=36_500)] = 30
+    wire_days: Annotated[int, Meta(ge=1, le=36_500)] = 7
+
+
 class MessageSection(Struct, frozen=True):
     """What one message and one transaction may be."""
 
@@ -260,6 +267,7 @@ class Settings(Struct, frozen=True):
     tls: Tls = Tls()
     login: LoginSettings = LoginSettings()
     log: Log = Log()
+    journal: Journal = Journal()
     limits: Limits = Limits()
 
     @property

@@ -36,6 +36,7 @@ from posthouse.store.indexer import keep_index
 from posthouse.store.queue import Patience
 from posthouse.store.script import StoreError
 from posthouse.store.store import Store
+from posthouse.transport import journey
 from posthouse.transport.house import House, MessageLimits, SmtpRole
 from posthouse.vitals import DiskWatch, Vitals, resident
 
@@ -131,7 +132,8 @@ class Worker:
             patience=patience(settings.queue),
         )
         watch = DiskWatch(house, first=self._orders.slot == 0)
-        self._duties.append(asyncio.get_running_loop().create_task(watch.watch()))
+        loop = asyncio.get_running_loop()
+        self._duties += [loop.create_task(watch.watch()), loop.create_task(house.journey.keep(store))]
         self._listeners = [self._serve(service, sockets, house, door) for service, sockets in self._sockets()]
         self._vitals = Vitals(store, peers, ours)
         gc.freeze()  # what is here stays: no collection needs to look at it again
@@ -205,9 +207,11 @@ class Worker:
 
     async def _collect(self, store: Store) -> None:
         """One worker removes what nobody needs any more."""
+        kept = self._settings.journal
         while True:
             await asyncio.sleep(COLLECT_SECONDS)
             try:
+                await journey.forget(store, now(), kept.days, kept.wire_days)
                 swept = await collect_garbage(store, now())
             except StoreError as error:
                 log.warning("garbage was not collected: %s", error)

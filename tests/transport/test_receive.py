@@ -10,6 +10,7 @@ from household import ANNA, BEN, inbox
 from posthouse.mail.address import Address, Domain, ForwardPath, ReversePath
 from posthouse.mail.envelope import Envelope, Recipient
 from posthouse.mail.header import body_start, header_end
+from posthouse.mail.ids import Trail
 from posthouse.mail.mime import parse
 from posthouse.store import accounts
 from posthouse.store.accounts import Login
@@ -65,7 +66,7 @@ async def incoming(octets: bytes, login: Login, house: House, client: Client = S
     if spool.add(octets):
         await spool.write()
     envelope = Envelope(ReversePath(ANNA), (Recipient(ForwardPath(ANNA)),))
-    message = Incoming(client, envelope, (Leads((login.account,)),), await spool.octets())
+    message = Incoming(Trail("0" * 16), client, envelope, (Leads((login.account,)),), await spool.octets())
     spool.close()
     return message
 

@@ -220,6 +220,12 @@ def list_accounts() -> Script[list[AccountRow]]:
     return [AccountRow(AccountId(i), Address(local, Domain(name)), total, size) for i, local, name, total, size in rows]
 
 
+def address_of(account: AccountId) -> Script[Address | None]:
+    """The address of a user; None where there is none any more."""
+    rows = yield sql("SELECT local, domain FROM account WHERE id = $1", account)
+    return Address(rows[0][0], Domain(rows[0][1])) if rows else None
+
+
 def remove_account(address: Address) -> Script[None]:
     """Remove the user and all mail (rows go piece by piece afterwards: gc.purge). Raises NotFound, Refused while
     aliases or a catch-all lead to the user."""

@@ -44,6 +44,7 @@ def _second(connection: apsw.Connection) -> None:
 
 def _third(connection: apsw.Connection) -> None:
     _run(connection, "step3.sql")
+    _run(connection, "journal.sql")
 
 
 def _clear_namespace(connection: apsw.Connection) -> None:

@@ -7,17 +7,19 @@ durable for everyone; when it raises, for nobody.
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from mmap import mmap
+from typing import NamedTuple
 
-from posthouse.mail.ids import UID, AccountId, Millis
+from posthouse.mail.ids import UID, AccountId, Millis, QueueId
 from posthouse.mail.mime import parse
 from posthouse.mail.structure import Description, describe_part
 from posthouse.mail.summary import Summary, summarize_fields
-from posthouse.store import emails, mailboxes, queue
+from posthouse.store import emails, journal, mailboxes, queue
 from posthouse.store.blobs import NewBlob
 from posthouse.store.crashpoint import crashpoint
 from posthouse.store.emails import NewEmail
+from posthouse.store.journal import Entry
 from posthouse.store.mailboxes import Box
 from posthouse.store.script import NotFound, Script
 from posthouse.store.store import Store
@@ -26,6 +28,23 @@ from posthouse.transport.depart import Departures
 DESCRIBED_ON_LOOP = 256 * 1024  # octets; larger messages are read in a thread, so that nobody else waits for them
 
 log = logging.getLogger(__name__)
+
+
+class Delivered(NamedTuple):
+    """A message came into a mailbox."""
+
+    box: Box
+    uid: UID
+
+
+class Queued(NamedTuple):
+    """A message waits for a destination."""
+
+    item: QueueId
+    destination: str
+
+
+Tell = Callable[[Sequence[Delivered], Sequence[Queued]], Entry]
 
 
 async def prepare(
@@ -53,31 +72,49 @@ def _read(octets: bytes | mmap, received: Millis) -> tuple[Description, Summary]
 
 
 async def accept(
-    store: Store, message: NewEmail | NewBlob, recipients: Iterable[AccountId], leaving: Departures | None = None
+    store: Store,
+    message: NewEmail | NewBlob,
+    recipients: Iterable[AccountId],
+    leaving: Departures | None = None,
+    tell: Tell | None = None,
 ) -> None:
     """Take responsibility: the message is in the INBOX of every account and in the queue, once each, or nowhere
-    (RFC 5321 §6.1). A message that only leaves needs its blob alone.
+    (RFC 5321 §6.1). A message that only leaves needs its blob alone. The entry of the journal that `tell` makes is
+    written with it.
 
     Raises NotFound when an account has gone since RCPT, and Unavailable.
     """
     crashpoint("smtp.before_commit")
-    await store.run(take_in, message, tuple(sorted(set(recipients))), leaving)
+    await store.run(take_in, message, tuple(sorted(set(recipients))), leaving, tell)
 
 
 def take_in(
-    message: NewEmail | NewBlob, recipients: tuple[AccountId, ...], leaving: Departures | None = None
+    message: NewEmail | NewBlob,
+    recipients: tuple[AccountId, ...],
+    leaving: Departures | None = None,
+    tell: Tell | None = None,
 ) -> Script[None]:
     """The script of `accept`."""
+    delivered: list[Delivered] = []
     if isinstance(message, NewEmail):
-        yield from deliver_to_inboxes(recipients, message)
-    if leaving is None:
-        return
-    blob = message.blob if isinstance(message, NewEmail) else message
+        delivered = yield from deliver_to_inboxes(recipients, message)
+    queued: list[Queued] = []
+    if leaving is not None:
+        queued = yield from _depart(message.blob if isinstance(message, NewEmail) else message, leaving)
+    if tell is not None:
+        yield from journal.record([tell(delivered, queued)])
+
+
+def _depart(blob: NewBlob, leaving: Departures) -> Script[list[Queued]]:
+    queued: list[Queued] = []
     for outgoing in leaving.outgoing:  # inside one script, in the writer's thread
-        yield from queue.enqueue(leaving.at, blob, outgoing)
+        items = yield from queue.enqueue(leaving.at, blob, outgoing)
+        names = sorted({each.path.address.domain.name for each in outgoing.envelope.recipients})
+        queued += map(Queued, items, names)
+    return queued
 
 
-def deliver_to_inboxes(recipients: tuple[AccountId, ...], email: NewEmail) -> Script[list[UID]]:
+def deliver_to_inboxes(recipients: tuple[AccountId, ...], email: NewEmail) -> Script[list[Delivered]]:
     """A message for those who are here. Which mailbox is INBOX is looked up inside the transaction, so it cannot be
     stale."""
     items = []
@@ -86,4 +123,5 @@ def deliver_to_inboxes(recipients: tuple[AccountId, ...], email: NewEmail) -> Sc
         if inbox is None:
             raise NotFound("The recipient is no longer here")
         items.append((Box(account, inbox.id), email))
-    return (yield from emails.deliver(items))
+    uids = yield from emails.deliver(items)
+    return [Delivered(box, uid) for (box, _), uid in zip(items, uids, strict=True)]

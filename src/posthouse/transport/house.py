@@ -10,6 +10,7 @@ from posthouse.mail.ids import Millis
 from posthouse.store.moment import Moment, moment
 from posthouse.store.queue import Patience
 from posthouse.store.store import Store
+from posthouse.transport.journey import Journey
 from posthouse.transport.route import Routes
 from posthouse.transport.spool import DiskSpace
 
@@ -58,6 +59,7 @@ class House:
     unauthenticate: bool = True
     disk: DiskSpace = field(default_factory=DiskSpace)
     routes: Routes = field(default_factory=Routes)
+    journey: Journey = field(default_factory=Journey)
     withheld: frozenset[str] = frozenset()
     leave: bool = True
     patience: Patience = field(default_factory=Patience)

@@ -5,24 +5,30 @@ Every refusal is a Reply. Errors of the store are raised as they are; `serve/err
 
 import asyncio
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from mmap import mmap
 
 from posthouse.mail.address import Address, Domain, ForwardPath, ReversePath, parse_domain
 from posthouse.mail.envelope import Envelope
-from posthouse.mail.header import body_start
-from posthouse.mail.ids import AccountId, Millis
+from posthouse.mail.header import body_start, first, message_ids
+from posthouse.mail.ids import AccountId, Millis, Trail
 from posthouse.mail.status import Reply, reply
 from posthouse.store.accounts import Elsewhere, NoSuchDomain, NoSuchUser, Resolution, Target
+from posthouse.store.blobs import NewBlob
 from posthouse.store.crashpoint import crashpoint
-from posthouse.transport.accept import accept, prepare
+from posthouse.store.incoming import NewEmail
+from posthouse.store.journal import Entry
+from posthouse.transport import journey
+from posthouse.transport.accept import Delivered, Queued, accept, prepare
 from posthouse.transport.client import Client
 from posthouse.transport.depart import Departures, departures
 from posthouse.transport.house import House, MessageLimits
 from posthouse.transport.route import Leads
 from posthouse.transport.spool import copy_to_file, kept
 from posthouse.transport.submit import Edit, complete, may_send
-from posthouse.transport.trace import hops, new_trail, received_field, return_path
+from posthouse.transport.trace import hops, received_field, return_path
 
 SENDER_OK = reply(250, "2.1.0", "Sender accepted")
 RECIPIENT_OK = reply(250, "2.1.5", "Recipient accepted")
@@ -56,6 +62,7 @@ class Incoming:
     """A message that has arrived whole, and what is known of it. `leads` is where its recipients led at RCPT, in their
     order."""
 
+    trail: Trail
     client: Client
     envelope: Envelope
     leads: tuple[Leads, ...]
@@ -130,16 +137,35 @@ async def take(mail: Incoming, house: House) -> Reply:
 
 async def _keep(mail: Incoming, edit: Edit, received: Millis, house: House) -> None:
     """Put the trace fields in front, and keep it for everyone. Raises NotFound, Unavailable and OSError."""
-    trail = new_trail()
     accounts = {account for way in mail.leads for account in way.accounts}
     login = mail.client.login
-    outgoing = departures(mail.envelope, mail.leads, login.account if login else None, trail, house.patience)
+    outgoing = departures(mail.envelope, mail.leads, login.account if login else None, mail.trail, house.patience)
     path = return_path(mail.envelope) if accounts else b""
-    fields = path + received_field(mail.client, mail.envelope, house.hostname, received, trail)
+    fields = path + received_field(mail.client, mail.envelope, house.hostname, received, mail.trail)
     octets = await _edited(mail.octets, Edit(fields + edit.front, edit.cuts), house)
     message = await prepare(house.store, octets, received) if accounts else await house.store.blobs.put(octets)
     ways = tuple(replace(way, skip=len(path)) for way in outgoing)
-    await accept(house.store, message, accounts, Departures(house.moment(received), ways) if ways else None)
+    leaving = Departures(house.moment(received), ways) if ways else None
+    told = partial(_told, mail, received, _message_id(message, octets))
+    await accept(house.store, message, accounts, leaving, told)
+
+
+def _message_id(message: NewEmail | NewBlob, octets: bytes | mmap) -> str:
+    if isinstance(message, NewEmail):
+        return message.summary.message_id
+    return next(iter(message_ids(first(octets, b"message-id") or b"")), "")
+
+
+def _told(
+    mail: Incoming, received: Millis, identity: str, delivered: Sequence[Delivered], queued: Sequence[Queued]
+) -> Entry:
+    """What the journal says of a message that was taken."""
+    arrived = {
+        "size": len(mail.octets),
+        "delivered": [{"account": b.account, "mailbox": "INBOX", "box": b.mailbox, "uid": u} for b, u in delivered],
+        "queued": [{"id": item, "for": destination} for item, destination in queued],
+    }
+    return journey.taken(received, mail.client, journey.subject(mail.trail, mail.envelope, identity), arrived)
 
 
 def before(octets: bytes | mmap, stop: int, fields: bytes) -> bytes:

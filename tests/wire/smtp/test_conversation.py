@@ -63,12 +63,13 @@ def test_credentials_are_masked() -> None:
     kept = conversation()
     talk(
         kept,
-        b"EHLO there\r\nAUTH PLAIN AGFubmEAc2VjcmV0\r\nAUTH LOGIN\r\n",
+        b"EHLO there\r\nSTARTTLS\r\nAUTH PLAIN AGFubmEAc2VjcmV0\r\nAUTH LOGIN\r\n",
         b"YW5uYQ==\r\n",
         b"c2VjcmV0IQ==\r\nc2VjcmV0IQ==\r\n",
-        answers=(220, 250, 535, 334, 334, 535, 500),
+        answers=(220, 250, 454, 535, 334, 334, 535, 500),
     )
     said = "\n".join(texts(kept))
+    assert "C: STARTTLS" in said
     assert "C: AUTH PLAIN ***" in said
     assert "C: AUTH LOGIN" in said
     assert said.count("C: ***") == 3

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from posthouse.mail.ids import UID, MailboxId, Millis, ModSeq
 from posthouse.mail.keyword import DELETED_BIT, SEEN_BIT
-from posthouse.serve.imap import condstore, messagelimit
+from posthouse.serve.imap import condstore, doings, messagelimit
 from posthouse.serve.imap.refusals import no_such_number, sentence
 from posthouse.serve.imap.selected import Selected
 from posthouse.serve.imap.state import Session
@@ -109,6 +109,8 @@ async def alter_flags(session: Session, order: Order, *, expunge: bool) -> Alter
     view = selected.view
     altered = await session.store.run(alter, selected.box, order, Known(view.modseq, view.uidnext))
     session.heard(altered.stored.modseq)
+    if altered.stored.count:
+        doings.flagged(session, order.spans, order.change)
     await session.tell(altered.before, expunge=expunge)
     await session.tell(altered.beside, expunge=expunge)
     if selected.updates:
@@ -223,8 +225,8 @@ def place(box: Box, target: MailboxId, order: Transfer) -> Script[Copied]:
     return (yield from emails.copy(box, order.spans, target, order.now))
 
 
-def transfer(reader: Reader, box: Box, order: Transfer) -> Script[Copied]:
-    """Copy or move to the mailbox of this name. Raises NotFound, Forbidden, Stale, OverQuota."""
+def transfer(reader: Reader, box: Box, order: Transfer) -> Script[tuple[Copied, MailboxId]]:
+    """Copy or move to the mailbox of this name; gives its id too. Raises NotFound, Forbidden, Stale, OverQuota."""
     target = yield from names.need(reader, order.name, "i")
     if box.account == target.row.account == reader.account:
         copied = yield from place(box, target.row.id, order)
@@ -234,7 +236,7 @@ def transfer(reader: Reader, box: Box, order: Transfer) -> Script[Copied]:
         copied = yield from across.cross(box, order.spans, target.row.box, crossing)
     if order.wanted is not None and len(copied.source) != order.wanted:
         raise Stale("Some of the messages were expunged meanwhile")
-    return copied
+    return copied, target.row.id
 
 
 def _entitled(reader: Reader, box: Box, needed: str) -> Script[None]:
@@ -294,13 +296,16 @@ async def _transfer(session: Session, command: Copy | Move, ranges: Ranges) -> C
     wanted = None if command.uid else count(ranges)
     order = Transfer(spans, command.mailbox, wanted, isinstance(command, Move), session.house.clock())
     try:
-        return await session.store.run(transfer, session.reader, selected.box, order)
+        copied, target = await session.store.run(transfer, session.reader, selected.box, order)
     except NotFound:
         return no(command.tag, "There is no mailbox of that name; CREATE it first.", code.TRYCREATE)
     except Stale:
         return no(command.tag, "Some of the messages were expunged meanwhile; nothing was done.", code.EXPUNGEISSUED)
     except OverQuota as error:
         return no(command.tag, sentence(str(error)), code.LIMIT)
+    if copied.source:
+        doings.placed(session, copied, target, order.name, move=order.move)
+    return copied
 
 
 # --- EXPUNGE
@@ -317,7 +322,9 @@ async def expunge(session: Session, command: Expunge) -> StatusResponse:
         spans = selected.view.uid_spans(await _deleted(session, ranges or ()))
     gone = 0
     if spans is None or spans:
-        gone = len((await session.store.run(emails.expunge, selected.box, spans)).uids)
+        uids = (await session.store.run(emails.expunge, selected.box, spans)).uids
+        doings.expunged(session, uids)
+        gone = len(uids)
     await session.sync(expunge=True, look=True)
     return ok(command.tag, "EXPUNGE completed.", _highest(session) if gone else None)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from posthouse import __version__
 from posthouse.net.link import Woken
 from posthouse.serve.errors import REFUSAL_WORDS
-from posthouse.serve.imap import condstore, contexts, uidonly
+from posthouse.serve.imap import condstore, contexts, doings, uidonly
 from posthouse.serve.imap.state import Session
 from posthouse.serve.limits import Refusal, Service
 from posthouse.serve.login import note
@@ -138,7 +138,8 @@ async def capability(session: Session, command: Capability) -> StatusResponse:
 
 async def identify(session: Session, command: Id) -> StatusResponse:
     """RFC 2971 §3.1. The version is for users only: it tells a stranger which faults to try. What the client says of
-    itself is no more than a line in the log, at debug."""
+    itself stands in the journey of the messages that it changes, and in the log at debug; nothing depends on it."""
+    session.agent = doings.agent_of(dict(command.fields))
     if log.isEnabledFor(logging.DEBUG):
         said = {_shown(name): _shown(value or b"NIL") for name, value in command.fields}
         log.debug("a client says what it is", extra={"peer": session.link.peer[0], "client": str(said)[:ID_LOGGED]})

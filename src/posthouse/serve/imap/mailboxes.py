@@ -12,7 +12,7 @@ One that deletes it itself knows, and goes on in either version.
 from bisect import bisect_left
 
 from posthouse.mail.ids import UID
-from posthouse.serve.imap import condstore, listing
+from posthouse.serve.imap import condstore, doings, listing
 from posthouse.serve.imap.listing import SPECIAL_USE, attributes, parents, status_values
 from posthouse.serve.imap.refusals import refusal, sentence
 from posthouse.serve.imap.selected import MailboxGone, Selected
@@ -137,7 +137,7 @@ async def close(session: Session, command: Close) -> StatusResponse:
     """RFC 9051 §6.4.1."""
     selected = session.selected
     if selected.may("e"):  # RFC 4314 §4: without the right CLOSE is OK all the same
-        await session.store.run(emails.expunge, selected.box)
+        doings.expunged(session, (await session.store.run(emails.expunge, selected.box)).uids)
     session.deselect()
     return ok(command.tag, "CLOSE completed.")
 

@@ -57,6 +57,7 @@ class Session:
     __slots__ = (
         "_entered",
         "_selected",
+        "agent",
         "began",
         "door",
         "enabled",
@@ -81,6 +82,7 @@ class Session:
         self.engine = engine
         self.limits = limits
         self.login: Login | None = None
+        self.agent = ""  # what the client calls itself (RFC 2971)
         self.enabled: set[str] = set()
         self.began = 0.0  # loop time since when a login is awaited
         self.failures = 0

@@ -14,6 +14,7 @@ from posthouse.net.link import WOKEN, Link, Woken
 from posthouse.serve.errors import CLOSING, REFUSAL_WORDS, words
 from posthouse.serve.limits import Refusal, Service, SessionLimits
 from posthouse.serve.login import Door
+from posthouse.serve.smtp import journal
 from posthouse.serve.smtp.entry import auth, hello, start_tls, starttls
 from posthouse.serve.smtp.replies import (
     BROKEN,
@@ -33,6 +34,7 @@ from posthouse.transport import receive
 from posthouse.transport.client import Client
 from posthouse.transport.house import House, SmtpRole
 from posthouse.wire.smtp import command
+from posthouse.wire.smtp.conversation import Conversation
 from posthouse.wire.smtp.reply import AUTH_CANCELLED, UNRECOGNIZED, print_reply
 from posthouse.wire.smtp.server import SmtpServer
 
@@ -51,7 +53,12 @@ async def session(link: Link, house: House, door: Door, role: SmtpRole, limits: 
     lmtp = role is SmtpRole.LMTP
     usual = limits or SessionLimits()
     encrypted = link.tls is not None
-    engine = SmtpServer(lmtp=lmtp, tls=encrypted, limits=usual.engine(house.limits.message_size))
+    engine = SmtpServer(
+        lmtp=lmtp,
+        tls=encrypted,
+        limits=usual.engine(house.limits.message_size),
+        conversation=Conversation(house.clock),
+    )
     client = Client(link.peer[0], lmtp=lmtp, tls=link.tls)
     talk = Session(link, house, door, role, usual, engine, client, door.peers.now())
     try:
@@ -71,6 +78,7 @@ async def session(link: Link, house: House, door: Door, role: SmtpRole, limits: 
         log.exception("the session with %s broke", client.ip)
         _say_last(talk, BROKEN)
     finally:
+        journal.over(talk)
         forget(talk)
         link.close()
 
@@ -120,7 +128,10 @@ async def _say(talk: Session, answer: Reply) -> None:
 
 def _say_last(talk: Session, answer: Reply) -> None:
     """A reply that ends the connection; it may come when the engine expects none (RFC 5321 §3.8)."""
-    talk.link.write(print_reply(answer))
+    octets = print_reply(answer)
+    if talk.engine.conversation is not None:
+        talk.engine.conversation.said(octets)
+    talk.link.write(octets)
 
 
 async def _patiently(talk: Session, event: command.Event) -> Reply | None:

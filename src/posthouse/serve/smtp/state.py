@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from posthouse.mail.envelope import Recipient
+from posthouse.mail.ids import Trail
 from posthouse.mail.status import Reply
 from posthouse.net.link import Link
 from posthouse.serve.limits import SessionLimits
@@ -20,6 +21,7 @@ class Transaction:
     """One message on its way in: from MAIL to the final dot (RFC 5321 §3.3)."""
 
     mail: command.Mail
+    trail: Trail
     most: int  # recipients
     recipients: list[Recipient] = field(default_factory=list)
     leads: list[Leads] = field(default_factory=list)  # of each of them
@@ -40,6 +42,8 @@ class Session:
     engine: SmtpServer
     client: Client
     began: float
+    trails: list[Trail] = field(default_factory=list)  # of messages that the journal tells of
+    refusals: int = 0  # that the journal was told of
     transaction: Transaction | None = None
     errors: int = 0
     junk: int = 0

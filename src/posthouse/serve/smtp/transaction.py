@@ -5,6 +5,7 @@ import logging
 
 from posthouse.mail.envelope import Envelope, Recipient
 from posthouse.mail.status import Reply
+from posthouse.serve.smtp import journal
 from posthouse.serve.smtp.entry import login_possible
 from posthouse.serve.smtp.replies import (
     GO_AHEAD,
@@ -26,6 +27,7 @@ from posthouse.transport import receive
 from posthouse.transport.house import SmtpRole
 from posthouse.transport.receive import Incoming
 from posthouse.transport.spool import Spool
+from posthouse.transport.trace import new_trail
 from posthouse.wire.smtp import command
 
 LOGGED_RECIPIENTS = 20  # named in the log line of one message; a list of a thousand would be no line any more
@@ -46,9 +48,12 @@ async def mail(talk: Session, event: command.Mail) -> Reply:
     if talk.client.login is not None and not await talk.door.holds(talk.client.login):
         return LOGIN_CHANGED
     answer = await receive.mail(event.path, event.size or 0, talk.client, talk.house)
+    trail = new_trail()
     if answer.positive:
         talk.transactions += 1
-        talk.transaction = Transaction(event, _most_recipients(talk))
+        talk.transaction = Transaction(event, trail, _most_recipients(talk))
+    else:
+        journal.refused_sender(talk, trail, event.path, answer)
     return answer
 
 
@@ -59,6 +64,13 @@ def _most_recipients(talk: Session) -> int:
 
 async def rcpt(talk: Session, event: command.Rcpt) -> Reply:
     """RCPT (RFC 5321 §4.1.1.3)."""
+    answer = await _rcpt(talk, event)
+    if not answer.positive:
+        journal.refused_recipient(talk, event.path, answer)
+    return answer
+
+
+async def _rcpt(talk: Session, event: command.Rcpt) -> Reply:
     transaction = talk.transaction
     assert transaction is not None  # the engine keeps the order
     if len(transaction.recipients) >= transaction.most:
@@ -154,6 +166,7 @@ async def ended(talk: Session, fault: Reply | None) -> Reply:
         if talk.stranger:
             talk.door.peers.delivered(talk.client.ip)
     _note(talk, transaction, answer)
+    journal.ended(talk, transaction, answer)
     return answer
 
 
@@ -182,5 +195,5 @@ async def _hand_over(talk: Session, transaction: Transaction, spool: Spool) -> R
         if not talk.door.peers.may_submit(user, client.ip, paths):
             return SUBMISSION_LIMIT
     envelope = Envelope(mail.path, tuple(transaction.recipients), mail.body, mail.utf8)
-    incoming = Incoming(client, envelope, tuple(transaction.leads), await spool.octets())
+    incoming = Incoming(transaction.trail, client, envelope, tuple(transaction.leads), await spool.octets())
     return await receive.take(incoming, talk.house)

@@ -18,7 +18,7 @@ MASK = "***"
 # RFC 4954 §4   AUTH mechanism [initial-response]
 _AUTH = re.compile(rb"(AUTH[ \t]+[^ \t]+)[ \t]+[^ \t].*", re.IGNORECASE | re.DOTALL)
 # A password typed where a command belongs, by people who try AUTH LOGIN by hand, is one word of base64.
-_LONE_BASE64 = re.compile(rb"[A-Za-z0-9+/]{8,}={0,2}\s*\Z")
+_LONE_BASE64 = re.compile(rb"(?!STARTTLS\s*\Z)[A-Za-z0-9+/]{8,}={0,2}\s*\Z", re.IGNORECASE)
 
 
 class Line(NamedTuple):

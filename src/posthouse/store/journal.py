@@ -1,0 +1,113 @@
+"""The journal: what happened to each message, by Trail, Message-ID, address and mailbox (decision 0091).
+
+An Entry is one thing that happened: a message taken or refused, an attempt to send it on, what a mail program did with
+it. It is found again by its keys, of which only digests are kept. Keys stand by the day, so that a day's are together
+while they are written and when they go.
+
+What an entry tells (`story`) is JSON that this room does not read.
+"""
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import NamedTuple
+
+from posthouse.mail.ids import Millis
+from posthouse.store.incoming import insert_rows
+from posthouse.store.script import Script, sql
+
+DAY = 24 * 3_600_000  # milliseconds
+FORGOTTEN_AT_ONCE = 2_000  # entries in one script: about 20 ms of the writer
+FOUND = 10_000  # entries of one question: more than a person reads, and a few MiB
+
+
+class Entry(NamedTuple):
+    """One thing that happened. `keys` lead to it: `key` makes them."""
+
+    at: Millis
+    kind: str
+    story: bytes
+    keys: tuple[int, ...]
+
+
+class Told(NamedTuple):
+    """An Entry as it is found. `number` rises in the order of writing."""
+
+    number: int
+    at: Millis
+    kind: str
+    story: bytes
+
+
+def key(sort: str, text: str) -> int:
+    """A key of an Entry: 8 octets of a digest, as a number SQL can hold. `sort` keeps an address apart from an id."""
+    return int.from_bytes(blake2b(f"{sort}\0{text}".encode("utf-8", "replace"), digest_size=8).digest(), "big") >> 1
+
+
+def record(entries: Sequence[Entry]) -> Script[None]:
+    """Write what happened, in order; in the transaction of the thing itself where it must not be lost."""
+    keys: list[tuple[int, int, int]] = []
+    for entry in entries:
+        [(number,)] = yield sql(
+            "INSERT INTO journal (at, kind, story) VALUES ($1, $2, $3) RETURNING id",
+            entry.at, entry.kind, entry.story,
+        )  # fmt: skip
+        day = entry.at // DAY
+        keys += [(day, digest, number) for digest in dict.fromkeys(entry.keys)]
+    yield from insert_rows("journal_key (day, key, entry)", keys)
+
+
+def find(keys: Sequence[int], since: Millis, until: Millis, limit: int = FOUND) -> Script[list[Told]]:
+    """The entries that any of these keys leads to, oldest first; of too many the newest."""
+    numbers: set[int] = set()
+    [(oldest,)] = yield sql("SELECT min(day) FROM journal_key")
+    first = since // DAY if oldest is None else max(since // DAY, oldest)
+    for day in range(until // DAY, first - 1, -1):  # as many as the journal keeps
+        for digest in dict.fromkeys(keys):
+            rows = yield sql(
+                "SELECT entry FROM journal_key WHERE day = $1 AND key = $2 ORDER BY entry DESC LIMIT $3",
+                day, digest, limit,
+            )  # fmt: skip
+            numbers.update(number for (number,) in rows)
+        if len(numbers) >= limit:
+            break
+    told: list[Told] = []
+    for number in sorted(numbers)[-limit:]:
+        rows = yield sql("SELECT id, at, kind, story FROM journal WHERE id = $1", number)
+        told += [Told(*row) for row in rows if since <= row[1] <= until]
+    return told
+
+
+def recent(since: Millis, kinds: Sequence[str], limit: int = FOUND) -> Script[list[Told]]:
+    """The entries of these kinds since then, oldest first; of too many the newest."""
+    marks = ", ".join(f"${number}" for number in range(3, 3 + len(kinds)))
+    rows = yield sql(
+        f"SELECT id, at, kind, story FROM journal WHERE at >= $1 AND kind IN ({marks}) ORDER BY at DESC LIMIT $2",
+        since, limit, *kinds,
+    )  # fmt: skip
+    return [Told(*row) for row in reversed(rows)]
+
+
+def forget_wire(before: Millis, limit: int = FORGOTTEN_AT_ONCE) -> Script[int]:
+    """Remove up to `limit` conversations older than that; 0: nothing is left to do. Their keys go with their day."""
+    rows = yield sql("SELECT id FROM journal WHERE kind = 'wire' AND at < $1 ORDER BY at LIMIT $2", before, limit)
+    for (number,) in rows:
+        yield sql("DELETE FROM journal WHERE id = $1", number)
+    return len(rows)
+
+
+def forget(before: Millis, limit: int = FORGOTTEN_AT_ONCE) -> Script[int]:
+    """Remove up to `limit` entries older than that, and their keys; 0: nothing is left to do."""
+    rows = yield sql("SELECT id FROM journal WHERE at < $1 ORDER BY at LIMIT $2", before, limit)
+    for (number,) in rows:
+        yield sql("DELETE FROM journal WHERE id = $1", number)
+    if rows:
+        return len(rows)
+    [(day,)] = yield sql("SELECT min(day) FROM journal_key")
+    if day is None or day >= before // DAY:
+        return 0
+    gone = yield sql(
+        "DELETE FROM journal_key WHERE day = $1 AND (key, entry) IN"
+        " (SELECT key, entry FROM journal_key WHERE day = $1 LIMIT $2) RETURNING 1",
+        day, limit,
+    )  # fmt: skip
+    return len(gone)

@@ -1,0 +1,303 @@
+"""`posthouse trace`: the journey of messages, told from the journal as a story with times, or as JSON.
+
+What was asked for may be the id of a journey (it stands in our Received field), a queue id, a Message-ID or an
+address. Entries are put together by journey; what mail programs did with a message is found by the mailboxes and UIDs
+it stood under, from one to the next.
+"""
+
+import re
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from posthouse.mail.ids import AccountId, MailboxId, Millis
+from posthouse.store import accounts, journal
+from posthouse.store.store import SyncStore
+from posthouse.transport import journey
+from posthouse.transport.journey import Story, Told, address_key, mailbox_key, message_id_key, trail_key
+
+JOURNEYS = 200  # told at once, the newest
+PLACES = 100  # mailboxes and UIDs that one message is followed through
+NUMBERS = 100_000  # of a set of UIDs that are looked through
+
+_TRAIL = re.compile(r"[0-9a-f]{16}\Z", re.IGNORECASE)
+_QUEUE = re.compile(r"Q?(\d{1,18})\Z", re.IGNORECASE)
+_SPAN = re.compile(r"(\d{1,5})\s*(s|m|min|h|d|w)?\Z")
+_SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400, "w": 604_800, None: 3_600}
+_MADE_BY_MESSAGE = ("taken", "refused", "attempt")
+
+
+class Journey(NamedTuple):
+    """All that is known of one message, oldest first; `done` is what mail programs did with it."""
+
+    trail: str
+    entries: tuple[Told, ...]
+    done: tuple[Told, ...]
+    wire: tuple[Told, ...]
+
+
+class Period(NamedTuple):
+    """From when to when, both included."""
+
+    since: Millis
+    until: Millis
+
+
+def period(text: str, now: float | None = None) -> Period | None:
+    """The time back from now that `2h`, `30min`, `7d` or `2026-11-26` means; None where it means none."""
+    moment = time.time() if now is None else now
+    found = _SPAN.match(text.strip().lower())
+    if found is not None:
+        began = moment - int(found[1]) * _SECONDS[found[2]]
+    else:
+        try:
+            began = time.mktime(time.strptime(text.strip(), "%Y-%m-%d"))
+        except (ValueError, OverflowError):
+            return None
+    return Period(Millis(max(0, int(began * 1000))), Millis(int(moment * 1000) + 60_000))
+
+
+def keys_of(wanted: str) -> list[int]:
+    """The keys of the journal that this text may be."""
+    text = wanted.strip()
+    inner = text[1:-1] if text.startswith("<") and text.endswith(">") else text
+    queue = _QUEUE.match(inner)
+    keys = [message_id_key(inner), address_key(inner)]
+    if _TRAIL.match(inner):
+        keys.append(trail_key(inner))
+    if queue is not None:
+        keys.append(journey.queue_key(int(queue[1])))
+    return keys
+
+
+def find(store: SyncStore, wanted: str | None, when: Period) -> list[Journey]:
+    """The journeys that are meant, oldest first; without `wanted` all of the period."""
+    if wanted is None:
+        found = store.read(journal.recent, when.since, _MADE_BY_MESSAGE)
+    else:
+        found = store.read(journal.find, keys_of(wanted), when.since, when.until)
+    trails = list(dict.fromkeys(filter(None, (_trail(journey.read(each)) for each in found))))
+    return [_whole(store, trail, when) for trail in trails[-JOURNEYS:]]
+
+
+def _trail(told: Told) -> str:
+    return str(told.story.get("trail", ""))
+
+
+def _whole(store: SyncStore, trail: str, when: Period) -> Journey:
+    """Everything of one journey."""
+    everything = Period(Millis(0), when.until)
+    rows = store.read(journal.find, [trail_key(trail)], *everything)
+    told = sorted((journey.read(row) for row in rows), key=lambda each: (each.at, each.number))
+    entries = tuple(each for each in told if each.kind != "wire")
+    for each in (one for entry in entries for one in stories(entry.story, "delivered")):
+        each["to"] = str(store.read(accounts.address_of, AccountId(_number(each, "account"))) or "a user who is gone")
+    return Journey(trail, entries, _followed(store, entries, when), tuple(each for each in told if each.kind == "wire"))
+
+
+# --- what was done with it
+
+
+class _Place(NamedTuple):
+    since: Millis
+    mailbox: int
+    uid: int
+
+
+def _followed(store: SyncStore, entries: Sequence[Told], when: Period) -> tuple[Told, ...]:
+    """What mail programs did with the message, wherever it went."""
+    waiting = list(_delivered(entries))
+    seen: set[tuple[int, int]] = set()
+    done: dict[int, Told] = {}
+    while waiting and len(seen) < PLACES:
+        place = waiting.pop(0)
+        if (place.mailbox, place.uid) in seen:
+            continue
+        seen.add((place.mailbox, place.uid))
+        rows = store.read(journal.find, [mailbox_key(MailboxId(place.mailbox))], place.since, when.until)
+        for told in map(journey.read, rows):
+            index = index_in(str(told.story.get("uids", "")), place.uid)
+            if index is None:
+                continue
+            done[told.number] = told
+            if "to_box" in told.story and not told.story.get("some"):
+                first = _number(told.story, "first")
+                waiting.append(_Place(told.at, _number(told.story, "to_box"), first + index))
+    return tuple(sorted(done.values(), key=lambda each: (each.at, each.number)))
+
+
+def _delivered(entries: Sequence[Told]) -> Iterator[_Place]:
+    for told in entries:
+        for each in stories(told.story, "delivered"):
+            yield _Place(told.at, _number(each, "box"), _number(each, "uid"))
+
+
+def stories(story: Story, name: str) -> list[Story]:
+    """The stories that a story has under this name."""
+    value = story.get(name)
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def recipients(told: Told) -> list[str]:
+    """The recipients that an entry names."""
+    value = told.story.get("to")
+    return [str(name) for name in value] if isinstance(value, list) else []
+
+
+def _number(story: Story, name: str) -> int:
+    value = story.get(name)
+    return value if isinstance(value, int) else 0
+
+
+def index_in(uids: str, uid: int) -> int | None:
+    """Which one of a sequence-set this is, counted from 0 (RFC 4315 §3); None where it is not in it."""
+    spans: list[tuple[int, int]] = []
+    for piece in uids.split(",")[:NUMBERS]:
+        first, _, last = piece.partition(":")
+        if first.isdigit() and (not last or last.isdigit()):
+            spans.append((int(first), int(last or first)))
+    place = bisect_left(spans, (uid + 1, 0)) - 1
+    if place < 0 or not spans[place][0] <= uid <= spans[place][1]:
+        return None
+    return sum(last - first + 1 for first, last in spans[:place]) + uid - spans[place][0]
+
+
+# --- told to people
+
+
+def tell(journeys: Sequence[Journey], *, wire: bool = False, say: Callable[[str], None] = print) -> None:
+    """The story of each, with times."""
+    for number, each in enumerate(journeys):
+        if number:
+            say("")
+        _tell_one(each, wire=wire, say=say)
+
+
+def _tell_one(one: Journey, *, wire: bool, say: Callable[[str], None]) -> None:
+    for line in _head(one):
+        say(line)
+    for told in sorted([*one.entries, *one.done], key=lambda each: (each.at, each.number)):
+        for line in sentences(told):
+            say(f"  {clock(told.at)}  {line}")
+    if wire:
+        for told in one.wire:
+            for line in wire_lines(told):
+                say(line)
+
+
+def _head(one: Journey) -> Iterator[str]:
+    story = next((told.story for told in one.entries if told.kind in ("taken", "refused")), {})
+    sender = str(story.get("from") or "") or "<> (an automatic message)"
+    everybody = dict.fromkeys(name for told in one.entries for name in recipients(told))
+    yield f"{one.trail}  from {sender} to {_names({'to': list(everybody), 'more': story.get('more')})}"
+    if story.get("message_id"):
+        yield f"  Message-ID <{story['message_id']}>"
+
+
+def _names(story: Story) -> str:
+    value = story.get("to")
+    names = [str(name) for name in value] if isinstance(value, list) else []
+    more = _number(story, "more")
+    text = ", ".join(names[:5]) + (f" and {len(names) - 5 + more} more" if len(names) + more > 5 else "")
+    return text or "nobody"
+
+
+def clock(at: Millis) -> str:
+    """A moment as people read it, in the time of this machine."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at / 1000)) + f".{at % 1000:03d}"
+
+
+def sentences(told: Told) -> list[str]:
+    """What an entry tells."""
+    story = told.story
+    match told.kind:
+        case "taken":
+            return _taken(story)
+        case "refused":
+            at = f"{story.get('step')} for {_names(story)}" if story.get("to") else str(story.get("step"))
+            return [f"{_peer(story)} was refused at {at}: {_answer(story)}"]
+        case "attempt":
+            return _attempt(story)
+        case "did":
+            return [_did(story)]
+    return [f"{told.kind}: {story}"]
+
+
+def _peer(story: Story) -> str:
+    name, ip = story.get("name", ""), f"[{story['ip']}]" if story.get("ip") else "this machine"
+    where = f"{name} {ip}".strip() if name != ip else ip
+    over = f" over {story['tls']}" if story.get("tls") else " in plain text"
+    return f"{story['user']}, logged in from {where}{over}," if story.get("user") else f"{where}{over}"
+
+
+def _answer(story: Story) -> str:
+    status = f" {story['status']}" if story.get("status") else ""
+    return f"{story.get('code', '')}{status} {story.get('text', '')}"
+
+
+def _taken(story: Story) -> list[str]:
+    size = _number(story, "size")
+    lines = [f"{_peer(story)} handed it over ({size:,} octets); it was accepted and is safe"]
+    for each in stories(story, "delivered"):
+        lines.append(f"delivered to {each.get('to')}, into {each.get('mailbox')} as UID {each.get('uid')}")
+    for each in stories(story, "queued"):
+        lines.append(f"put into the queue as Q{each.get('id')}, to go out to {each.get('for')}")
+    return lines
+
+
+def _attempt(story: Story) -> list[str]:
+    lines = []
+    for each in stories(story, "outcomes"):
+        by = f" by {each['mta']} [{each.get('ip', '')}]" if each.get("mta") else ""
+        said = f'; it said "{each["answer"]}"' if each.get("answer") else ""
+        over = f" over {each['tls']}" if each.get("tls") else ""
+        reason = f": {each['reason']}" if each.get("reason") else ""
+        lines.append(f"{each.get('to')} was {each.get('action')}{by}{over}{reason}{said}")
+    if story.get("next"):
+        lines.append(f"it stays in the queue; the next try is at {clock(Millis(_number(story, 'next')))}")
+    return lines
+
+
+_DEEDS = {"moved": "moved it to {to}", "copied": "copied it to {to}", "expunged": "removed it from {mailbox}"}
+_MARKS = {"+\\Seen": "read it", "-\\Seen": "marked it as not read", "+\\Deleted": "marked it as deleted"}
+
+
+def _did(story: Story) -> str:
+    what, detail = str(story.get("what")), str(story.get("detail", ""))
+    deed = _DEEDS.get(what, "").format(to=story.get("to"), mailbox=story.get("mailbox"))
+    if what == "flags":
+        deed = _MARKS.get(detail) or f"set its flags: {detail}"
+    perhaps = "perhaps " if story.get("some") else ""
+    return f"{story.get('user')} {perhaps}{deed or what} (from {story.get('by')})"
+
+
+def wire_lines(told: Told) -> Iterator[str]:
+    """A conversation, line by line; `<` is what the peer said."""
+    yield f"  the conversation with {told.story.get('peer') or 'this machine'}:"
+    lines = told.story.get("lines")
+    for line in lines if isinstance(lines, list) else []:
+        at, side, text = line
+        yield f"    {clock(Millis(at))[11:]} {side} {text}"
+    if _number(told.story, "dropped"):
+        yield f"    ({_number(told.story, 'dropped')} lines in the middle were not kept)"
+
+
+# --- told to programs
+
+
+def as_json(journeys: Sequence[Journey], *, wire: bool = False) -> list[Story]:
+    """The same for programs."""
+    return [
+        {
+            "trail": one.trail,
+            "entries": [_plain(told) for told in one.entries],
+            "done": [_plain(told) for told in one.done],
+            **({"wire": [_plain(told) for told in one.wire]} if wire else {}),
+        }
+        for one in journeys
+    ]
+
+
+def _plain(told: Told) -> Story:
+    return {"at": told.at, "kind": told.kind, **told.story}

@@ -1,0 +1,97 @@
+"""`posthouse why ADDRESS`: "I am waiting for a mail from X". What became of the mails of X, newest last, in words."""
+
+from collections.abc import Callable
+
+from posthouse.mail.ids import UID, MailboxId
+from posthouse.mail.keyword import SEEN_BIT
+from posthouse.store.store import SyncStore
+from posthouse.store.whereabouts import Spot, whereabouts
+from posthouse.trace import Journey, Period, clock, find, recipients, sentences, stories
+from posthouse.transport.journey import Told
+
+_NOTHING = """Nothing from {who} has reached this server since {since}.
+  - Is the address right? `posthouse why example.org` looks for everybody of a domain.
+  - If the sender got a message back, it says why; if not, the mail still waits at the sender's server.
+  - Does mail for your domain come here at all? `posthouse trace --since 1d` shows what came."""
+_ROLES = {"junk": "the mailbox for junk", "trash": "the trash", "archive": "the archive"}
+
+
+def explain(store: SyncStore, who: str, to: str | None, when: Period, say: Callable[[str], None] = print) -> None:
+    """Print what became of each mail from this address or domain, to that recipient where one is named."""
+    found = [one for one in find(store, who, when) if _meant(one, who, to)]
+    if not found:
+        say(_NOTHING.format(who=who, since=clock(when.since)[:16]))
+        return
+    for number, one in enumerate(found):
+        if number:
+            say("")
+        story = _begun(one).story
+        say(f"{clock(_begun(one).at)}  a mail from {story.get('from') or '<>'} to {_recipients(one)}")
+        for line in _verdict(store, one):
+            say(f"  {line}")
+        say(f"  (all of it: posthouse trace {one.trail})")
+
+
+def _begun(one: Journey) -> Told:
+    return next((told for told in one.entries if told.kind in ("taken", "refused")), one.entries[0])
+
+
+def _recipients(one: Journey) -> str:
+    names = [name for told in one.entries for name in recipients(told)]
+    return ", ".join(dict.fromkeys(names)) or "nobody"
+
+
+def _meant(one: Journey, who: str, to: str | None) -> bool:
+    if not one.entries:
+        return False
+    sender, wanted = str(_begun(one).story.get("from", "")).lower(), who.strip().strip("<>").lower()
+    if wanted not in (sender, sender.rpartition("@")[2]):
+        return False
+    return to is None or any(to.lower() == name.lower() for told in one.entries for name in recipients(told))
+
+
+def _verdict(store: SyncStore, one: Journey) -> list[str]:
+    lines: list[str] = []
+    for told in one.entries:
+        if told.kind == "refused":
+            lines += _refused(told)
+        elif told.kind == "taken":
+            for each in stories(told.story, "delivered"):
+                lines += _now(store, one, each)
+        elif told.kind == "attempt":
+            lines += [f"{clock(told.at)}  {line}" for line in sentences(told)]
+    return lines
+
+
+def _refused(told: Told) -> list[str]:
+    story = told.story
+    names = ", ".join(recipients(told)) or "every recipient"
+    said = f"{story.get('code')} {story.get('status', '')} {story.get('text')}"
+    if str(story.get("code", "")).startswith("4"):
+        return [
+            f"It was put off for {names}: {said}",
+            "The sender's server keeps it and tries again by itself, within minutes or hours.",
+        ]
+    return [f"It was refused for {names}: {said}", "The sender has been told so, or should have been."]
+
+
+def _now(store: SyncStore, one: Journey, delivered: dict[str, object]) -> list[str]:
+    box, uid = delivered.get("box"), delivered.get("uid")
+    if not isinstance(box, int) or not isinstance(uid, int):
+        return []
+    spots = store.read(whereabouts, MailboxId(box), UID(uid))
+    if not spots:
+        ends = [told for told in one.done if told.story.get("what") == "expunged"]
+        who = f": {sentences(ends[-1])[0]}, {clock(ends[-1].at)}" if ends else ""
+        return [f"It came, and was removed since then{who}."]
+    lines = [f"It is here: in {', '.join(map(_place, spots))}."]
+    moves = [told for told in one.done if told.story.get("what") == "moved"]
+    if moves:
+        lines.append(f"{sentences(moves[-1])[0]}, {clock(moves[-1].at)}.")
+    return lines
+
+
+def _place(spot: Spot) -> str:
+    read = "read" if spot.flags & SEEN_BIT else "not read yet"
+    role = f", {_ROLES[spot.role]}" if spot.role in _ROLES else ""
+    return f'"{spot.name}"{role} ({read})'
