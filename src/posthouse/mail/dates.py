@@ -163,6 +163,24 @@ def format_rfc5322(instant: Millis) -> str:
     return f"{weekday}, {day} {_MONTHS[month - 1]} {year:04} {hour:02}:{minute:02}:{second:02} +0000"
 
 
+# RFC 3339 §5.6   date-time = full-date "T" full-time; T and Z may be in lower case
+_RFC3339 = re.compile(
+    rb"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.\d{1,9})?(?:Z|([+-])(\d\d):(\d\d))\Z", re.IGNORECASE
+)
+
+
+def parse_rfc3339(value: bytes) -> Millis | None:
+    """The Millis of a date-time (RFC 3339 §5.6), fractions of a second cut off; None where it is none."""
+    match = _RFC3339.match(value)
+    if match is None:
+        return None
+    year, month, day, hour, minute, second = (int(match[number]) for number in range(1, 7))
+    zone = int(match[8] or 0) * 60 + int(match[9] or 0)
+    if zone >= ZONE or int(match[9] or 0) > 59 or not 1 <= month <= 12:
+        return None
+    return _instant((year, month, day), (hour, minute, second), -zone if match[7] == b"-" else zone)
+
+
 def format_rfc3339(instant: Millis, offset: int) -> str:
     """The local time in a zone `offset` minutes east of UTC: `1996-07-16T19:44:25-07:00` (RFC 3339 §5.6, the form of
     RFC 8620 §1.4)."""

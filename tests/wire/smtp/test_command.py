@@ -25,8 +25,8 @@ from posthouse.wire.smtp.command import (
     StartTls,
     Unknown,
     Vrfy,
-    parse,
 )
+from posthouse.wire.smtp.parse import parse
 
 BEN = ReversePath(Address("ben", Domain("work.test")))
 ANNA = ForwardPath(Address("anna", Domain("home.test")))

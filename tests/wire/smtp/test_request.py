@@ -10,6 +10,7 @@ from posthouse.mail.address import Address, Domain, ForwardPath, ReversePath
 from posthouse.mail.envelope import BodyType, DeliverBy, DsnReturn, Envelope, Notify, OriginalRecipient, Recipient
 from posthouse.wire.smtp import command
 from posthouse.wire.smtp.grammar import parse_xtext, print_xtext
+from posthouse.wire.smtp.parse import parse
 from posthouse.wire.smtp.replied import Announced
 from posthouse.wire.smtp.request import MailFrom, RcptTo, Request, outside_ascii, print_request
 
@@ -60,7 +61,7 @@ FULL = Envelope(
 )
 def test_plain_commands(asked: Request, octets: bytes) -> None:
     assert print_request(asked, PLAIN) == octets
-    assert not isinstance(command.parse(octets[:-2]), command.Malformed)
+    assert not isinstance(parse(octets[:-2]), command.Malformed)
 
 
 def test_a_server_that_offers_nothing_gets_no_parameter() -> None:
@@ -127,6 +128,6 @@ def test_what_is_printed_the_server_reads(local: str, size: int, eight_bit: bool
     utf8 = not address.ascii
     sent = print_request(MailFrom(Envelope(ReversePath(address), (BEN,), utf8=utf8), size, eight_bit=eight_bit), RICH)
     body = BodyType.EIGHT_BIT_MIME if eight_bit else BodyType.SEVEN_BIT
-    assert command.parse(sent[:-2]) == command.Mail(ReversePath(address), size, body, utf8)
+    assert parse(sent[:-2]) == command.Mail(ReversePath(address), size, body, utf8)
     asked = print_request(RcptTo(Recipient(ForwardPath(address))), RICH)
-    assert command.parse(asked[:-2]) == command.Rcpt(ForwardPath(address))
+    assert parse(asked[:-2]) == command.Rcpt(ForwardPath(address))

@@ -30,8 +30,9 @@ from posthouse.wire.smtp.command import (
     Unknown,
 )
 from posthouse.wire.smtp.data import BARE_LINE_END, LINE_TOO_LONG, NUL_OCTET, TOO_LARGE
+from posthouse.wire.smtp.order import State
 from posthouse.wire.smtp.reply import BAD_BASE64, challenge
-from posthouse.wire.smtp.server import SmtpLimits, SmtpServer, State
+from posthouse.wire.smtp.server import SmtpLimits, SmtpServer
 
 GREETING = reply(220, "", "mx.test")
 OK = reply(250, "2.0.0", "OK")

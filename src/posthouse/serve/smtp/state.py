@@ -13,7 +13,8 @@ from posthouse.transport.house import House, SmtpRole
 from posthouse.transport.route import Leads
 from posthouse.transport.spool import Spool
 from posthouse.wire.smtp import command
-from posthouse.wire.smtp.server import SmtpServer, State
+from posthouse.wire.smtp.order import State
+from posthouse.wire.smtp.server import SmtpServer
 
 
 @dataclass(slots=True)

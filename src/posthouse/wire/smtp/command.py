@@ -1,28 +1,19 @@
 """SMTP and LMTP commands as values, and the events of `SmtpServer`.
 
-RFC 5321 §4.1, RFC 2033 §4, RFC 3030 §2, RFC 4954 §4, RFC 1870 §3, RFC 6531 §3.
+RFC 5321 §4.1, RFC 2033 §4, RFC 3030 §2, RFC 4954 §4, RFC 4468 §3.2.
 
-`parse(line)` turns one command line, already cut from the stream, into a command value, `Unknown` or `Malformed`.
-It never raises. What is checked here is syntax: verbs, paths, parameters, their limits. The order of commands and the
-size of messages are checked in `server.py`; whether a user exists or a sender is welcome is decided above.
+Each event says in its docstring how many replies the engine expects before it is asked for the next event. `parse.py`
+reads them from lines; which may come when is known to `server.py`.
 
-Each event says in its docstring how many replies the engine expects before it is asked for the next event.
-
-It does NOT know DSN's parameters (RFC 3461: NOTIFY, ORCPT, RET, ENVID): they are not announced and get 555 5.5.4.
-It gives source routes, `%` and `!` no meaning (RFC 5321 §3.3, §4.1.2, appendix F.2).
+It does NOT say what a value means: a moment in the future, a user, a URL are looked at above.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from posthouse.mail.address import ForwardPath, ReversePath, parse_address
-from posthouse.mail.envelope import BodyType
-from posthouse.mail.status import Reply, reply
-from posthouse.wire.sasl import decode
-from posthouse.wire.smtp import grammar
-from posthouse.wire.smtp.reply import BAD_BASE64, UNRECOGNIZED
-
-VERB_SHOWN = 32  # octets of an unknown verb that are kept
+from posthouse.mail.address import ForwardPath, ReversePath
+from posthouse.mail.envelope import BodyType, DsnReturn, Notify, OriginalRecipient
+from posthouse.mail.ids import Millis
+from posthouse.mail.status import Reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +39,15 @@ class Lhlo:
 
 
 @dataclass(frozen=True, slots=True)
+class By:
+    """BY= of MAIL as it was written (RFC 2852 §4)."""
+
+    seconds: int  # by-time: from now on; less than 0 where it is over already
+    give_back: bool  # by-mode R, else N
+    trace: bool  # by-trace T
+
+
+@dataclass(frozen=True, slots=True)
 class Mail:
     """MAIL (RFC 5321 §4.1.1.2). One reply; a positive one begins the transaction."""
 
@@ -56,6 +56,13 @@ class Mail:
     body: BodyType = BodyType.SEVEN_BIT  # BODY= (RFC 6152 §3)
     utf8: bool = False  # SMTPUTF8 (RFC 6531 §3.4)
     auth: str | None = None  # AUTH= decoded from xtext; "<>" when unknown (RFC 4954 §5)
+    ret: DsnReturn | None = None  # RET= (RFC 3461 §4.3)
+    envid: str | None = None  # ENVID= decoded from xtext (RFC 3461 §4.4)
+    require_tls: bool = False  # REQUIRETLS (RFC 8689 §2)
+    priority: int | None = None  # MT-PRIORITY= (RFC 6710 §3)
+    by: By | None = None  # BY= (RFC 2852 §4)
+    hold_for: int | None = None  # HOLDFOR=, in seconds (RFC 4865 §4)
+    hold_until: Millis | None = None  # HOLDUNTIL=, never beside HOLDFOR (RFC 4865 §4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +70,8 @@ class Rcpt:
     """RCPT (RFC 5321 §4.1.1.3). One reply; a positive one adds the recipient."""
 
     path: ForwardPath
+    notify: frozenset[Notify] | None = None  # NOTIFY=; empty for NEVER (RFC 3461 §4.1)
+    orcpt: OriginalRecipient | None = None  # ORCPT= decoded (RFC 3461 §4.2, RFC 6533 §3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +84,15 @@ class Bdat:
     """BDAT (RFC 3030 §2): `size` octets follow as Octets, then ChunkEnded or (`last`) DataEnded. No reply now."""
 
     size: int
+    last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Burl:
+    """BURL (RFC 4468 §3.2): the content, or a chunk of it, is what the URL names; the session fetches it and says so by
+    `engine.fetched`. One reply; a positive one to `last` ends the message."""
+
+    url: bytes
     last: bool
 
 
@@ -178,6 +196,7 @@ Command = (
     | Rcpt
     | Data
     | Bdat
+    | Burl
     | Rset
     | Noop
     | Help
@@ -190,170 +209,3 @@ Command = (
     | Unknown
 )
 Event = Command | AuthLine | Octets | ChunkEnded | DataEnded | Closed
-
-_NO_ARGUMENT: dict[bytes, Command] = {b"DATA": Data(), b"RSET": Rset(), b"QUIT": Quit(), b"STARTTLS": StartTls()}
-
-CONTROL_OCTETS = reply(500, "5.5.2", "There are control characters in that line")
-UNKNOWN_PARAMETER = "is not a parameter that this server knows here"
-
-
-def parse(line: bytes) -> Command:
-    """A command from its line without CRLF (RFC 5321 §4.1.1). Never raises."""
-    if grammar.CONTROL.search(line):
-        return Malformed(CONTROL_OCTETS)
-    match = grammar.LINE.match(line)
-    if not match:
-        return Malformed(UNRECOGNIZED)
-    verb, argument = match["verb"].upper(), match["argument"] or b""
-    if verb in _NO_ARGUMENT:
-        return _malformed("5.5.4", f"{verb.decode()} takes no argument") if argument else _NO_ARGUMENT[verb]
-    if verb in _WITH_ARGUMENT:
-        return _WITH_ARGUMENT[verb](argument)
-    return Unknown(verb[:VERB_SHOWN].decode("ascii", "replace"))
-
-
-def _malformed(status: str, text: str) -> Malformed:
-    return Malformed(reply(501, status, text))
-
-
-def _ehlo(argument: bytes) -> Command:
-    name = _client_name(argument)
-    return Ehlo(name) if name else _malformed("5.5.4", "Say EHLO and the name of your host")
-
-
-def _helo(argument: bytes) -> Command:
-    name = _client_name(argument)
-    return Helo(name) if name else _malformed("5.5.4", "Say HELO and the name of your host")
-
-
-def _lhlo(argument: bytes) -> Command:
-    name = _client_name(argument)
-    return Lhlo(name) if name else _malformed("5.5.4", "Say LHLO and the name of your host")
-
-
-def _client_name(argument: bytes) -> str | None:
-    return argument.decode("ascii") if grammar.CLIENT_NAME.match(argument) else None
-
-
-def _mail(argument: bytes) -> Command:
-    match = grammar.FROM.match(argument)
-    if not match:
-        return _malformed("5.5.2" if argument[:5].upper() != b"FROM:" else "5.1.7", "Say MAIL FROM:<user@example.org>")
-    path = grammar.reverse_path(match["path"])
-    if isinstance(path, Reply):
-        return Malformed(path)
-    parameters = grammar.split_parameters(match["parameters"] or b"")
-    if isinstance(parameters, Reply):
-        return Malformed(parameters)
-    mail = _with_parameters(Mail(path), parameters)
-    if isinstance(mail, Mail) and not mail.utf8 and path.address and not path.address.ascii:
-        return Malformed(reply(550, "5.6.7", "An address outside ASCII needs SMTPUTF8"))  # RFC 6531 §3.5
-    return mail
-
-
-def _with_parameters(mail: Mail, parameters: dict[bytes, bytes | None]) -> Mail | Malformed:
-    """Mail-parameters (RFC 5321 §4.1.1.11), each by its own RFC."""
-    for keyword, value in parameters.items():
-        read = _MAIL_PARAMETERS.get(keyword)
-        if read is None:
-            return Malformed(reply(555, "5.5.4", f"{keyword.decode()} {UNKNOWN_PARAMETER}"))
-        changed = read(mail, value)
-        if isinstance(changed, Malformed):
-            return changed
-        mail = changed
-    return mail
-
-
-def _size(mail: Mail, value: bytes | None) -> Mail | Malformed:
-    if value is None or not grammar.SIZE.match(value):
-        return _malformed("5.5.4", "SIZE= wants a number of octets")
-    return replace(mail, size=int(value))
-
-
-def _body(mail: Mail, value: bytes | None) -> Mail | Malformed:
-    match (value or b"").upper():
-        case b"7BIT":
-            return replace(mail, body=BodyType.SEVEN_BIT)
-        case b"8BITMIME":
-            return replace(mail, body=BodyType.EIGHT_BIT_MIME)
-        case b"":
-            return _malformed("5.5.4", "BODY= wants 7BIT or 8BITMIME")
-    return Malformed(reply(555, "5.5.4", "BODY= is 7BIT or 8BITMIME here"))
-
-
-def _smtputf8(mail: Mail, value: bytes | None) -> Mail | Malformed:
-    return replace(mail, utf8=True) if value is None else _malformed("5.5.4", "SMTPUTF8 takes no value")
-
-
-def _auth_parameter(mail: Mail, value: bytes | None) -> Mail | Malformed:
-    """AUTH= (RFC 4954 §5): a mailbox in xtext, or `<>`."""
-    text = grammar.parse_xtext(value) if value else None
-    if not text or (text != "<>" and parse_address(text) is None):
-        return _malformed("5.5.4", "AUTH= wants an address in xtext, or <>")
-    return replace(mail, auth=text)
-
-
-def _rcpt(argument: bytes) -> Command:
-    match = grammar.TO.match(argument)
-    if not match:
-        return _malformed("5.5.2" if argument[:3].upper() != b"TO:" else "5.1.3", "Say RCPT TO:<user@example.org>")
-    path = grammar.forward_path(match["path"])
-    if isinstance(path, Reply):
-        return Malformed(path)
-    parameters = grammar.split_parameters(match["parameters"] or b"")
-    if isinstance(parameters, Reply):
-        return Malformed(parameters)
-    for keyword in parameters:
-        return Malformed(reply(555, "5.5.4", f"{keyword.decode()} {UNKNOWN_PARAMETER}"))
-    return Rcpt(path)
-
-
-def _bdat(argument: bytes) -> Command:
-    """BDAT (RFC 3030 §2). Where its size cannot be read, what follows cannot be told from commands: close."""
-    match = grammar.BDAT.match(argument)
-    if not match:
-        return Malformed(reply(501, "5.5.4", "Say BDAT size or BDAT size LAST", close=True))
-    return Bdat(int(match["size"]), match["last"] is not None)
-
-
-def _auth(argument: bytes) -> Command:
-    match = grammar.AUTH.match(argument)
-    if not match:
-        return _malformed("5.5.4", "Say AUTH and the name of a mechanism")
-    mechanism, initial = match["mechanism"].decode().upper(), match["initial"]
-    if initial is None:
-        return Auth(mechanism)
-    octets = b"" if initial == b"=" else decode(initial)
-    return Malformed(BAD_BASE64) if octets is None else Auth(mechanism, octets)
-
-
-def _noop(argument: bytes) -> Command:
-    return Noop()
-
-
-def _help(argument: bytes) -> Command:
-    return Help()
-
-
-def _vrfy(argument: bytes) -> Command:
-    return Vrfy() if argument else _malformed("5.5.4", "Say VRFY and a name")
-
-
-def _expn(argument: bytes) -> Command:
-    return Expn() if argument else _malformed("5.5.4", "Say EXPN and a list")
-
-
-_MAIL_PARAMETERS = {b"SIZE": _size, b"BODY": _body, b"SMTPUTF8": _smtputf8, b"AUTH": _auth_parameter}
-_WITH_ARGUMENT: dict[bytes, Callable[[bytes], Command]] = {
-    b"EHLO": _ehlo,
-    b"HELO": _helo,
-    b"LHLO": _lhlo,
-    b"MAIL": _mail,
-    b"RCPT": _rcpt,
-    b"BDAT": _bdat,
-    b"AUTH": _auth,
-    b"NOOP": _noop,
-    b"HELP": _help,
-    b"VRFY": _vrfy,
-    b"EXPN": _expn,
-}

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from posthouse.mail.status import Reply, reply
+from posthouse.wire.smtp import parameters
 
 REPLY_LINE = 512  # octets of a reply line with code and CRLF, RFC 5321 §4.5.3.1.5; longer texts go on in a next line
 PRINTED = 256  # replies kept in their printed form; a session says the same few again and again
@@ -29,6 +30,25 @@ class Extensions:
     auth: tuple[str, ...] = ()
     chunking: bool = True
     smtputf8: bool = True
+    dsn: bool = False  # RFC 3461 §3
+    require_tls: bool = False  # RFC 8689 §2
+    priority: bool = False  # MT-PRIORITY (RFC 6710 §3)
+    deliver_by: int | None = None  # DELIVERBY: the least seconds of BY= with R (RFC 2852 §4)
+    future_release: tuple[int, str] | None = None  # seconds from now at most, and until when (RFC 4865 §4)
+    burl: tuple[str, ...] | None = None  # RFC 4468 §3.3; () before the login
+
+    @property
+    def parameters(self) -> frozenset[bytes]:
+        """What a client that was told this may put behind MAIL and RCPT."""
+        offered = (
+            (self.dsn, parameters.DSN),
+            (self.require_tls, parameters.REQUIRETLS),
+            (self.priority, parameters.MT_PRIORITY),
+            (self.deliver_by is not None, parameters.DELIVERBY),
+            (self.future_release is not None, parameters.FUTURERELEASE),
+            (bool(self.burl), parameters.BURL),
+        )
+        return parameters.ALWAYS.union(*(words for offer, words in offered if offer))
 
 
 def greeting_reply(hostname: str, hello: str, extensions: Extensions) -> Reply:
@@ -38,11 +58,28 @@ def greeting_reply(hostname: str, hello: str, extensions: Extensions) -> Reply:
         lines.append("SMTPUTF8")
     if extensions.chunking:
         lines.append("CHUNKING")
+    lines += _optional(extensions)
     if extensions.starttls:
         lines.append("STARTTLS")
     if extensions.auth:
         lines.append("AUTH " + " ".join(extensions.auth))
     return Reply(250, None, tuple(lines))
+
+
+def _optional(extensions: Extensions) -> list[str]:
+    """The keywords that only some ports have."""
+    lines = ["DSN"] if extensions.dsn else []
+    if extensions.require_tls:
+        lines.append("REQUIRETLS")
+    if extensions.priority:
+        lines.append("MT-PRIORITY")
+    if extensions.deliver_by is not None:
+        lines.append(f"DELIVERBY {extensions.deliver_by}")
+    if extensions.future_release is not None:
+        lines.append("FUTURERELEASE {} {}".format(*extensions.future_release))
+    if extensions.burl is not None:
+        lines.append(" ".join(["BURL", *extensions.burl]))
+    return lines
 
 
 def challenge(octets: bytes) -> Reply:

@@ -26,15 +26,16 @@ It does NOT count errors, commands or transactions, wait, or judge users: patien
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
 
 from posthouse.mail.status import Reply, reply
 from posthouse.wire.buffer import ReceiveBuffer
 from posthouse.wire.sasl import decode
-from posthouse.wire.smtp import command
+from posthouse.wire.smtp import command, parameters
 from posthouse.wire.smtp.command import Event, Malformed
 from posthouse.wire.smtp.conversation import Conversation
 from posthouse.wire.smtp.data import TOO_LARGE, Content, DotReader
+from posthouse.wire.smtp.order import Standing, State, out_of_order
+from posthouse.wire.smtp.parse import parse
 from posthouse.wire.smtp.reply import BAD_BASE64, print_reply
 
 COMMAND_LINE = 4_096  # octets with CRLF; RFC 5321 §4.5.3.1.4 asks for 512, SMTPUTF8 and AUTH= for more
@@ -58,8 +59,6 @@ NOT_MAIL = reply(421, "4.7.0", "This port speaks SMTP, not HTTP; goodbye", close
 NOT_TLS = reply(421, "4.7.0", "This port does not begin with TLS: say STARTTLS, or use the port for TLS", close=True)
 FAR_TOO_LARGE = reply(552, "5.3.4", "The message is far larger than this server takes; goodbye", close=True)
 TOO_EARLY = reply(550, "5.5.0", "The message came before it was asked for; goodbye", close=True)  # RFC 5321 §4.1.1.4
-SAY_LHLO = reply(500, "5.5.1", "This is LMTP: say LHLO")
-SAY_EHLO = reply(500, "5.5.1", "This is SMTP: say EHLO")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,55 +71,6 @@ class SmtpLimits:
     text_line: int = TEXT_LINE
     message_size: int = MESSAGE_SIZE
     discarded: int = DISCARDED
-
-
-class State(Enum):
-    """Where a connection stands (RFC 5321 §3)."""
-
-    START = "before EHLO"
-    READY = "no transaction"
-    MAIL = "sender known"
-    RCPT = "at least one recipient accepted"
-    DATA = "content of DATA is coming"
-    CHUNK = "content of BDAT is coming"
-    BETWEEN = "between two chunks"
-    UNWANTED = "octets of a chunk out of place are coming"
-    SPOILED = "a chunk was refused"  # RFC 3030 §2: indeterminate until RSET
-    AUTH = "the client's answer to 334 is coming"
-    TLS = "220 to STARTTLS was said"
-    CLOSED = "at its end"
-
-
-_ALWAYS = frozenset[type[Event]](
-    {
-        command.Ehlo,
-        command.Helo,
-        command.Lhlo,
-        command.Rset,
-        command.Noop,
-        command.Help,
-        command.Vrfy,
-        command.Expn,
-        command.Quit,
-    }
-)
-# RFC 5321 §4.1.4   what may come in which state; Malformed and Unknown come as they like
-_LEGAL: dict[State, frozenset[type[Event]]] = {
-    State.START: _ALWAYS,
-    State.READY: _ALWAYS | {command.Mail, command.StartTls, command.Auth},
-    State.MAIL: _ALWAYS | {command.Rcpt},
-    State.RCPT: _ALWAYS | {command.Rcpt, command.Data, command.Bdat},
-    State.BETWEEN: _ALWAYS | {command.Bdat},
-    State.SPOILED: _ALWAYS,
-}
-_OUT_OF_ORDER: dict[State, str] = {
-    State.START: "Say EHLO first",
-    State.READY: "Say MAIL first",
-    State.MAIL: "There is no valid recipient yet",
-    State.RCPT: "A message has been begun already; RSET gives it up",
-    State.BETWEEN: "The message is coming in chunks: go on with BDAT, or give it up with RSET",
-    State.SPOILED: "A chunk of this message was refused; say RSET",
-}
 
 
 class SmtpServer:
@@ -145,6 +95,7 @@ class SmtpServer:
         "_unwanted",
         "conversation",
         "injected",
+        "parameters",
         "recipients",
         "state",
     )
@@ -161,6 +112,7 @@ class SmtpServer:
         self.state = State.START
         self.injected = False  # plain text stood behind STARTTLS; known after `starttls`
         self.recipients = 0  # accepted in this transaction
+        self.parameters = parameters.ALWAYS  # of MAIL and RCPT: what EHLO announced; the session sets it
         self.conversation = conversation
         self._lmtp = lmtp
         self._tls = tls
@@ -215,6 +167,14 @@ class SmtpServer:
             self.conversation.said(octets)
         return octets
 
+    def fetched(self, octets: bytes, *, complete: bool) -> Reply | None:
+        """Octets that a URL of BURL named are content as if they had come in a chunk (RFC 4468 §3.2). Gives the reply
+        where the message cannot be taken; `complete`: they were the last of it."""
+        if self.state is State.RCPT:
+            self._content, self.state = self._new_content(), State.BETWEEN
+        self._content.add(octets)
+        return self._content.fault(complete=complete)
+
     def starttls(self) -> None:
         """Forget buffered plain text and all that was said (RFC 3207 §4.2)."""
         self.injected = len(self._buffer) > 0
@@ -222,6 +182,7 @@ class SmtpServer:
         self._ahead.clear()
         self._end_transaction()
         self.state = State.START
+        self.parameters = parameters.ALWAYS
         self._tls = True
         self._extended = self._authenticated = False
 
@@ -275,7 +236,7 @@ class SmtpServer:
             return Malformed(line) if line else None
         if self.conversation is not None:
             self.conversation.heard(line)
-        event = command.parse(line)
+        event = parse(line, self.parameters)
         if isinstance(event, command.Unknown) and event.verb in FOREIGN_VERBS:
             return Malformed(NOT_MAIL)
         return self._in_order(event)
@@ -312,35 +273,15 @@ class SmtpServer:
         return event if wrong is None else Malformed(wrong)
 
     def _out_of_order(self, event: command.Command) -> Reply | None:
-        match event:
-            case command.Malformed() | command.Unknown():
-                return None
-            case command.Ehlo() | command.Helo() if self._lmtp:
-                return SAY_LHLO
-            case command.Lhlo() if not self._lmtp:
-                return SAY_EHLO
-            case command.StartTls() | command.Auth():
-                return self._session_out_of_order(event)
-        if type(event) not in _LEGAL[self.state]:
-            second = self.state is State.MAIL and isinstance(event, command.Mail)
-            return reply(503, "5.5.1", _OUT_OF_ORDER[State.RCPT if second else self.state])
+        standing = Standing(self.state, self._lmtp, self._tls, self._extended, self._authenticated)
+        wrong = out_of_order(event, standing)
+        if wrong is not None:
+            return wrong
         if isinstance(event, command.Mail) and (event.size or 0) > self._limits.message_size:
             return TOO_LARGE
         # S13: a client that said HELO was not told that it may pipeline. What it sent is no command, so close.
         early = isinstance(event, command.Data) and not self._extended and len(self._buffer) > 0
         return TOO_EARLY if early else None
-
-    def _session_out_of_order(self, event: command.StartTls | command.Auth) -> Reply | None:
-        """STARTTLS (RFC 3207 §4) and AUTH (RFC 4954 §4): each once, after EHLO, outside of a transaction."""
-        if isinstance(event, command.StartTls) and self._tls:
-            return reply(503, "5.5.1", "TLS is on already")
-        if not self._extended:
-            return reply(503, "5.5.1", _OUT_OF_ORDER[State.START])
-        if self._authenticated:
-            return reply(503, "5.5.1", "You are logged in already")
-        if self.state is not State.READY:
-            return reply(503, "5.5.1", _OUT_OF_ORDER[State.RCPT])
-        return None
 
     def _read_auth(self) -> Event | None:
         line = self._read_line(self._limits.auth_line)
@@ -447,6 +388,14 @@ class SmtpServer:
             self._end_transaction()
             self.state = State.READY
 
+    def _url_answered(self, answer: Reply) -> None:
+        assert isinstance(self._asked, command.Burl)
+        if self._asked.last:
+            self._end_transaction()
+            self.state = State.READY
+        else:
+            self.state = State.BETWEEN if answer.positive else State.SPOILED
+
     def _refuse_faults(self, answer: Reply) -> None:
         """durability.md: what cannot be kept is never promised."""
         if isinstance(self._asked, command.ChunkEnded | command.DataEnded) and self._asked.fault and answer.positive:
@@ -498,6 +447,7 @@ _LEARN: dict[type[object], Callable[[SmtpServer, Reply], None]] = {
     command.Mail: SmtpServer._sender_known,
     command.Rcpt: SmtpServer._recipient_known,
     command.Data: SmtpServer._data_opened,
+    command.Burl: SmtpServer._url_answered,
     command.ChunkEnded: SmtpServer._chunk_answered,
     command.DataEnded: SmtpServer._message_answered,
     command.Rset: SmtpServer._reset,
