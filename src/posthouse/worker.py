@@ -98,7 +98,7 @@ class Worker:
             log.error("cannot start: %s", error)
             return CANNOT_START
         if self._orders.slot == 0:
-            self._duties.append(loop.create_task(self._collect(store)))
+            self._duties += [loop.create_task(self._collect(store)), loop.create_task(journey.sort_keys(store))]
         self._duties.append(loop.create_task(keep_index(store)))
         try:
             await self._listen(store, certificates)

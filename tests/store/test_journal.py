@@ -25,6 +25,18 @@ def test_found_by_any_key_once_and_in_order(rig: Rig) -> None:
     assert found(rig, "d") == []
 
 
+def test_found_before_and_after_keys_are_put_in_order(rig: Rig) -> None:
+    for number in range(50):
+        rig.run(journal.record, [entry(b"%d" % number, "all", f"{number % 7}", at=Millis(NOW + number * DAY // 10))])
+    assert rig.run(journal.sort_keys, 20) == 20
+    assert len(found(rig, "all")) == 50
+    assert found(rig, "3") == [b"%d" % number for number in range(3, 50, 7)]
+    assert rig.run(journal.sort_keys, 100) == 30
+    assert rig.run(journal.sort_keys, 100) == 0
+    assert len(found(rig, "all")) == 50
+    assert found(rig, "3") == [b"%d" % number for number in range(3, 50, 7)]
+
+
 def test_sorts_of_keys_are_apart() -> None:
     assert key("address", "x") != key("id", "x")
     assert key("addre", "ssx") != key("address", "x")
@@ -50,6 +62,7 @@ def test_recent_ones_of_some_kinds(rig: Rig) -> None:
 def test_forgotten_by_age_piece_by_piece_with_their_keys(rig: Rig) -> None:
     for day in range(4):
         rig.run(journal.record, [entry(b"%d" % day, "a", "b", at=Millis(NOW + day * DAY)) for _ in range(3)])
+    rig.run(journal.sort_keys)
     pieces = 0
     while rig.run(journal.forget, Millis(NOW + 2 * DAY), 2):
         pieces += 1

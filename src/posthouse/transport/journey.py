@@ -16,16 +16,19 @@ import zstandard
 from posthouse.mail.address import ReversePath
 from posthouse.mail.envelope import Envelope
 from posthouse.mail.ids import MailboxId, Millis, Trail
+from posthouse.mail.outcome import Outcome
 from posthouse.mail.status import Reply
 from posthouse.store import journal
 from posthouse.store.blobs import pack
 from posthouse.store.journal import Entry, key
+from posthouse.store.queue import QueueItem
 from posthouse.store.script import StoreError
 from posthouse.store.store import Store
 from posthouse.transport.client import Client
 from posthouse.wire.smtp.conversation import Conversation
 
 FLUSH = 1.0  # seconds at most between a thing that happened and its entry
+SORT = 10.0  # seconds between two runs that put keys in order
 WAITING = 5_000  # entries that wait; more than a worker makes in a second, unless somebody floods it
 AT_ONCE = 500  # entries of one transaction
 NAMED = 50  # recipients named in one entry, each of which leads to it
@@ -72,7 +75,7 @@ class Journey:
             self._lost += 1
 
     async def keep(self, store: Store) -> None:
-        """The duty of a worker: write what waits, until cancelled; what waits then is written too."""
+        """The duty of every worker: write what waits, until cancelled; what waits then is written too."""
         try:
             while True:
                 await asyncio.sleep(FLUSH)
@@ -92,6 +95,17 @@ class Journey:
             except StoreError as error:
                 log.warning("%d entries of the journal were not written: %s", len(some), error)
                 return
+
+
+async def sort_keys(store: Store) -> None:
+    """The duty of one worker: put the keys of new entries in order, until cancelled."""
+    while True:
+        await asyncio.sleep(SORT)
+        try:
+            while await store.run(journal.sort_keys):
+                pass  # others write in between
+        except StoreError as error:
+            log.warning("the keys of the journal were not put in order: %s", error)
 
 
 async def forget(store: Store, now: Millis, days: int, wire_days: int) -> None:
@@ -180,6 +194,30 @@ def refused(at: Millis, client: Client, subject: Subject, said: tuple[str, Reply
     step, answer = said
     story = {**_speaker(client), **_about(subject), "step": step, "code": answer.code, "text": answer.text}
     return _entry(at, "refused", _keys(subject), {**story, "status": str(answer.status or "")})
+
+
+def attempted(at: Millis, item: QueueItem, outcomes: Sequence[Outcome], following: Millis | None) -> Entry:
+    """An attempt to send a message on, what became of each recipient, and when the next one is, if any."""
+    told = [_outcome(each) for each in outcomes[:NAMED]]
+    story: Story = {"trail": item.trail, "queue": item.id, "for": str(item.destination), "outcomes": told}
+    keys = (trail_key(item.trail), queue_key(item.id), *(address_key(str(each["to"])) for each in told))
+    return _entry(at, "attempt", keys, {**story, "next": following})
+
+
+def _outcome(outcome: Outcome) -> Story:
+    story: Story = {
+        "to": str(outcome.recipient.path),
+        "action": outcome.action.value,
+        "status": str(outcome.status),
+        "reason": outcome.reason,
+        "mta": outcome.mta,
+        "ip": outcome.ip,
+        "where": outcome.where,
+        "tls": outcome.tls,
+    }
+    if outcome.answer is not None:
+        story["answer"] = f"{outcome.answer.code} {outcome.answer.status or ''} {outcome.answer.text}"
+    return {name: value for name, value in story.items() if value != ""}
 
 
 class Doing(NamedTuple):
