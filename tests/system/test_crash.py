@@ -23,8 +23,11 @@ WITHOUT_CLIENTS = {
     "store.after_checkpoint",
     "store.blob_unlinked",
     "store.inside_purge",
-    "queue.inside_claim",
+    "queue.inside_claim",  # these are in test_queue_crash.py
+    "queue.claimed",
+    "queue.before_settle",
     "queue.inside_settle",
+    "queue.before_letter",
 }
 ROUNDS = 10
 

@@ -26,6 +26,9 @@ CRASHPOINTS: tuple[str, ...] = (
     "store.after_checkpoint",
     "queue.inside_claim",  # leased, not committed
     "queue.inside_settle",  # between the item and its destination
+    "queue.claimed",  # leased and committed, not yet sent
+    "queue.before_settle",  # sent, not written down
+    "queue.before_letter",  # inside the transaction: settled, its bounce not yet written
     "store.blob_unlinked",  # garbage collection, row gone, file gone
 )
 

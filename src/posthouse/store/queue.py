@@ -25,7 +25,7 @@ from posthouse.store.crashpoint import crashpoint
 from posthouse.store.moment import Moment, keep_time
 from posthouse.store.script import Changed, Row, Script, sql
 
-QUEUE = AccountId(0)  # whom to watch for hints that something is ready
+NEW_WORK = AccountId(0)  # whom to watch for hints that something may be claimed
 NOBODY = 0  # the account of the house's own mail
 FIRST_WIDTH = 5  # items leased at a time of a destination that is not known yet
 ITEMS_AT_ONCE = 20  # whose recipients are read with one statement
@@ -152,7 +152,7 @@ def enqueue(at: Moment, blob: NewBlob, outgoing: Outgoing) -> Script[list[QueueI
                 item, place, str(recipient.path), encode(recipient),
             )  # fmt: skip
         found.append(item)
-    yield Changed(QUEUE, ModSeq(at.now))
+    yield Changed(NEW_WORK, ModSeq(at.now))
     return found
 
 

@@ -14,7 +14,7 @@ from posthouse.mail.outcome import Action, Outcome
 from posthouse.store.blobs import BlobKey, drop
 from posthouse.store.crashpoint import crashpoint
 from posthouse.store.moment import Moment, keep_time
-from posthouse.store.queue import DUE, DUE_NOW, QUEUE, Lease, State, encode
+from posthouse.store.queue import DUE, DUE_NOW, NEW_WORK, Lease, State, encode
 from posthouse.store.script import Changed, Script, sql
 
 RECOVERED = 500  # leases taken back in one script
@@ -49,7 +49,7 @@ class Settlement:
     outcomes: tuple[Outcome, ...]
     next_attempt: Millis  # for those who wait
     told: bool = False  # that it is late
-    feedback: Feedback = Feedback.NEUTRAL
+    feedback: Feedback | None = Feedback.NEUTRAL  # None: nobody was asked, and it was no attempt
     jitter: float = 1.0  # 0.8 to 1: shortens a rest
 
 
@@ -89,6 +89,15 @@ def recover(at: Moment, rules: Rules, most: int = RECOVERED) -> Script[int]:
     return len(rows)
 
 
+def any_lost(at: Moment, rules: Rules) -> Script[bool]:
+    """Whether `recover` would find something: a look that keeps nobody from writing."""
+    rows = yield sql(
+        "SELECT 1 FROM queue_item WHERE state = 2 AND (lease_until <= $1 OR lease_until > $2) LIMIT 1",
+        at.uptime, at.uptime + rules.lease,
+    )  # fmt: skip
+    return bool(rows)
+
+
 def give_back(at: Moment, leases: Sequence[Lease]) -> Script[int]:
     """Leases that nobody needs any more: their items are as before they were claimed. How many were still held."""
     yield from keep_time(at)
@@ -111,7 +120,7 @@ def _freed(now: Millis, names: Iterable[str]) -> Script[None]:
             f"UPDATE queue_destination SET in_flight = in_flight - $3, touched = $2, due = {DUE_NOW} WHERE name = $1",
             name, now, len(list(some)),
         )  # fmt: skip
-        yield Changed(QUEUE, ModSeq(now))
+        yield Changed(NEW_WORK, ModSeq(now))
 
 
 # --- done
@@ -144,9 +153,9 @@ def _settle_item(now: Millis, ended: Settlement) -> Script[str | None]:
         return (yield from _gone(item, *rows[0])) if rows else None
     rows = yield sql(
         "UPDATE queue_item SET state = CASE WHEN held <> 0 THEN 3 ELSE 1 END, next_attempt = $3, token = 0,"
-        " lease_until = 0, attempts = attempts + 1, lost = 0, attention = CASE WHEN $4 THEN expires ELSE attention END"
+        " lease_until = 0, attempts = attempts + $5, lost = 0, attention = CASE WHEN $4 THEN expires ELSE attention END"
         " WHERE id = $1 AND token = $2 AND state = 2 RETURNING destination",
-        item, token, ended.next_attempt, ended.told,
+        item, token, ended.next_attempt, ended.told, ended.feedback is not None,
     )  # fmt: skip
     if not rows:
         return None

@@ -24,6 +24,7 @@ from posthouse.store.bus import Bus
 from posthouse.store.crashpoint import crashpoint
 from posthouse.store.index import Index, belongs
 from posthouse.store.migrate import migrate
+from posthouse.store.queue import NEW_WORK
 from posthouse.store.script import Row, Script, Unavailable
 from posthouse.store.sqlite import DATABASE, Call, Database
 
@@ -139,6 +140,10 @@ class Store:
 
         return unwatch
 
+    def pass_on(self, account: AccountId) -> None:
+        """Tell the other workers to look."""
+        self._bus.publish({account: ModSeq(0)})
+
     def _hint(self, account: AccountId, modseq: ModSeq) -> None:
         for callback in tuple(self._watchers.get(account, {}).values()):
             callback(modseq)
@@ -188,6 +193,9 @@ class Store:
             return
         for account, modseq in hints.items():
             self._hint(account, modseq)
+        hints.pop(NEW_WORK, None)  # this worker looks first; when it has no room it says so itself
+        if not hints:
+            return
         self._bus.publish(hints)
         crashpoint("store.published")
 

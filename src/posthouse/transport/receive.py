@@ -87,12 +87,27 @@ async def rcpt(path: ForwardPath, utf8: bool, client: Client, house: House) -> L
     found = await _resolve(path.address, house)
     if isinstance(found, NoSuchUser):
         return NO_SUCH_USER
+    if isinstance(found, NoSuchDomain) and client.login is None:
+        return NO_RELAY
+    if isinstance(found, NoSuchDomain | Elsewhere) and not house.leave:
+        return STAYS_HERE
+    return _leads(found)
+
+
+async def leads_of(address: Address, house: House) -> Leads:
+    """Where mail of the house itself leads, as far as it may leave; to nothing where nobody has the address. Raises
+    Unavailable."""
+    leads = _leads(await _resolve(address, house))
+    return leads if house.leave else Leads(leads.accounts)
+
+
+def _leads(found: Resolution) -> Leads:
+    if isinstance(found, NoSuchUser):
+        return Leads()
     if isinstance(found, NoSuchDomain):
-        if client.login is None:
-            return NO_RELAY
-        return Leads(leaves=True) if house.leave else STAYS_HERE
+        return Leads(leaves=True)
     if isinstance(found, Elsewhere):
-        return Leads(_accounts(found.targets), forwards=found.addresses) if house.leave else STAYS_HERE
+        return Leads(_accounts(found.targets), forwards=found.addresses)
     return Leads(_accounts(found))
 
 

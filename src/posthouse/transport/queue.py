@@ -1,0 +1,365 @@
+"""The runner of the queue: one in each worker claims what is due, has it sent, and settles it (RFC 5321 §4.5.4).
+
+Nobody is in charge: what two runners must agree on is in the rows (store/queue.py). A runner that dies leaves leases
+that run out; one that hangs loses them, and settles nothing when it wakes up.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+import secrets
+import tempfile
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from mmap import ACCESS_READ, mmap
+from typing import NamedTuple
+
+from posthouse.mail.envelope import Envelope
+from posthouse.mail.ids import AccountId, Millis, ModSeq
+from posthouse.mail.outcome import Action, Outcome
+from posthouse.mail.status import Status
+from posthouse.store import queue, settlement, waiting
+from posthouse.store.blobs import INLINE_SIZE, NewBlob
+from posthouse.store.crashpoint import crashpoint
+from posthouse.store.emails import NewEmail
+from posthouse.store.moment import Moment
+from posthouse.store.queue import NEW_WORK, Claimed, Lease, QueueItem
+from posthouse.store.script import NotFound, Script, StoreError
+from posthouse.store.settlement import Feedback, Rules, Settlement
+from posthouse.transport.accept import prepare, take_in
+from posthouse.transport.depart import Departures, departures
+from posthouse.transport.house import House
+from posthouse.transport.outcomes import TOO_OLD, Told, back_off, feedback, judge
+from posthouse.transport.receive import leads_of
+from posthouse.transport.trace import return_path
+
+POLL_SECONDS = 5.0  # a runner looks by itself so often: hints may be lost, and clocks may be set
+PAUSE_SECONDS = 1.0  # after an error of the store
+RECOVER_SECONDS = 2.0  # between two looks for leases that ran out
+RENEWALS = 3  # in the life of a lease, so that one late renewal does not lose it
+PASSED_ON = ModSeq(0)  # what a hint says that a worker without room gave to the others
+SETTLE_TRIES = 600  # with a pause between them: a full disk may take as long to be seen to
+
+INTERNAL = Status(4, 3, 0)  # RFC 3463 §3.4: other or undefined mail system status
+
+#: Sends an item: an Outcome for each of its recipients, in their order. Does not raise for what a peer does.
+Attempt = Callable[[QueueItem, bytes | mmap], Awaitable[tuple[Outcome, ...]]]
+
+
+class Letter(NamedTuple):
+    """What the house itself has to say to somebody."""
+
+    envelope: Envelope
+    octets: bytes
+
+
+#: What the sender of an item is told of these outcomes, or None; a delay is among them only when it is to be told.
+Report = Callable[[QueueItem, Sequence[Outcome], bytes | mmap], Letter | None]
+
+log = logging.getLogger("posthouse.queue")
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLimits:
+    """How much a runner does at a time, and how long waits are, in milliseconds."""
+
+    attempts: int = 50
+    first_retry: int = 300_000
+    longest_retry: int = 7_200_000
+    rules: Rules = field(default_factory=Rules)
+
+
+class _Kept(NamedTuple):
+    """A letter made ready for the transaction that settles what it tells of."""
+
+    message: NewEmail | NewBlob
+    accounts: tuple[AccountId, ...]
+    leaving: Departures | None
+
+
+class QueueRunner:
+    """Claims, sends and settles until it is stopped. All methods are called on the event loop."""
+
+    def __init__(self, house: House, attempt: Attempt, report: Report, limits: QueueLimits | None = None) -> None:
+        self._house = house
+        self._store = house.store
+        self._send = attempt
+        self._report = report
+        self._limits = limits or QueueLimits()
+        self._active: dict[Lease, asyncio.Task[None]] = {}
+        self._left: list[Lease] = []  # of attempts that were cancelled
+        self._fresh = False  # something came in through this worker since the last look
+        self._wake = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._ended = asyncio.Event()
+
+    async def run(self) -> None:
+        """Go on until `stop`; ends when everything that was claimed is settled or given back."""
+        unwatch = self._store.watch(NEW_WORK, self._hinted)
+        try:
+            async with asyncio.TaskGroup() as group:
+                keeping = [group.create_task(self._keep_leases()), group.create_task(self._recover())]
+                while not self._stopping.is_set():
+                    if self._left:
+                        await self._give_back()
+                    await self._wait(await self._claim(group))
+                await self._drained()
+                for task in keeping:
+                    task.cancel()
+        finally:
+            unwatch()
+            self._ended.set()
+
+    async def stop(self, seconds: float) -> None:
+        """Claim nothing more; what is under way has so many seconds to end, and is given back then."""
+        self._stopping.set()
+        self._wake.set()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._ended.wait()
+        for task in self._active.values():
+            task.cancel()
+        await self._ended.wait()
+
+    def _hinted(self, modseq: ModSeq) -> None:
+        self._fresh = self._fresh or modseq != PASSED_ON
+        self._wake.set()
+
+    # --- what is due
+
+    async def _claim(self, group: asyncio.TaskGroup) -> float:
+        """Begin as many attempts as there is room for; for how many seconds nothing more is due."""
+        room = self._limits.attempts - len(self._active)
+        if room <= 0:
+            if self._fresh:  # another worker may have room
+                self._store.pass_on(NEW_WORK)
+            return POLL_SECONDS
+        self._fresh = False
+        at, rules = self._moment(), self._limits.rules
+        try:
+            taken = await self._store.run(queue.claim, at, _token(), room, rules.lease)
+            overdue = []
+            if taken.attention is not None and taken.attention <= at.now and len(taken.items) < room:
+                most = room - len(taken.items)
+                overdue = await self._store.run(queue.claim_overdue, at, _token(), most, rules.lease)
+        except StoreError as error:
+            log.warning("the queue cannot be read: %s", error)
+            return PAUSE_SECONDS
+        crashpoint("queue.claimed")
+        for claimed in taken.items:
+            self._begin(group, claimed, self._attempt)
+        for claimed in overdue:
+            self._begin(group, claimed, self._tell)
+        return _until(at.now, (taken.due, taken.attention))
+
+    def _begin(self, group: asyncio.TaskGroup, claimed: Claimed, work: "Callable[[Claimed], Awaitable[None]]") -> None:
+        task = group.create_task(self._watched(claimed, work))
+        self._active[claimed.lease] = task
+        task.add_done_callback(lambda task: self._done(claimed.lease, task))
+
+    async def _watched(self, claimed: Claimed, work: "Callable[[Claimed], Awaitable[None]]") -> None:
+        """One item, whatever comes: a mistake of ours must not end the others."""
+        try:
+            await work(claimed)
+        except Exception:
+            log.exception("Q%d could not be settled; it is tried again when its lease has run out", claimed.item.id)
+
+    def _done(self, lease: Lease, task: "asyncio.Task[None]") -> None:
+        del self._active[lease]
+        if task.cancelled():  # stopped, or the lease was lost: it is given back if it is still ours
+            self._left.append(lease)
+        self._wake.set()
+
+    async def _give_back(self) -> None:
+        left, self._left = self._left, []
+        with contextlib.suppress(StoreError):  # then they run out
+            await self._store.run(settlement.give_back, self._moment(), left)
+
+    async def _wait(self, seconds: float) -> None:
+        """Until something may be due. What wakes up several times meanwhile is looked at once."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        self._wake.clear()
+
+    async def _drained(self) -> None:
+        while self._active:
+            await self._wait(POLL_SECONDS)
+        await self._give_back()
+
+    # --- leases
+
+    async def _keep_leases(self) -> None:
+        """Keep what is ours; who has lost a lease stops sending."""
+        lease = self._limits.rules.lease
+        while True:
+            await asyncio.sleep(lease / 1000 / RENEWALS)
+            if not self._active:
+                continue
+            try:
+                lost = set(await self._store.run(settlement.renew, self._moment(), list(self._active), lease))
+            except StoreError as error:
+                log.warning("leases could not be renewed: %s", error)
+                continue
+            for task in [task for held, task in self._active.items() if held.item in lost]:
+                task.cancel()
+
+    async def _recover(self) -> None:
+        """Go on with what a dead worker left."""
+        rules = self._limits.rules
+        while True:
+            await asyncio.sleep(RECOVER_SECONDS)
+            with contextlib.suppress(StoreError):
+                if await self._store.read(settlement.any_lost, self._moment(), rules):
+                    count = await self._store.run(settlement.recover, self._moment(), rules)
+                    log.warning("%d messages were taken over from a worker that died or hung", count)
+
+    # --- one item
+
+    async def _attempt(self, claimed: Claimed) -> None:
+        """Have it sent, and write down how that ended."""
+        octets: bytes | mmap = b""
+        try:
+            octets = await self._octets(claimed)
+            outcomes = await self._send(claimed.item, octets)
+            seen = feedback(outcomes)
+        except (StoreError, OSError) as error:
+            log.error("Q%d cannot be read: %s", claimed.item.id, error)
+            outcomes, seen = self._delayed(claimed, f"this server could not read the message ({error})"), None
+        except Exception:
+            log.exception("Q%d could not be tried", claimed.item.id)
+            outcomes, seen = self._delayed(claimed, "something went wrong in this server, whose log says more"), None
+        crashpoint("queue.before_settle")
+        await self._settle(claimed, outcomes, octets, seen or Feedback.NEUTRAL)
+
+    async def _tell(self, claimed: Claimed) -> None:
+        """It is late, or over, and it is not its turn: say so without an attempt."""
+        octets: bytes | mmap = b""
+        with contextlib.suppress(StoreError, OSError):  # then the bounce has no copy
+            octets = await self._octets(claimed)
+        last = await self._store.read(waiting.last_outcomes, claimed.lease)
+        reason = last.reason or "it had no turn yet"
+        unknown = self._delayed(claimed, reason, TOO_OLD)
+        outcomes = tuple(known or other for known, other in zip(last.outcomes, unknown, strict=True))
+        await self._settle(claimed, outcomes, octets, None)
+
+    def _delayed(self, claimed: Claimed, reason: str, status: Status = INTERNAL) -> tuple[Outcome, ...]:
+        now = self._house.clock()
+        return tuple(
+            Outcome(recipient, Action.DELAYED, status, reason, now) for recipient in claimed.item.envelope.recipients
+        )
+
+    async def _octets(self, claimed: Claimed) -> bytes | mmap:
+        """What is sent: large messages in a file of their own, so that many of them fit. Raises StoreError, OSError."""
+        item = claimed.item
+        if item.size + claimed.skip <= INLINE_SIZE:
+            return (await self._store.blobs.get(item.blob))[claimed.skip :]
+        with tempfile.TemporaryFile(dir=self._house.spool) as file:
+            await self._store.blobs.copy_to(item.blob, file, claimed.skip)
+            return mmap(file.fileno(), 0, access=ACCESS_READ)
+
+    # --- what came of it
+
+    async def _settle(
+        self, claimed: Claimed, outcomes: tuple[Outcome, ...], octets: bytes | mmap, seen: Feedback | None
+    ) -> None:
+        """Write it down, and the letter that tells of it, in one transaction. Where `seen` is None nobody was asked."""
+        now = self._house.clock()
+        told = judge(claimed, outcomes, now)
+        letter: _Kept | None = None
+        try:
+            letter = await self._letter(claimed.item, told, octets)
+        except StoreError as error:
+            log.error("Q%d: its sender cannot be told now: %s", claimed.item.id, error)
+            told = _kept_back(told)
+        except Exception:  # without a bounce nothing may be given up
+            log.exception("Q%d: its sender cannot be told", claimed.item.id)
+            told = _kept_back(told)
+        ended = Settlement(
+            claimed.lease,
+            told.outcomes,
+            self._next_attempt(claimed.item, now, tried=seen is not None),
+            told.late,
+            seen,
+            1 - random.random() / 5,
+        )
+        if await self._written(ended, letter):
+            _note(claimed.item, told.outcomes)
+        else:
+            log.warning("Q%d: another worker has gone on with it; what came of it here is not kept", claimed.item.id)
+
+    def _next_attempt(self, item: QueueItem, now: Millis, *, tried: bool) -> Millis:
+        if not tried:
+            return item.next_attempt
+        wait = back_off(item.attempts, self._limits.first_retry, self._limits.longest_retry, random.random())
+        return Millis(now + wait)
+
+    async def _written(self, ended: Settlement, letter: _Kept | None) -> bool:
+        """Whether the lease was still ours. Raises StoreError when the store does not get well again."""
+        for tries_left in reversed(range(SETTLE_TRIES)):
+            try:
+                return await self._store.run(settle, self._moment(), ended, self._limits.rules, letter)
+            except NotFound:  # whom the letter was for has been removed meanwhile
+                letter = None
+            except StoreError:
+                if not tries_left or self._store.failed is not None:
+                    raise
+                await asyncio.sleep(PAUSE_SECONDS)
+        raise AssertionError("the last try returns or raises")
+
+    async def _letter(self, item: QueueItem, told: Told, octets: bytes | mmap) -> _Kept | None:
+        """The letter to the sender, ready to be kept. Raises StoreError."""
+        letter = self._report(item, told.news, octets) if told.news else None
+        if letter is None:
+            return None
+        leads = [await leads_of(each.path.address, self._house) for each in letter.envelope.recipients]
+        accounts = tuple(sorted({account for way in leads for account in way.accounts}))
+        front = return_path(letter.envelope) if accounts else b""
+        now = self._house.clock()
+        ways = departures(letter.envelope, leads, None, item.trail, self._house.patience)
+        if not accounts and not ways:
+            log.info("Q%d: its sender cannot be told: nobody here has that address", item.id)
+            return None
+        whole = front + letter.octets
+        message = await prepare(self._store, whole, now) if accounts else await self._store.blobs.put(whole)
+        leaving = Departures(self._moment(), tuple(replace(way, skip=len(front)) for way in ways))
+        return _Kept(message, accounts, leaving if ways else None)
+
+    def _moment(self) -> Moment:
+        return self._house.moment(self._house.clock())
+
+
+def settle(at: Moment, ended: Settlement, rules: Rules, letter: _Kept | None) -> Script[bool]:
+    """The script that ends an attempt: the outcomes, and the letter that tells of them, or neither."""
+    if not (yield from settlement.settle(at, ended, rules)):
+        return False
+    if letter is not None:
+        crashpoint("queue.before_letter")
+        yield from take_in(letter.message, letter.accounts, letter.leaving)
+    return True
+
+
+def _kept_back(told: Told) -> Told:
+    """Nothing is given up and nothing is told: those who have failed wait, and fail again."""
+    outcomes = tuple(
+        replace(one, action=Action.DELAYED) if one.action is Action.FAILED else one for one in told.outcomes
+    )
+    return Told(outcomes, (), late=False)
+
+
+def _token() -> int:
+    return secrets.randbits(62) + 1
+
+
+def _until(now: Millis, moments: Sequence[Millis | None]) -> float:
+    """Seconds until the first of them, POLL_SECONDS at most."""
+    due = min((moment for moment in moments if moment is not None), default=None)
+    return POLL_SECONDS if due is None else min(max(0.0, (due - now) / 1000), POLL_SECONDS)
+
+
+def _note(item: QueueItem, outcomes: Sequence[Outcome]) -> None:
+    """One line in the log for each recipient."""
+    for one in outcomes:
+        fields = {"item": f"Q{item.id}", "id": item.trail, "recipient": str(one.recipient.path), "server": one.mta}
+        log.info("%s (%s): %s", one.action.value, one.status, one.reason, extra=fields)

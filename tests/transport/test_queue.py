@@ -1,0 +1,448 @@
+"""transport/queue.py: the runner claims, sends, settles, tells; and gives back when it must stop (RFC 5321 §4.5.4)."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from mmap import mmap
+
+import pytest
+
+from fakes import FakeClock
+from household import ANNA, BEN, HOSTNAME, inbox
+from posthouse.mail.address import Address, Domain, ForwardPath, ReversePath
+from posthouse.mail.envelope import Envelope, Notify, Recipient
+from posthouse.mail.ids import Millis, QueueId
+from posthouse.mail.outcome import Action, Outcome
+from posthouse.mail.status import Status, reply
+from posthouse.store import accounts, queue, settlement, waiting
+from posthouse.store.moment import Moment
+from posthouse.store.queue import QueueItem, State
+from posthouse.store.script import Script, Unavailable, sql
+from posthouse.store.settlement import Rules
+from posthouse.store.store import Store
+from posthouse.transport import receive
+from posthouse.transport.client import Client
+from posthouse.transport.house import House
+from posthouse.transport.queue import Letter, QueueLimits, QueueRunner
+from posthouse.transport.receive import Incoming
+from posthouse.transport.route import Leads
+
+MESSAGE = b"Subject: Hello\r\nFrom: anna@home.test\r\n\r\nHow are you?\r\n"
+PATIENCE = 10.0  # seconds for what a test waits for
+LOOKS = 2_000  # in that time
+HOUR = 3_600.0
+Octets = bytes | mmap
+
+
+class World:
+    """A house, a runner in it, servers elsewhere that answer as they are told, and what senders were told."""
+
+    def __init__(self, store: Store, limits: QueueLimits | None = None) -> None:
+        self.clock = FakeClock()
+        self.house = House(store, HOSTNAME, self.clock.now, moment=self.moment)
+        self.answer: Callable[[QueueItem, Recipient], Outcome] = relayed
+        self.sent: list[tuple[QueueItem, bytes]] = []
+        self.told: list[tuple[QueueItem, tuple[Outcome, ...]]] = []
+        self.before: Callable[[], Awaitable[object]] | None = None
+        self.runner = QueueRunner(self.house, self.attempt, self.report, limits)
+
+    def moment(self, now: Millis) -> Moment:
+        """The clock that nobody sets shows the same."""
+        return Moment(now, Millis(now - 1_600_000_000_000), "boot")
+
+    async def attempt(self, item: QueueItem, octets: Octets) -> tuple[Outcome, ...]:
+        if self.before is not None:
+            await self.before()
+        self.sent.append((item, octets[:]))
+        return tuple(self.answer(item, each) for each in item.envelope.recipients)
+
+    def report(self, item: QueueItem, outcomes: Sequence[Outcome], octets: Octets) -> Letter | None:
+        self.told.append((item, tuple(outcomes)))
+        bad = [one for one in outcomes if one.action is not Action.RELAYED]
+        if not bad or item.envelope.sender.address is None:
+            return None
+        to = Recipient(ForwardPath(item.envelope.sender.address), frozenset())
+        words = "; ".join(f"{one.recipient.path} {one.action.value}" for one in bad)
+        return Letter(Envelope(ReversePath(), (to,)), f"Subject: Undelivered\r\n\r\n{words}\r\n".encode())
+
+    async def send(self, *recipients: str, sender: Address | None = ANNA, octets: bytes = MESSAGE) -> None:
+        """Somebody here sends."""
+        login = await self.house.store.read(accounts.find_login, ANNA)
+        assert login is not None
+        paths = [receive.parse_domain(text.rpartition("@")[2]) for text in recipients]
+        people = tuple(
+            Recipient(ForwardPath(Address(text.rpartition("@")[0], domain or Domain(""))))
+            for text, domain in zip(recipients, paths, strict=True)
+        )
+        client = Client("192.0.2.1", "client.test", login=login)
+        leads = (Leads(leaves=True),) * len(people)
+        incoming = Incoming(client, Envelope(ReversePath(sender), people), leads, octets)
+        assert await receive.take(incoming, self.house) == receive.TAKEN
+
+    async def until(self, true: Callable[[], object]) -> None:
+        """Wait until it is so."""
+        for _ in range(LOOKS):
+            if true():
+                return
+            await asyncio.sleep(PATIENCE / LOOKS)
+        raise AssertionError("it did not come true")
+
+    async def states(self) -> dict[int, State]:
+        """All items that are there."""
+        return dict(await self.house.store.read(states))
+
+    async def settled(self, *expected: State) -> None:
+        """Wait until the items are in these states."""
+        for _ in range(LOOKS):
+            if sorted((await self.states()).values()) == sorted(expected):
+                return
+            await asyncio.sleep(PATIENCE / LOOKS)
+        raise AssertionError(f"{await self.states()}")
+
+    async def pass_time(self, seconds: float) -> None:
+        """Push the clock, and let the runner look."""
+        self.clock.advance(seconds)
+        self.runner._wake.set()
+
+
+def states() -> Script[list[tuple[int, State]]]:
+    rows = yield sql("SELECT id, state FROM queue_item")
+    return [(item, State(state)) for item, state in rows]
+
+
+def relayed(item: QueueItem, recipient: Recipient) -> Outcome:
+    return Outcome(recipient, Action.RELAYED, Status(2, 0, 0), "it was taken", Millis(0), "mx.test", where="data")
+
+
+def greylisted(item: QueueItem, recipient: Recipient) -> Outcome:
+    answer = reply(450, "4.2.0", "Come back later")
+    return Outcome(recipient, Action.DELAYED, Status(4, 2, 0), "not now", Millis(0), answer=answer, where="rcpt")
+
+
+def refused(item: QueueItem, recipient: Recipient) -> Outcome:
+    answer = reply(550, "5.1.1", "Nobody")
+    return Outcome(recipient, Action.FAILED, Status(5, 1, 1), "nobody there", Millis(0), answer=answer, where="rcpt")
+
+
+def unreachable(item: QueueItem, recipient: Recipient) -> Outcome:
+    return Outcome(recipient, Action.DELAYED, Status(4, 4, 1), "no answer", Millis(0), where="connect")
+
+
+@asynccontextmanager
+async def running(world: World, drain: float = 1.0) -> AsyncIterator[World]:
+    task = asyncio.create_task(world.runner.run())
+    try:
+        yield world
+    finally:
+        await world.runner.stop(drain)
+        await asyncio.wait_for(task, PATIENCE)
+
+
+@pytest.fixture
+def world(store: Store) -> World:
+    return World(store)
+
+
+async def test_sent_and_gone(world: World) -> None:
+    """What goes out begins with Received, and is then no longer here."""
+    async with running(world):
+        await world.send("x@one.test", "y@two.test", "z@one.test")
+        await world.until(lambda: len(world.sent) == 2)
+        await world.settled()
+    assert sorted(len(item.envelope.recipients) for item, _ in world.sent) == [1, 2]
+    for item, octets in world.sent:
+        assert octets.startswith(b"Received: ")
+        assert octets.endswith(MESSAGE)
+        assert len(octets) == item.size
+        assert item.trail.encode() in octets
+    assert {one.action for _, told in world.told for one in told} == {Action.RELAYED}
+    assert await inbox(world.house.store, ANNA) == []
+
+
+async def test_a_large_message_from_a_file(world: World) -> None:
+    large = MESSAGE + b"0123456789" * 7 * 50_000
+    async with running(world):
+        await world.send("x@one.test", octets=large)
+        await world.until(lambda: world.sent)
+    [(item, octets)] = world.sent
+    assert octets.endswith(large)
+    assert len(octets) == item.size
+
+
+async def test_tried_again_when_it_is_time(world: World) -> None:
+    world.answer = greylisted
+    async with running(world):
+        await world.send("x@one.test")
+        await world.settled(State.LATER)
+        await world.pass_time(200)
+        await asyncio.sleep(0.05)
+        assert len(world.sent) == 1
+        world.answer = relayed
+        await world.pass_time(100)
+        await world.settled()
+    assert [item.attempts for item, _ in world.sent] == [0, 1]
+    assert [len(told) for _, told in world.told] == [1]
+
+
+async def test_each_outcome_for_itself_and_one_bounce(world: World) -> None:
+    world.answer = lambda item, who: refused(item, who) if who.path.address.local == "x" else relayed(item, who)
+    async with running(world):
+        await world.send("x@one.test", "y@one.test")
+        await world.settled()
+    [bounce] = await inbox(world.house.store, ANNA)
+    assert bounce.startswith(b"Return-Path: <>\r\nSubject: Undelivered\r\n")
+    assert b"x@one.test failed" in bounce
+    assert b"y@one.test" not in bounce
+
+
+async def test_a_bounce_to_another_server_goes_the_same_way(world: World) -> None:
+    world.answer = lambda item, who: refused(item, who) if item.envelope.sender.address else relayed(item, who)
+    async with running(world):
+        await world.send("x@one.test", sender=Address("far", Domain("away.test")))
+        await world.until(lambda: len(world.sent) == 2)
+        await world.settled()
+    item, octets = world.sent[1]
+    assert item.envelope.sender == ReversePath()
+    assert item.account is None
+    assert octets.startswith(b"Subject: Undelivered")
+    assert item.trail == world.sent[0][0].trail
+
+
+async def test_where_nothing_may_leave_no_bounce_leaves(store: Store) -> None:
+    world = World(store)
+    world.answer = refused
+    await world.send("x@one.test", sender=Address("far", Domain("away.test")))
+    world.runner = QueueRunner(replace(world.house, leave=False), world.attempt, world.report)
+    async with running(world):
+        await world.settled()
+    assert len(world.sent) == 1
+
+
+async def test_a_sender_who_has_gone_is_not_told(world: World) -> None:
+    world.answer = refused
+    async with running(world):
+        await world.send("x@one.test", sender=Address("nobody", ANNA.domain))
+        await world.settled()
+    assert len(world.told) == 1
+
+
+async def test_told_once_that_it_is_late_and_given_up_in_the_end(world: World) -> None:
+    world.answer = greylisted
+    async with running(world):
+        await world.send("x@one.test")
+        await world.settled(State.LATER)
+        for _ in range(6):  # hours
+            await world.pass_time(HOUR)
+            await asyncio.sleep(0.05)
+        assert [b"x@one.test delayed" in each for each in await inbox(world.house.store, ANNA)] == [True]
+        await world.pass_time(5 * 24 * HOUR)
+        await world.settled()
+    _, over = await inbox(world.house.store, ANNA)
+    assert b"x@one.test failed" in over
+    [*_, (_, [last])] = world.told
+    assert last.status == Status(4, 2, 0)
+
+
+async def test_the_late_are_told_though_their_destination_rests(world: World) -> None:
+    """A dead destination with much mail: each sender hears of it, though hardly anything is tried."""
+    world.answer = unreachable
+    for number in range(12):
+        await world.send(f"x{number}@dead.test")
+    async with running(world):
+        await world.settled(*[State.READY] * 7, *[State.LATER] * 5)
+        tried = len(world.sent)
+        await world.pass_time(4 * HOUR)
+        await world.until(lambda: len(world.told) == 12)
+        await asyncio.sleep(0.05)
+        assert len(world.sent) <= tried + 1
+        await world.pass_time(5 * 24 * HOUR)
+        await world.settled()
+    bounces = await inbox(world.house.store, ANNA)
+    assert len(bounces) == 24
+    assert {outcome.reason for _, told in world.told for outcome in told} == {"no answer"}
+
+
+async def test_no_more_than_allowed_at_a_time(store: Store) -> None:
+    world = World(store, QueueLimits(attempts=3, rules=Rules(width=2)))
+    now = most = 0
+    busy: dict[str, int] = {}
+
+    async def attempt(item: QueueItem, octets: Octets) -> tuple[Outcome, ...]:
+        nonlocal now, most
+        name = item.destination.name
+        now, busy[name] = now + 1, busy.get(name, 0) + 1
+        most = max(most, now)
+        assert now <= 3
+        await asyncio.sleep(0.01)
+        now, busy[name] = now - 1, busy[name] - 1
+        return await World.attempt(world, item, octets)
+
+    world.runner = QueueRunner(world.house, attempt, world.report, world.runner._limits)
+    async with running(world):
+        for number in range(10):
+            await world.send(f"x{number}@one.test", f"x{number}@two.test")
+        await world.until(lambda: len(world.sent) == 20)
+    assert most == 3
+
+
+async def test_stopped_it_gives_back(world: World) -> None:
+    """As before, for another worker; and nothing new is begun."""
+    world.before = lambda: asyncio.sleep(60)
+    async with running(world, drain=0.05):
+        await world.send("x@one.test")
+        await world.settled(State.LEASED)
+    assert list((await world.states()).values()) == [State.READY]
+    assert world.sent == []
+
+
+async def test_stopped_it_ends_what_it_can(world: World) -> None:
+    world.before = lambda: asyncio.sleep(0.1)
+    async with running(world):
+        await world.send("x@one.test")
+        await world.settled(State.LEASED)
+    assert await world.states() == {}
+    assert len(world.sent) == 1
+
+
+async def test_a_mistake_of_ours_delays_one_message_only(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    def broken(item: QueueItem, who: Recipient) -> Outcome:
+        if item.destination.name == "bad.test":
+            raise ZeroDivisionError("a bug")
+        return relayed(item, who)
+
+    world.answer = broken
+    async with running(world):
+        await world.send("x@bad.test", "y@good.test")
+        await world.settled(State.LATER)
+    assert "could not be tried" in caplog.text
+
+
+async def test_without_its_bounce_nothing_is_given_up(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    def broken(item: QueueItem, outcomes: Sequence[Outcome], octets: Octets) -> Letter | None:
+        raise ZeroDivisionError("a bug")
+
+    world.answer = refused
+    world.runner = QueueRunner(world.house, world.attempt, broken)
+    async with running(world):
+        await world.send("x@one.test")
+        await world.settled(State.LATER)
+    assert "cannot be told" in caplog.text
+
+
+async def test_damaged_octets_are_not_sent(world: World) -> None:
+    await world.send("x@one.test")
+    await world.house.store.run(damage)
+    async with running(world):
+        await world.settled(State.LATER)
+    assert world.sent == []
+
+
+def damage() -> Script[None]:
+    yield sql("UPDATE octets SET packed = substr(packed, 1, 20)")
+
+
+async def test_a_lost_lease_ends_the_attempt(store: Store) -> None:
+    """Another worker has gone on: this one stops, and settles nothing."""
+    rules = Rules(lease=60)
+    world = World(store, QueueLimits(rules=rules))
+    world.before = lambda: asyncio.sleep(60)
+    async with running(world):
+        await world.send("x@one.test")
+        await world.settled(State.LEASED)
+        world.runner._stopping.set()  # it claims nothing any more
+        world.clock.advance(1)
+        assert await store.run(settlement.recover, world.house.moment(world.clock.now()), rules) == 1
+        await world.until(lambda: not world.runner._active)
+    assert world.sent == []
+    assert list((await world.states()).values()) == [State.READY]
+
+
+async def test_leases_are_kept_while_it_sends(store: Store) -> None:
+    rules = Rules(lease=60)
+    world = World(store, QueueLimits(rules=rules))
+    world.before = lambda: asyncio.sleep(0.3)
+    async with running(world):
+        await world.send("x@one.test")
+        await world.settled(State.LEASED)
+        for _ in range(5):
+            world.clock.advance(0.05)
+            await asyncio.sleep(0.03)
+            assert not await store.read(settlement.any_lost, world.house.moment(world.clock.now()), rules)
+        await world.settled()
+
+
+async def test_another_goes_on_with_what_a_dead_worker_left(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("posthouse.transport.queue.RECOVER_SECONDS", 0.02)
+    await world.send("x@one.test")
+    store = world.house.store
+    taken = await store.run(queue.claim, world.house.moment(world.clock.now()), 1, 1, Rules().lease)
+    assert len(taken.items) == 1
+    async with running(world):
+        await asyncio.sleep(0.1)
+        assert world.sent == []
+        world.clock.advance(Rules().lease / 1000)
+        await world.settled()
+    assert len(world.sent) == 1
+
+
+async def test_a_store_that_is_not_available_is_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("posthouse.transport.queue.PAUSE_SECONDS", 0.01)
+    store = world.house.store
+    really, failures = store.run, 0
+
+    async def fail(verb: Callable[..., object], *args: object) -> object:
+        nonlocal failures
+        if verb.__name__ in ("claim", "settle") and failures % 4 != 3:
+            failures += 1
+            raise Unavailable("the disk is full")
+        failures += 1
+        return await really(verb, *args)  # type: ignore[arg-type] # any verb of the store
+
+    await world.send("x@one.test")
+    monkeypatch.setattr(store, "run", fail)
+    async with running(world):
+        await world.until(lambda: world.sent)
+        await world.settled()
+    assert len(world.sent) == 1
+    assert failures >= 8
+
+
+async def test_a_full_runner_tells_the_others(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = 0
+
+    def pass_on(account: object) -> None:
+        nonlocal told
+        told += 1
+
+    monkeypatch.setattr(store, "pass_on", pass_on)
+    world = World(store, QueueLimits(attempts=1))
+    world.before = lambda: asyncio.sleep(60)
+    async with running(world, drain=0):
+        await world.send("x@one.test")
+        await world.settled(State.LEASED)
+        await world.send("y@one.test")
+        await world.until(lambda: told)
+
+
+async def test_success_is_told_to_who_asked(world: World) -> None:
+    """NOTIFY=SUCCESS is for `report` to judge; it is asked of every end (RFC 3461 §4.1)."""
+    async with running(world):
+        await world.send("x@one.test")
+        await world.settled()
+    [(_, [outcome])] = world.told
+    assert outcome.action is Action.RELAYED
+    assert not outcome.recipient.wants(Notify.SUCCESS)
+
+
+async def test_held_while_it_is_sent_it_is_held_after(world: World) -> None:
+    world.answer = greylisted
+    world.before = lambda: asyncio.sleep(0.1)
+    async with running(world):
+        await world.send("x@one.test")
+        await world.settled(State.LEASED)
+        [item] = await world.states()
+        at = world.house.moment(world.clock.now())
+        assert await world.house.store.run(waiting.hold, at, [QueueId(item)]) == [item]
+        await world.settled(State.HELD)
+    assert BEN != ANNA
