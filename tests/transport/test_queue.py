@@ -27,6 +27,7 @@ from posthouse.transport.house import House
 from posthouse.transport.queue import Letter, QueueLimits, QueueRunner
 from posthouse.transport.receive import Incoming
 from posthouse.transport.route import Leads
+from posthouse.transport.trace import new_trail
 
 MESSAGE = b"Subject: Hello\r\nFrom: anna@home.test\r\n\r\nHow are you?\r\n"
 PATIENCE = 10.0  # seconds for what a test waits for
@@ -77,7 +78,7 @@ class World:
         )
         client = Client("192.0.2.1", "client.test", login=login)
         leads = (Leads(leaves=True),) * len(people)
-        incoming = Incoming(client, Envelope(ReversePath(sender), people), leads, octets)
+        incoming = Incoming(new_trail(), client, Envelope(ReversePath(sender), people), leads, octets)
         assert await receive.take(incoming, self.house) == receive.TAKEN
 
     async def until(self, true: Callable[[], object]) -> None:

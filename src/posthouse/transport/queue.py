@@ -101,8 +101,6 @@ class QueueRunner:
             async with asyncio.TaskGroup() as group:
                 keeping = [group.create_task(self._keep_leases()), group.create_task(self._recover())]
                 while not self._stopping.is_set():
-                    if self._left:
-                        await self._give_back()
                     await self._wait(await self._claim(group))
                 await self._drained()
                 for task in keeping:
@@ -130,6 +128,7 @@ class QueueRunner:
 
     async def _claim(self, group: asyncio.TaskGroup) -> float:
         """Begin as many attempts as there is room for; for how many seconds nothing more is due."""
+        await self._give_back()
         room = self._limits.attempts - len(self._active)
         if room <= 0:
             if self._fresh:  # another worker may have room
@@ -173,6 +172,8 @@ class QueueRunner:
 
     async def _give_back(self) -> None:
         left, self._left = self._left, []
+        if not left:
+            return
         with contextlib.suppress(StoreError):  # then they run out
             await self._store.run(settlement.give_back, self._moment(), left)
 
