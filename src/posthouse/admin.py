@@ -228,14 +228,15 @@ def remove_user(store: SyncStore, name: str, *, sure: bool) -> None:
     user = next((row for row in store.read(accounts.list_accounts) if row.address == address), None)
     if user is None:
         raise Refused(f"there is no user {address}")
-    if not sure and not _confirmed(f"Remove {address} and all {user.messages} messages for ever?"):
+    if not sure and not confirmed(f"Remove {address} and all {user.messages} messages for ever?"):
         raise Refused("nothing was removed")
     store.run(accounts.remove_account, address)
     purge_all(store)
     print(f"Removed the user {address} and all their mail.")
 
 
-def _confirmed(question: str) -> bool:
+def confirmed(question: str) -> bool:
+    """Ask on the terminal. Raises Refused where there is none."""
     if not sys.stdin.isatty():
         raise Refused("there is no terminal to ask on; say --yes if you are sure")
     try:

@@ -17,13 +17,15 @@ from cyclopts import App, Parameter
 
 if TYPE_CHECKING:
     from posthouse.store.store import SyncStore
+    from posthouse.store.waiting import Choice
 
 app = App(name="posthouse", help="A complete mail system: SMTP in, IMAP out. Begin with: posthouse try")
 trial_app = App(name="try", help="A mail system to play with, on this computer only.")
 domain_app = App(name="domain", help="The domains this server takes mail for.")
 user_app = App(name="user", help="The people who have a mailbox here.")
 alias_app = App(name="alias", help="Addresses that lead to other addresses.")
-for _app in (trial_app, domain_app, user_app, alias_app):
+queue_app = App(name="queue", help="Mail that waits to leave for other servers.")
+for _app in (trial_app, domain_app, user_app, alias_app, queue_app):
     app.command(_app)
 
 Config = Annotated[Path | None, Parameter(name=["--config", "-c"], help="The settings file.")]
@@ -48,7 +50,34 @@ class Place:
     data: Path | None = None
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Which:
+    """Which messages of the queue are meant.
+
+    Parameters
+    ----------
+    sender
+        Those from this address.
+    recipient
+        Those for this address.
+    domain
+        Those for this domain.
+    """
+
+    sender: str | None = None
+    recipient: str | None = None
+    domain: str | None = None
+
+    def choice(self, ids: Sequence[str] = ()) -> "Choice":
+        """As the store knows it. Raises Refused."""
+        from posthouse.queueing import choice_of
+
+        return choice_of(ids, self.sender, self.recipient, self.domain)
+
+
 HERE = Place()
+ANY = Which()
 INTERRUPTED, UNREAD = 130, 141  # as a shell says it: 128, and the number of SIGINT or SIGPIPE
 
 
@@ -413,3 +442,95 @@ def alias_remove(address: str, /, *, place: Place = HERE) -> int:
     from posthouse import admin
 
     return _do(place, lambda store: admin.remove_alias(store, address))
+
+
+# --- the queue
+
+
+@queue_app.command(name="list")
+def queue_list(*, which: Which = ANY, limit: int = 100, place: Place = HERE, as_json: Json = False) -> int:
+    """What waits, why, and until when.
+
+    Parameters
+    ----------
+    limit
+        Show so many at most; JSON has all.
+    """
+    from posthouse import queueing
+
+    if limit < 1:
+        return _fail("--limit is at least 1")
+    return _do(place, lambda store: queueing.list_queue(store, which.choice(), limit, as_json=as_json))
+
+
+@queue_app.command(name="show")
+def queue_show(item: str, /, *, place: Place = HERE, as_json: Json = False) -> int:
+    """Everything about one message that waits, with the last answer for each recipient."""
+    from posthouse import queueing
+
+    return _do(place, lambda store: queueing.show_item(store, item, as_json=as_json))
+
+
+All = Annotated[bool, Parameter(name="--all", negative=(), help="All that wait.")]
+UNCHOSEN = "say which: ids such as Q12, --sender, --recipient, --domain, or --all"
+
+
+def _unchosen(ids: Sequence[str], which: Which, *, every: bool) -> bool:
+    return (not ids and which == ANY) != every
+
+
+@queue_app.command(name="retry")
+def queue_retry(*ids: str, which: Which = ANY, every: All = False, place: Place = HERE) -> int:
+    """Try now, and do not wait for the next try."""
+    from posthouse import queueing
+    from posthouse.store import waiting
+
+    if _unchosen(ids, which, every=every):
+        return _fail(UNCHOSEN)
+    otherwise = "it is held, is being sent just now, or waits for a moment that its sender chose"
+    return _do(
+        place,
+        lambda store: queueing.change(store, which.choice(ids), waiting.retry, "tried as soon as may be", otherwise),
+    )
+
+
+@queue_app.command(name="hold")
+def queue_hold(*ids: str, which: Which = ANY, every: All = False, place: Place = HERE) -> int:
+    """Keep messages back until they are released; they grow no older meanwhile."""
+    from posthouse import queueing
+    from posthouse.store import waiting
+
+    if _unchosen(ids, which, every=every):
+        return _fail(UNCHOSEN)
+    return _do(
+        place, lambda store: queueing.change(store, which.choice(ids), waiting.hold, "held", "it is held already")
+    )
+
+
+@queue_app.command(name="release")
+def queue_release(*ids: str, which: Which = ANY, every: All = False, place: Place = HERE) -> int:
+    """Let held messages go on."""
+    from posthouse import queueing
+    from posthouse.store import waiting
+
+    if _unchosen(ids, which, every=every):
+        return _fail(UNCHOSEN)
+    return _do(
+        place, lambda store: queueing.change(store, which.choice(ids), waiting.release, "released", "it is not held")
+    )
+
+
+@queue_app.command(name="cancel")
+def queue_cancel(*ids: str, which: Which = ANY, every: All = False, yes: bool = False, place: Place = HERE) -> int:
+    """Throw messages away; their senders are not told.
+
+    Parameters
+    ----------
+    yes
+        Do not ask.
+    """
+    from posthouse import queueing
+
+    if _unchosen(ids, which, every=every):
+        return _fail(UNCHOSEN)
+    return _do(place, lambda store: queueing.cancel(store, which.choice(ids), sure=yes))
