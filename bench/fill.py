@@ -21,6 +21,7 @@ from posthouse.store.store import SyncStore, open_sync
 
 PASSWORD = "secret"
 BIG_USER, BIG_MAILBOX = "u0900@bench.test", "big"
+SENDER, SENDERS = "bench@example.org", 100
 BATCH = 500  # messages a transaction
 DAY_ONE = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
 
@@ -38,6 +39,9 @@ def add_all(credential: Credential, count: int) -> Script[None]:
     yield from accounts.add_domain(domain)
     for number in range(1, count + 1):
         yield from accounts.add_account(address(f"u{number:04d}@bench.test"), credential)
+    sender = address(SENDER)  # the load generator writes as this one, whoever logs in
+    yield from accounts.add_domain(sender.domain)
+    yield from accounts.add_alias(sender, [address(f"u{number:04d}@bench.test") for number in range(1, SENDERS + 1)])
 
 
 def add_users(directory: Path, count: int) -> None:

@@ -61,6 +61,7 @@ def workloads(scale: Scale, reps: int) -> dict[str, list[str]]:
         ],  # first: memory that earlier work freed would flatter
         "fanout": ["imap_idle", "--conns", str(scale.idle), "--fanout", "--n", "50", "--via", "smtp"],
         "inbound": ["smtp_in", "--cases", "f4096:10:0", "--n", str(scale.messages)],
+        "submission": ["smtp_in", "--submission", "--cases", "f4096:1:1,f4096:10:1", "--n", str(scale.messages)],
         "realistic": ["smtp_in", "--cases", "mixed:10:0", "--n", str(scale.mixed)],
         "visible": ["visible", "--n", str(scale.probes)],
         "login": ["imap_login", "--modes", "plain", "--procs", "10", "--secs", str(scale.seconds), "--users", "100"],
@@ -69,6 +70,7 @@ def workloads(scale: Scale, reps: int) -> dict[str, list[str]]:
 
 
 OWN = ("mixed", "large")  # not the harness's; the last deletes the large mailbox at its end
+FILLED = {"fetch", "large"}  # these need the large mailbox
 ONCE = {"fanout", "fetch", "idle", "visible"}  # these repeat inside, or cost a mailbox each
 
 
@@ -146,10 +148,12 @@ def mdbox(sides: list[Side], files: list[Path], wish: argparse.Namespace) -> lis
     return [file]
 
 
-def warm_up(sides: list[Side], files: list[Path], scale: Scale) -> None:
-    """Every user that logs in later has logged in once, so that proven credentials are cached; boxes are filled."""
+def warm_up(sides: list[Side], files: list[Path], messages: int) -> None:
+    """Every user that logs in later has logged in once, so that proven credentials are cached; the large mailbox is
+    filled with so many messages."""
     for side, file in zip(sides, files, strict=True):
-        side.fill(SHARED, file, scale.large_mailbox)
+        if messages:
+            side.fill(SHARED, file, messages)
         command = [sys.executable, SHARED / "workloads" / "imap_login.py", "--target", file, "--out", "", "--reps", "1"]
         subprocess.run([*command, "--modes", "plain", "--procs", "4", "--users", "100", "--secs", "5"], check=True)
 
@@ -171,7 +175,7 @@ def main() -> None:
     failed: list[str] = []
     with running(wish.alone) as sides:
         files = [target(side, results) for side in sides]
-        warm_up(sides, files, scale)
+        warm_up(sides, files, scale.large_mailbox if FILLED.intersection(chosen) else 0)
         for name in chosen:
             own = name in OWN
             if not (measure_own(name, sides, files, wish) if own else measure(name, cases[name], files, wish.reps)):

@@ -14,6 +14,7 @@ listen = ["127.0.0.1:{smtp_port}"]
 [submission]
 listen = ["127.0.0.1:{submission_port}"]
 listen_tls = []
+add_sender = true
 
 [imap]
 listen = ["127.0.0.1:{imap_port}"]
