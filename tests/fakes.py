@@ -1,16 +1,25 @@
-"""Stand-ins for the world: a clock, a loop whose time can be pushed, and a stream to a session without a network."""
+"""Stand-ins for the world: a clock, a loop whose time can be pushed, a stream to a session without a network, and a DNS
+made of a zone."""
 
 import asyncio
 import contextlib
+import ipaddress
 import socket
 import ssl
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import dns.name
+import dns.rdataset
+import dns.rdatatype
+import dns.zone
+
 from posthouse.mail.ids import Millis
+from posthouse.net.dns_message import RECORD, Kind
 from posthouse.net.link import Link, open_link
+from posthouse.trust.resolver import Answer, Found, Mx, Tlsa
 
 PATIENCE = 20.0  # seconds for a session to end, or to say what is waited for
 START = Millis(1_700_000_000_000)  # Tue, 14 Nov 2023 22:13:20 +0000
@@ -193,3 +202,63 @@ async def memory_link(
             await link.wait_closed()  # a socket left to the garbage collector is blamed on another test
     for task in tasks:
         task.result()
+
+
+class ZoneResolver:
+    """A Resolver (trust/resolver.py) made of a zone text with whole names: `home.test. MX 10 mx.home.test.`.
+
+    Names at and below those of `secure` are answered, and denied, as authentic. `failing` says how a question ends that
+    gets no answer: of one type, `{"home.test MX": Found.SERVFAIL}`, or of all, `{"home.test": Found.TIMEOUT}`; it may
+    be changed later. `asked` are the questions so far."""
+
+    def __init__(self, text: str, *, secure: Sequence[str] = (), failing: Mapping[str, Found] | None = None) -> None:
+        self.failing = dict(failing or {})
+        self.secure = tuple(dns.name.from_text(name) for name in secure)
+        self.asked: list[str] = []
+        self.replace(text)
+
+    def replace(self, text: str) -> None:
+        """Another zone instead."""
+        lines = "\n".join(line.strip() for line in text.splitlines())
+        self._zone = dns.zone.from_text(f"$TTL 3600\n{lines}\n", ".", relativize=False, check_origin=False)
+
+    async def mx(self, name: str) -> Answer[Mx]:
+        return self._answer(name, Kind.MX)
+
+    async def a(self, name: str) -> Answer[str]:
+        return self._answer(name, Kind.A)
+
+    async def aaaa(self, name: str) -> Answer[str]:
+        return self._answer(name, Kind.AAAA)
+
+    async def txt(self, name: str) -> Answer[bytes]:
+        return self._answer(name, Kind.TXT)
+
+    async def tlsa(self, name: str) -> Answer[Tlsa]:
+        return self._answer(name, Kind.TLSA)
+
+    async def ptr(self, ip: str) -> Answer[str]:
+        return self._answer(ipaddress.ip_address(ip).reverse_pointer, Kind.PTR)
+
+    def _answer(self, text: str, kind: Kind) -> Answer[Any]:
+        text = text.rstrip(".").lower()
+        self.asked.append(f"{text} {kind.name}")
+        name, authentic = dns.name.from_text(text + "."), True
+        for _ in range(9):
+            spelled = name.to_text(omit_final_dot=True)
+            failed = self.failing.get(f"{spelled} {kind.name}") or self.failing.get(spelled)
+            if failed is not None:
+                return Answer(failed, name=spelled)
+            authentic = authentic and any(name.is_subdomain(top) for top in self.secure)
+            found = self._rdataset(name, kind.value)
+            if found is not None:
+                return Answer(Found.RECORDS, tuple(RECORD[kind](one) for one in found), authentic, spelled, 3600)
+            alias = self._rdataset(name, dns.rdatatype.CNAME)
+            if alias is None:
+                there = any(node.is_subdomain(name) for node in self._zone)
+                return Answer(Found.NO_DATA if there else Found.NXDOMAIN, (), authentic, spelled, 300)
+            name = alias[0].target
+        return Answer(Found.SERVFAIL, name=text)
+
+    def _rdataset(self, name: dns.name.Name, kind: dns.rdatatype.RdataType) -> dns.rdataset.Rdataset | None:
+        return self._zone.get_rdataset(name, kind)

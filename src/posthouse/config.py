@@ -17,6 +17,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import msgspec
 from msgspec import Meta, Struct
 
+from posthouse.net.nameservers import Trust, servers_of
+
 ENVIRONMENT = "POSTHOUSE__"
 FILE_VARIABLE = "POSTHOUSE_CONFIG"  # names the file where `--config` does not
 SETTINGS_FILE = 1024 * 1024  # octets; more is no settings file
@@ -102,6 +104,13 @@ class Tls(Struct, frozen=True):
     """Certificates; without any, a self-signed one is made in the data directory."""
 
     certificates: tuple[Certificate, ...] = ()
+
+
+class Dns(Struct, frozen=True):
+    """Who is asked for names and records (RFC 1035)."""
+
+    servers: tuple[str, ...] = ()
+    trust: Literal["loopback", "all", "none"] = "loopback"
 
 
 class LoginSettings(Struct, frozen=True):
@@ -213,6 +222,16 @@ class LinkSection(Struct, frozen=True):
     high_water: Octets = Octets(1024 * 1024)
 
 
+class DnsSection(Struct, frozen=True):
+    """How long the DNS is waited for, and how much of it is remembered."""
+
+    try_seconds: Seconds = 2.0
+    tries: Count = 3
+    name_seconds: Seconds = 10.0
+    questions: Count = 200
+    cache_size: Octets = Octets(16 * 1024 * 1024)
+
+
 class WorkerSection(Struct, frozen=True):
     """What one worker may hold."""
 
@@ -248,6 +267,7 @@ class Limits(Struct, frozen=True):
     link: LinkSection = LinkSection()
     worker: WorkerSection = WorkerSection()
     stress: StressSection = StressSection()
+    dns: DnsSection = DnsSection()
 
 
 class Settings(Struct, frozen=True):
@@ -265,6 +285,7 @@ class Settings(Struct, frozen=True):
     lmtp: Lmtp = Lmtp()
     queue: QueueSection = QueueSection()
     tls: Tls = Tls()
+    dns: Dns = Dns()
     login: LoginSettings = LoginSettings()
     log: Log = Log()
     journal: Journal = Journal()
@@ -380,6 +401,10 @@ def settle(table: Mapping[str, Any], folder: Path = Path("/")) -> Settings:
     if problems:
         raise ConfigError(problems)
     assert isinstance(settings, Settings)
+    try:
+        servers_of(settings.dns.servers, Trust(settings.dns.trust))
+    except ValueError as error:
+        raise ConfigError([f"dns.servers: {error}; an IP address is expected, with or without a port"]) from error
     return msgspec.structs.replace(
         settings,
         hostname=settings.hostname.rstrip(".") or socket.gethostname(),
