@@ -25,7 +25,7 @@ _TRAIL = re.compile(r"[0-9a-f]{16}\Z", re.IGNORECASE)
 _QUEUE = re.compile(r"Q?(\d{1,18})\Z", re.IGNORECASE)
 _SPAN = re.compile(r"(\d{1,5})\s*(s|m|min|h|d|w)?\Z")
 _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400, "w": 604_800, None: 3_600}
-_MADE_BY_MESSAGE = ("taken", "refused", "attempt")
+_MADE_BY_MESSAGE = ("taken", "refused", "attempt", "answered")
 
 
 class Journey(NamedTuple):
@@ -129,7 +129,7 @@ def _followed(store: SyncStore, entries: Sequence[Told], when: Period) -> tuple[
 
 def _delivered(entries: Sequence[Told]) -> Iterator[_Place]:
     for told in entries:
-        for each in stories(told.story, "delivered"):
+        for each in stories(told.story, "delivered") if told.kind == "taken" else ():
             yield _Place(told.at, _number(each, "box"), _number(each, "uid"))
 
 
@@ -219,6 +219,8 @@ def sentences(told: Told) -> list[str]:
             return [f"{_peer(story)} was refused at {at}: {_answer(story)}"]
         case "attempt":
             return _attempt(story)
+        case "answered":
+            return [f"its sender, {_names(story)}, was told so in a mail", *_went(story)]
         case "did":
             return [_did(story)]
     return [f"{told.kind}: {story}"]
@@ -239,21 +241,33 @@ def _answer(story: Story) -> str:
 def _taken(story: Story) -> list[str]:
     size = _number(story, "size")
     lines = [f"{_peer(story)} handed it over ({size:,} octets); it was accepted and is safe"]
+    return [*lines, *_went(story)]
+
+
+def _went(story: Story) -> Iterator[str]:
     for each in stories(story, "delivered"):
-        lines.append(f"delivered to {each.get('to')}, into {each.get('mailbox')} as UID {each.get('uid')}")
+        yield f"delivered to {each.get('to')}, into {each.get('mailbox')} as UID {each.get('uid')}"
     for each in stories(story, "queued"):
-        lines.append(f"put into the queue as Q{each.get('id')}, to go out to {each.get('for')}")
-    return lines
+        yield f"put into the queue as Q{each.get('id')}, to go out to {each.get('for')}"
+
+
+_ACTIONS = {
+    "relayed": "handed over for {to}",
+    "delivered": "delivered to {to}",
+    "delayed": "{to} has to wait",
+    "failed": "{to} could not be reached",
+}
 
 
 def _attempt(story: Story) -> list[str]:
     lines = []
     for each in stories(story, "outcomes"):
-        by = f" by {each['mta']} [{each.get('ip', '')}]" if each.get("mta") else ""
+        action = str(each.get("action"))
+        at = f" at {each['mta']} [{each.get('ip', '')}]" if each.get("mta") else ""
         said = f'; it said "{each["answer"]}"' if each.get("answer") else ""
         over = f" over {each['tls']}" if each.get("tls") else ""
         reason = f": {each['reason']}" if each.get("reason") else ""
-        lines.append(f"{each.get('to')} was {each.get('action')}{by}{over}{reason}{said}")
+        lines.append(f"{_ACTIONS.get(action, action).format(to=each.get('to'))}{at}{over}{reason}{said}")
     if story.get("next"):
         lines.append(f"it stays in the queue; the next try is at {clock(Millis(_number(story, 'next')))}")
     return lines

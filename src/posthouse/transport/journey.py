@@ -24,6 +24,7 @@ from posthouse.store.journal import Entry, key
 from posthouse.store.queue import QueueItem
 from posthouse.store.script import StoreError
 from posthouse.store.store import Store
+from posthouse.transport.accept import Delivered, Queued
 from posthouse.transport.client import Client
 from posthouse.wire.smtp.conversation import Conversation
 
@@ -202,6 +203,21 @@ def attempted(at: Millis, item: QueueItem, outcomes: Sequence[Outcome], followin
     story: Story = {"trail": item.trail, "queue": item.id, "for": str(item.destination), "outcomes": told}
     keys = (trail_key(item.trail), queue_key(item.id), *(address_key(str(each["to"])) for each in told))
     return _entry(at, "attempt", keys, {**story, "next": following})
+
+
+def answered(at: Millis, item: QueueItem, delivered: Sequence[Delivered], queued: Sequence[Queued]) -> Entry:
+    """The sender was told what became of an item: a DSN came into their mailbox, or is on its way to them."""
+    sender = str(item.envelope.sender)
+    story = {"trail": item.trail, "queue": item.id, "to": [sender], **where(delivered, queued)}
+    return _entry(at, "answered", (trail_key(item.trail), address_key(sender)), story)
+
+
+def where(delivered: Sequence[Delivered], queued: Sequence[Queued]) -> Story:
+    """Where a message went, as a story tells it."""
+    return {
+        "delivered": [{"account": b.account, "mailbox": "INBOX", "box": b.mailbox, "uid": u} for b, u in delivered],
+        "queued": [{"id": item, "for": destination} for item, destination in queued],
+    }
 
 
 def _outcome(outcome: Outcome) -> Story:

@@ -12,6 +12,7 @@ import secrets
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from mmap import ACCESS_READ, mmap
 from typing import NamedTuple
 
@@ -19,15 +20,17 @@ from posthouse.mail.envelope import Envelope
 from posthouse.mail.ids import AccountId, Millis, ModSeq
 from posthouse.mail.outcome import Action, Outcome
 from posthouse.mail.status import Status
-from posthouse.store import queue, settlement, waiting
+from posthouse.store import journal, queue, settlement, waiting
 from posthouse.store.blobs import INLINE_SIZE, NewBlob
 from posthouse.store.crashpoint import crashpoint
 from posthouse.store.emails import NewEmail
+from posthouse.store.journal import Entry
 from posthouse.store.moment import Moment
 from posthouse.store.queue import NEW_WORK, Claimed, Lease, QueueItem
 from posthouse.store.script import NotFound, Script, StoreError
 from posthouse.store.settlement import Feedback, Rules, Settlement
-from posthouse.transport.accept import prepare, take_in
+from posthouse.transport import journey
+from posthouse.transport.accept import Tell, prepare, take_in
 from posthouse.transport.depart import Departures, departures
 from posthouse.transport.house import House
 from posthouse.transport.outcomes import TOO_OLD, Told, back_off, feedback, judge
@@ -76,6 +79,7 @@ class _Kept(NamedTuple):
     message: NewEmail | NewBlob
     accounts: tuple[AccountId, ...]
     leaving: Departures | None
+    tell: Tell
 
 
 class QueueRunner:
@@ -285,7 +289,9 @@ class QueueRunner:
             seen,
             1 - random.random() / 5,
         )
-        if await self._written(ended, letter):
+        following = ended.next_attempt if any(map(settlement.waits, told.outcomes)) else None
+        entry = journey.attempted(now, claimed.item, told.outcomes, following)
+        if await self._written(ended, letter, entry):
             _note(claimed.item, told.outcomes)
         else:
             log.warning("Q%d: another worker has gone on with it; what came of it here is not kept", claimed.item.id)
@@ -296,11 +302,11 @@ class QueueRunner:
         wait = back_off(item.attempts, self._limits.first_retry, self._limits.longest_retry, random.random())
         return Millis(now + wait)
 
-    async def _written(self, ended: Settlement, letter: _Kept | None) -> bool:
+    async def _written(self, ended: Settlement, letter: _Kept | None, entry: Entry) -> bool:
         """Whether the lease was still ours. Raises StoreError when the store does not get well again."""
         for tries_left in reversed(range(SETTLE_TRIES)):
             try:
-                return await self._store.run(settle, self._moment(), ended, self._limits.rules, letter)
+                return await self._store.run(settle, self._moment(), (ended, entry), self._limits.rules, letter)
             except NotFound:  # whom the letter was for has been removed meanwhile
                 letter = None
             except StoreError:
@@ -325,19 +331,22 @@ class QueueRunner:
         whole = front + letter.octets
         message = await prepare(self._store, whole, now) if accounts else await self._store.blobs.put(whole)
         leaving = Departures(self._moment(), tuple(replace(way, skip=len(front)) for way in ways))
-        return _Kept(message, accounts, leaving if ways else None)
+        return _Kept(message, accounts, leaving if ways else None, partial(journey.answered, now, item))
 
     def _moment(self) -> Moment:
         return self._house.moment(self._house.clock())
 
 
-def settle(at: Moment, ended: Settlement, rules: Rules, letter: _Kept | None) -> Script[bool]:
-    """The script that ends an attempt: the outcomes, and the letter that tells of them, or neither."""
-    if not (yield from settlement.settle(at, ended, rules)):
+def settle(at: Moment, ended: tuple[Settlement, Entry], rules: Rules, letter: _Kept | None) -> Script[bool]:
+    """The script that ends an attempt: the outcomes with their entry in the journal, and the letter that tells of them,
+    or nothing."""
+    settled, entry = ended
+    if not (yield from settlement.settle(at, settled, rules)):
         return False
+    yield from journal.record([entry])
     if letter is not None:
         crashpoint("queue.before_letter")
-        yield from take_in(letter.message, letter.accounts, letter.leaving)
+        yield from take_in(letter.message, letter.accounts, letter.leaving, letter.tell)
     return True
 
 

@@ -175,11 +175,7 @@ def _told(
     mail: Incoming, received: Millis, identity: str, delivered: Sequence[Delivered], queued: Sequence[Queued]
 ) -> Entry:
     """What the journal says of a message that was taken."""
-    arrived = {
-        "size": len(mail.octets),
-        "delivered": [{"account": b.account, "mailbox": "INBOX", "box": b.mailbox, "uid": u} for b, u in delivered],
-        "queued": [{"id": item, "for": destination} for item, destination in queued],
-    }
+    arrived = {"size": len(mail.octets), **journey.where(delivered, queued)}
     return journey.taken(received, mail.client, journey.subject(mail.trail, mail.envelope, identity), arrived)
 
 
