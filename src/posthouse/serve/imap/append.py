@@ -1,7 +1,9 @@
 """APPEND and REPLACE (RFC 9051 §6.3.12, RFC 3502, RFC 8508): messages go to the end of a mailbox, all or none.
 
-The literal is announced before it comes, so what cannot be taken is refused before the client sends it. Octets go to a
-spool: small messages stay in memory, large ones wait in a file. The tagged OK is said after the commit.
+The literal is announced before it comes, so what cannot be taken is refused before the client sends it. A small one
+that comes without being asked for (RFC 7888) is refused behind it: whether there is such a mailbox is then asked once,
+by the transaction, and not twice. Octets go to a spool: small messages stay in memory, large ones wait in a file. The
+tagged OK is said after the commit.
 
 No message with NUL octets is kept, so that BODY[] can show each: RFC 9051 §4.3.1 forbids them in a literal, and in a
 literal8 the parts that hold them are put into base64 (mail/nulless.py), or the message is refused (RFC 3516 §4.4).
@@ -117,7 +119,7 @@ async def _judge(session: Session, incoming: Incoming, announced: LiteralAnnounc
     try:
         if not session.house.disk.room(session.house.store.directory, largest):
             return no(tag, NO_ROOM, code.UNAVAILABLE)
-        await session.store.read(names.need, session.reader, announced.mailbox, "i")
+        await _ask_first(session, announced)
         return await _judge_old(session, incoming, announced)
     except NotFound:
         return no(tag, NO_SUCH_MAILBOX, code.TRYCREATE)
@@ -125,6 +127,13 @@ async def _judge(session: Session, incoming: Incoming, announced: LiteralAnnounc
         return refusal(tag, error)
     except OSError:
         return _disk(tag)
+
+
+async def _ask_first(session: Session, announced: LiteralAnnounced) -> None:
+    """Whether it may go into that mailbox, where the client waits for the answer or much would come for nothing; of
+    others the transaction says so (decision 0071)."""
+    if announced.sync or announced.size > session.house.limits.spool_above:
+        await session.store.read(names.need, session.reader, announced.mailbox, "i")
 
 
 async def _judge_old(session: Session, incoming: Incoming, announced: LiteralAnnounced) -> StatusResponse | None:
