@@ -340,8 +340,8 @@ async def _stream(session: Session, blob: BlobKey, asked: Span | Decoded) -> Non
     inside a literal."""
     try:
         store = session.store
-        pieces = _pieces(store, blob, asked) if isinstance(asked, Span) else _decoded_pieces(store, blob, asked)
-        async for octets in pieces:
+        found = pieces_of(store, blob, asked) if isinstance(asked, Span) else _decoded_pieces(store, blob, asked)
+        async for octets in found:
             session.link.write(octets)
             await session.link.flush()
     except StoreError as error:
@@ -349,7 +349,7 @@ async def _stream(session: Session, blob: BlobKey, asked: Span | Decoded) -> Non
         raise ConnectionAbortedError("the literal cannot be finished") from error
 
 
-async def _pieces(store: Store, blob: BlobKey, span: Span) -> AsyncIterator[bytes]:
+async def pieces_of(store: Store, blob: BlobKey, span: Span) -> AsyncIterator[bytes]:
     """A part of a message, PIECE octets at a time. Where it is the whole, its digest is verified before the last piece
     is given. Raises NotFound, Unavailable."""
     [row] = await store.read(rows_of, (blob,))
@@ -466,7 +466,8 @@ async def _section(store: Store, message: Message, item: BodySection, room: int)
         octets = _of_header(message.header, section)
         return octets if partial is None else partial.cut(octets)
     if not section.part:
-        start, stop = (message.header_size if section.text is SectionText.TEXT else 0), message.size
+        start = message.header_size if section.text is SectionText.TEXT else 0
+        stop = message.header_size if section.text in _HEADERS else message.size
     else:
         span = structure.span(await tree_of_message(store, message), message.size, section)
         if span is None:
