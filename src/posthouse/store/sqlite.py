@@ -105,7 +105,7 @@ class Database:
         self._pragma("cache_size", f"-{CACHE_KIB}", -CACHE_KIB)
         self._pragma("mmap_size", str(MMAP_BYTES), MMAP_BYTES)
         self._pragma("temp_store", "MEMORY", 2)
-        # A statement keeps its plan. Otherwise some, one with LIMIT $1 for instance, are planned anew each time, because
+        # A statement keeps its plan. Otherwise some, as one with LIMIT $1, are planned anew at each execution, because
         # a value might matter: 0.03 ms for nothing, as nobody here runs ANALYZE (decision 0071).
         self._config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, wanted=1)
         with self.turn():  # two processes changing to WAL at once would wait for each other
