@@ -156,7 +156,7 @@ def _append(
         saved = email.received if email.saved is None else email.saved
         placements.append((box.mailbox, uid, identity, email.flags, words, 0, modseq, modseq, saved))
     beside = list(zip(ids, new, strict=True))
-    headers = [(identity, email.header, field_map(email.header)) for identity, email in beside]
+    headers = [(identity, email.header, email.fields or field_map(email.header)) for identity, email in beside]
     yield from insert_rows("header (email, block, fields)", headers)
     yield from insert_rows("summary", [(identity, *email.summary) for identity, email in beside])
     yield from insert_rows(
