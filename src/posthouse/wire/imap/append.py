@@ -8,7 +8,7 @@ these are absent. What a URL names is not looked at here.
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from posthouse.mail.dates import parse_internaldate
 from posthouse.mail.ids import Millis
@@ -75,6 +75,8 @@ class LiteralNext:
 
 Step = MessageHead | Url | LiteralNext
 
+_PLAIN: list[Step] = [MessageHead(FlagSet(), None), LiteralNext(utf8=False)]
+
 
 def begin_append(octets: bytes, utf8: bool) -> tuple[OpenAppend, Scanner]:
     """`tag APPEND mailbox`; the scanner stands behind it (RFC 9051 §9, RFC 8508 §5). Raises Fault."""
@@ -117,6 +119,8 @@ def check_end(command: OpenAppend, octets: bytes) -> None:
 def read_append(command: OpenAppend, scanner: Scanner, most: int) -> tuple[list[Step], OpenAppend]:
     """What a piece says, `most` messages at most: LiteralNext is the last step where a literal must stand behind it
     (RFC 9051 §9, RFC 3502 §6.3.11, RFC 4469 §5, RFC 6855 §4). Raises Fault."""
+    if scanner.octets == b" " and not (command.utf8 or command.catenating):  # between hundreds of messages
+        return _PLAIN, _counted(command, _PLAIN, False, most)
     steps: list[Step] = []
     if command.utf8:
         scanner.mark(b")")
@@ -193,4 +197,6 @@ def _counted(command: OpenAppend, steps: list[Step], inside: bool, most: int) ->
     if parts > CAT_PARTS:
         raise over_limit(f"APPEND takes at most {CAT_PARTS} parts of CATENATE.")
     utf8 = isinstance(last, LiteralNext) and last.utf8
-    return replace(command, messages=messages, parts=parts, utf8=utf8, catenating=inside and literal)
+    return OpenAppend(
+        command.tag, command.mailbox, command.replaced, messages, parts, utf8, inside and literal
+    )  # dataclasses.replace takes five times as long

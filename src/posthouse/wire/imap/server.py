@@ -467,7 +467,7 @@ class ImapServer:
     def _announcement(self, command: OpenAppend, literal: MessageLiteral) -> LiteralAnnounced:
         message = self._messages[-1]
         size, binary = message.size + literal.size, message.binary or literal.binary
-        self._messages[-1] = replace(message, size=size, binary=binary)
+        self._messages[-1] = AppendMessage(message.flags, message.date, size, binary, message.has_nul)
         self._announced = LiteralAnnounced(
             command.tag,
             command.mailbox,
