@@ -42,6 +42,10 @@ def _second(connection: apsw.Connection) -> None:
     _thread(connection)
 
 
+def _third(connection: apsw.Connection) -> None:
+    _run(connection, "step3.sql")
+
+
 def _clear_namespace(connection: apsw.Connection) -> None:
     """A mailbox of one's own whose name is where those of others are now gets another, with all below it."""
     below = f"(name = '{OTHERS}' OR (name >= '{OTHERS}/' AND name < '{OTHERS}0'))"
@@ -95,7 +99,7 @@ def _rows(connection: apsw.Connection, text: str, *parameters: int) -> list[Row]
     return found
 
 
-STEPS: tuple[Step, ...] = (_first, _second)
+STEPS: tuple[Step, ...] = (_first, _second, _third)
 
 
 def migrate(database: Database, steps: Sequence[Step] = STEPS) -> None:
