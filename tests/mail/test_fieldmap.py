@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from posthouse.mail.fieldmap import LONGEST, MAPPED_FIELDS, Selection, field_map
-from posthouse.mail.header import select_fields
+from posthouse.mail.fieldmap import LONGEST, MAPPED_FIELDS, Selection, field_map, field_map_of
+from posthouse.mail.header import pairs, select_fields
 
 NAMES = (b"From", b"to", b"SUBJECT", b"Received", b"X-Own", b"X-Other", b"Date")
 LINES = st.sampled_from(
@@ -41,12 +41,30 @@ def test_many_are_cut_as_one_by_one(some: list[tuple[bytes, bool]], names: froze
     assert selection.cut_many(blocks, maps) == wanted
 
 
+@given(BLOCKS)
+def test_a_block_that_was_cut_already_has_the_same_map(block: bytes) -> None:
+    assert field_map_of(block, pairs(block)) == field_map(block)
+
+
+@given(st.lists(st.sampled_from([b"A", b":", b" ", b"\r\n", b"\n", b"\r", b"b", b"\n\n", b"\t"]), max_size=14))
+def test_what_is_hardly_a_block_too(pieces: list[bytes]) -> None:
+    block = b"".join(pieces)
+    assert field_map_of(block, pairs(block)) == field_map(block)
+
+
 def test_what_has_no_map() -> None:
     assert field_map(b"From: a\r\nthis is no field\r\nTo: b\r\n\r\n") is None
     assert field_map(b"From: a\nx\nTo: b\r\n") is None  # what stands between is as long as the end
     assert field_map(b"From: a\r\n\r\nTo: b\r\n") is None
     assert field_map(b"X: " + b"a" * LONGEST + b"\r\n\r\n") is None
     assert field_map(b"X: a\r\n" * (MAPPED_FIELDS + 1) + b"\r\n") is None
+    for block in (b"X: " + b"a" * LONGEST + b"\r\n\r\n", b"X: a\r\n" * (MAPPED_FIELDS + 1) + b"\r\n"):
+        assert field_map_of(block, pairs(block)) is None
+
+
+def test_two_spaces_before_a_colon_are_not_taken_for_the_blank_line() -> None:
+    block = b"A  : x\r\n"
+    assert field_map_of(block, pairs(block)) == field_map(block) == bytes([0, 0, 0, len(block), 0])
 
 
 def test_a_map_is_small() -> None:

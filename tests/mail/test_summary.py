@@ -149,6 +149,14 @@ def test_hostile_fields_are_quick_and_bounded(field: bytes) -> None:
     assert max(len(text) for text in found if isinstance(text, str)) <= 2 * TEXT + 1
 
 
+@given(st.lists(st.sampled_from([b"a", b"@", b"<", b">", b'"', b" ", b"\r\n ", b"\xff", b"\0", b"<a@b>"]), max_size=9))
+def test_the_usual_msg_id_is_read_as_any_other(pieces: list[bytes]) -> None:
+    value = b"".join(pieces)
+    own = summarize(b"Message-ID:" + value + b"\r\n\r\n", Millis(0)).message_id
+    several = summarize(b"References:" + value + b"\r\n\r\n", Millis(0)).parents.split(" ")
+    assert own == several[0]
+
+
 @given(st.binary(max_size=300))
 def test_any_octets(octets: bytes) -> None:
     for name in (b"Subject", b"From", b"Date", b"References", b"Message-ID", b"In-Reply-To"):

@@ -41,6 +41,12 @@ _CHECKS: tuple[tuple[str, str], ...] = (
         " AND (t.modseq = p.modseq OR (t.modseq > p.modseq AND t.first = 1 AND t.last = 4294967295))) AND {m}",
     ),
     (
+        "a sheet has messages that are not there",
+        "SELECT s.id FROM sheet s WHERE NOT EXISTS (SELECT 1 FROM discarded d WHERE d.mailbox = s.mailbox)"
+        " AND s.messages <> (SELECT count(*) FROM placement p WHERE p.mailbox = s.mailbox"
+        " AND p.uid BETWEEN s.place * 512 AND s.place * 512 + 511)",
+    ),
+    (
         "an annotation has no mailbox",
         "SELECT a.mailbox FROM annotation a WHERE a.mailbox <> 0 AND NOT EXISTS (SELECT 1 FROM mailbox m"
         " WHERE m.id = a.mailbox)",

@@ -207,6 +207,11 @@ def test_durability_is_read_back_on_every_connection(tmp_path: Path, monkeypatch
         open_sync(tmp_path)
 
 
+def test_a_plan_is_kept_whatever_the_values_are(rig: Rig) -> None:
+    """With `LIMIT $1` SQLite would else plan a statement anew at each execution."""
+    assert rig.store._database.connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, -1) == 1
+
+
 def test_a_full_disk_refuses_and_recovers(rig: Rig) -> None:
     box = rig.box()
     connection = rig.store._database.connection

@@ -10,7 +10,7 @@ read as ever, by `select_fields`.
 
 import sys
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import accumulate
 from struct import Struct
@@ -52,9 +52,27 @@ def field_map(block: bytes) -> bytes | None:
     ends = array("H", accumulate([len(field) for field, _ in fields], initial=0))
     if block[ends[-1] :] not in _BLANK or not block.startswith(b"".join([field for field, _ in fields])):
         return None  # something between the fields, or behind them, belongs to none
+    return _printed(ends, [name for _, name in fields])
+
+
+def field_map_of(block: bytes, found: Sequence[tuple[bytes, bytes]]) -> bytes | None:
+    """The same of a block in which `header.pairs` has found these names and values, in half the time.
+
+    A field has as many octets as its name, its value, the colon and LF, or more where white space stands before the
+    colon. The blank line is of no field. So where the fewest octets of all fields and the blank line are all of the
+    block, nothing else is in it, and each field has its fewest octets."""
+    places = list(accumulate([len(name) + len(value) + 2 for name, value in found], initial=0))
+    blank = b"\n\r\n" if block.endswith(b"\n\r\n") else b"\n\n"
+    usual = block.endswith(blank) and places[-1] + len(blank) - 1 == len(block)
+    if not usual or not found or len(block) > LONGEST or len(found) > MAPPED_FIELDS:
+        return field_map(block)
+    return _printed(array("H", places), [name for name, _ in found])
+
+
+def _printed(ends: "array[int]", names: Iterable[bytes]) -> bytes:
     if sys.byteorder == "big":
         ends.byteswap()
-    return bytes([_NUMBER_OF.get(name.lower(), _OTHER) for _, name in fields]) + ends.tobytes()
+    return bytes([_NUMBER_OF.get(name.lower(), _OTHER) for name in names]) + ends.tobytes()
 
 
 class Selection:

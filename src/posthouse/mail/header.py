@@ -7,6 +7,7 @@ the first: then there is no header (`body_start`).
 
 import binascii
 import re
+from collections.abc import Sequence
 from itertools import groupby, islice
 from mmap import mmap
 from typing import NamedTuple
@@ -121,7 +122,12 @@ def whole_fields(block: bytes) -> list[tuple[bytes, bytes]]:
 
 def firsts(block: bytes) -> dict[bytes, bytes]:
     """The first raw value of each field of a header block, by the field's name in lower case."""
-    return {name.lower(): value for name, value in reversed(pairs(block))}
+    return firsts_of(pairs(block))
+
+
+def firsts_of(found: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """The same of a block that was cut already."""
+    return {name.lower(): value for name, value in reversed(found)}
 
 
 def first(octets: Octets, name: bytes) -> bytes | None:

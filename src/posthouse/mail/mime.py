@@ -10,13 +10,13 @@ Preamble and epilogue of a multipart belong to no part. It does not decode anyth
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from mmap import mmap
 from typing import NamedTuple
 
 from posthouse.mail import parameters as parameterized
-from posthouse.mail.header import HEADER_VIEW, Octets, body_start, firsts, searchable, unfold
+from posthouse.mail.header import HEADER_VIEW, Octets, body_start, firsts_of, pairs, searchable, unfold
 from posthouse.mail.parameters import Parameters
 
 MIME_DEPTH = 50  # nested multiparts and messages; what lies deeper is shown as one opaque part (limits.md)
@@ -94,9 +94,14 @@ class Part:
 
 def parse(octets: Octets) -> Part:
     """The message as a Part (RFC 5322 §2.1, RFC 2045, RFC 2046). Never raises; time grows linearly with size."""
+    return parse_with_fields(octets)[0]
+
+
+def parse_with_fields(octets: Octets) -> tuple[Part, Sequence[tuple[bytes, bytes]]]:
+    """The same, and what `header.pairs` finds in the header of the message, which was looked at anyhow."""
     parser = _Parser(searchable(octets))
     root = parser.message(0, len(octets), 0)
-    return replace(root, cut=True) if parser.cut else root
+    return replace(root, cut=True) if parser.cut else root, parser.found
 
 
 def _encoding(value: bytes) -> str:
@@ -108,12 +113,13 @@ def _encoding(value: bytes) -> str:
 class _Parser:
     """One pass over one message, with the counts that bound it."""
 
-    __slots__ = ("cut", "false_boundaries", "octets", "parts", "steps")
+    __slots__ = ("cut", "false_boundaries", "found", "octets", "parts", "steps")
 
     def __init__(self, octets: bytes | mmap) -> None:
         self.octets = octets
         self.cut = False
         self.parts = 0
+        self.found: Sequence[tuple[bytes, bytes]] = ()  # in the header of the message itself
         self.false_boundaries = 0
         self.steps: list[int] | None = None
 
@@ -126,7 +132,10 @@ class _Parser:
         self.parts += 1
         octets = self.octets
         body = body_start(octets, start, stop)
-        fields = firsts(octets[start : min(body, start + HEADER_VIEW)])
+        found = pairs(octets[start : min(body, start + HEADER_VIEW)])
+        if self.parts == 1:
+            self.found = found
+        fields = firsts_of(found)
         kind, subtype, parameters = _content_type(fields.get(b"content-type"), digest=digest)
         header, span = Span(start, body), Span(body, stop)
         if kind == "text":

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 
 from posthouse.mail.address_list import AddressGroup, NamedAddress, parse_address_list
 from posthouse.mail.header import Octets, unfold
@@ -18,6 +19,7 @@ from posthouse.mail.parameters import Parameters
 # Octets of address fields read in the messages enclosed in one message. Beyond it their address lists are shown as NIL:
 # a message of a thousand messages, each to a thousand people, would take minutes.
 ENCLOSED_ADDRESSES = 262_144
+REMEMBERED = 512  # octets of an address field that are remembered as they are printed: the same people write again
 LANGUAGES = 100  # tags of one Content-Language shown; more is no language list
 
 # RFC 9051 §9   quoted = DQUOTE *QUOTED-CHAR DQUOTE; in IMAP4rev1 only 7-bit characters, never CR, LF or NUL
@@ -106,6 +108,10 @@ def addresses(value: bytes | None) -> bytes:
     (RFC 9051 §7.5.2). A group is bracketed by structures whose host is NIL."""
     if value is None:
         return b"NIL"
+    return _remembered(value) if len(value) <= REMEMBERED else _addresses(value)
+
+
+def _addresses(value: bytes) -> bytes:
     structures: list[bytes] = []
     for item in parse_address_list(value):
         if isinstance(item, AddressGroup):
@@ -115,6 +121,9 @@ def addresses(value: bytes | None) -> bytes:
         else:
             structures.append(_address(item))
     return b"(%b)" % b"".join(structures) if structures else b"NIL"
+
+
+_remembered = lru_cache(1024)(_addresses)
 
 
 def _address(address: NamedAddress) -> bytes:

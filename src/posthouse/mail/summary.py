@@ -28,6 +28,8 @@ _TRAILER = "(fwd)"
 _FORWARD = "[fwd:"
 _MAY_HAVE_ARTIFACTS = re.compile(r"(?:re|fwd?)[ \[:]|\[|.*\(fwd\)\Z", re.IGNORECASE | re.DOTALL).match
 _ID = re.compile(rb"<([^<>]*+)>")
+# A field that begins with a msg-id as nearly all have it, in one line, without quoting.
+_USUAL_ID = re.compile(rb"[ \t\r\n]*+<([!#-;=?A-~]*+@[!#-;=?-~]*+)>")
 _QUOTING = re.compile(rb'\\(.)|"', re.DOTALL)
 # A Date field whose day can be read and whose time cannot (RFC 5256 §2.2).
 _DAY = re.compile(
@@ -63,7 +65,7 @@ def summarize_fields(fields: Mapping[bytes, bytes], received: Millis) -> Summary
     sender, display_from = _address(get(b"from"))
     recipient, display_to = _address(get(b"to"))
     cc, _ = _address(get(b"cc"))
-    ids = _ids(get(b"message-id"), 1)
+    ids = _first_id(get(b"message-id"))
     return Summary(
         sent_date(get(b"date"), received),
         subject,
@@ -188,10 +190,16 @@ def _parents(references: bytes | None, in_reply_to: bytes | None) -> str:
     """RFC 5256 §3, REFERENCES: the ids of References, or else the first of In-Reply-To."""
     ids = [] if references is None else _ids(references)
     if not ids and in_reply_to is not None:
-        ids = _ids(in_reply_to, 1)
+        ids = _first_id(in_reply_to)
     if len(ids) > PARENTS:
         ids = [ids[0], *ids[1 - PARENTS :]]
     return " ".join(ids)
+
+
+def _first_id(value: bytes | None) -> list[str]:
+    """The first of `_ids`, if there is one."""
+    usual = None if value is None else _USUAL_ID.match(value, 0, ID_LENGTH)
+    return _ids(value, 1) if usual is None else [usual[1].decode("ascii")]
 
 
 def _ids(value: bytes | None, most: int = FIELD_VALUE) -> list[str]:

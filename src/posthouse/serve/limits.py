@@ -123,7 +123,7 @@ class ImapSessionLimits:
     messages: int = 1_000_000  # one command works on; more than a mailbox has (RFC 9738 §4.2)
     line: int = 65_536
     line_before_login: int = 8_192
-    literal: int = 65_536  # of any command but APPEND
+    literal: int = 65_536  # of any command, messages of APPEND and texts of CATENATE apart
     literal_before_login: int = 4_096
     literals: int = 500
     command: int = 1024 * 1024

@@ -89,18 +89,13 @@ def unpack(packed: bytes, digest: bytes) -> bytes:
 
 def keep(new: NewBlob, references: int) -> Script[BlobKey]:
     """The row of these octets with so many references more; the octets are written if they are not here yet."""
-    digest = bytes.fromhex(new.id)
-    rows = yield sql(
-        "UPDATE blob SET refs = refs + $2, released = NULL WHERE digest = $1 RETURNING id", digest, references
-    )
-    if rows:
-        return BlobKey(rows[0][0])
-    [(key,)] = yield sql(
-        "INSERT INTO blob (digest, size, file, refs) VALUES ($1, $2, $3, $4) RETURNING id",
-        digest, new.size, new.file, references,
+    [(key, before)] = yield sql(
+        "INSERT INTO blob (digest, size, file, refs) VALUES ($1, $2, $3, $4) ON CONFLICT (digest)"
+        " DO UPDATE SET refs = refs + excluded.refs, released = NULL RETURNING id, refs - $4",
+        bytes.fromhex(new.id), new.size, new.file, references,
     )  # fmt: skip
-    if new.packed is not None:
-        yield sql("INSERT INTO octets (blob, packed) VALUES ($1, $2)", key, new.packed)
+    if new.packed is not None and before == 0:  # new, or kept although nobody names it any more
+        yield sql("INSERT OR IGNORE INTO octets (blob, packed) VALUES ($1, $2)", key, new.packed)
     return BlobKey(key)
 
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from posthouse.mail.fieldmap import field_map
 from posthouse.mail.ids import UID, AccountId, MailboxId, Millis, ModSeq, UIDValidity
 from posthouse.mail.keyword import DELETED_BIT, SEEN_BIT
-from posthouse.store import siblings
+from posthouse.store import sheets, siblings
 from posthouse.store.blobs import BlobKey
 from posthouse.store.crashpoint import crashpoint
 from posthouse.store.flags import FlagChange, Mode, Stored, canonical_keywords, store_flags
@@ -156,7 +156,7 @@ def _append(
         saved = email.received if email.saved is None else email.saved
         placements.append((box.mailbox, uid, identity, email.flags, words, 0, modseq, modseq, saved))
     beside = list(zip(ids, new, strict=True))
-    headers = [(identity, email.header, field_map(email.header)) for identity, email in beside]
+    headers = [(identity, email.header, email.fields or field_map(email.header)) for identity, email in beside]
     yield from insert_rows("header (email, block, fields)", headers)
     yield from insert_rows("summary", [(identity, *email.summary) for identity, email in beside])
     yield from insert_rows(
@@ -349,6 +349,7 @@ def take_away(mailbox: MailboxId, spans: Spans, modseq: ModSeq, count: Count, wh
             mailbox, first, last, modseq,
         )  # fmt: skip
         yield sql(f"DELETE FROM placement WHERE mailbox = $1 AND uid BETWEEN $2 AND $3{where}", mailbox, first, last)
+    yield from sheets.drop(mailbox, modseq)
     yield sql(
         "UPDATE mailbox SET total = total - $2, unseen = unseen - $3, deleted = deleted - $4, size = size - $5,"
         " modseq = $6, expunged_modseq = $6 WHERE id = $1",

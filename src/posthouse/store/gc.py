@@ -12,7 +12,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from posthouse.mail.ids import AccountId, MailboxId, Millis, ModSeq
-from posthouse.store import threads
+from posthouse.store import sheets, threads
 from posthouse.store.crashpoint import crashpoint
 from posthouse.store.emails import Count, bury
 from posthouse.store.mailboxes import next_modseq
@@ -21,6 +21,7 @@ from posthouse.store.store import Store, SyncStore
 
 PURGE_CHUNK = 1_000  # placements in one script: about 20 ms of the writer
 COLLECT_CHUNK = 500  # blobs in one script
+SHEETS_CHUNK = 50  # sheets in one script, of some 50 KB
 NAMES_CHUNK = 500  # files asked about in one script
 HOUR_MILLIS = 3_600_000
 HOURS = 24  # in how many hours the keys of all accounts are looked through
@@ -86,6 +87,8 @@ def _forget(mailbox: MailboxId, limit: int) -> Script[int]:
             mailbox, modseq, uid,
         )  # fmt: skip
         return len(rows)
+    if gone := (yield from sheets.drop_all(mailbox, SHEETS_CHUNK)):
+        return gone
     yield sql("DELETE FROM discarded WHERE mailbox = $1", mailbox)
     return 1
 

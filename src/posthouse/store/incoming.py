@@ -34,6 +34,7 @@ class NewEmail(NamedTuple):
     flags: int = 0  # bits of mail/keyword.py; DELETED_BIT is allowed (APPEND)
     keywords: tuple[str, ...] = ()
     saved: Millis | None = None  # when it came into the mailbox (RFC 8514 §3); None: as `received` says
+    fields: bytes | None = None  # the map of the header block (mail/fieldmap.py), where it is made already
 
 
 def insert_rows(table: str, rows: Sequence[Row]) -> Script[None]:

@@ -1,4 +1,4 @@
--- Schema version 3: what happened to each message (store/journal.py, decision 0091), kept for some days. story: JSON,
+-- Schema version 4: what happened to each message (store/journal.py, decision 0091), kept for some days. story: JSON,
 -- of a conversation packed by zstd. keys: what leads to it, 8 octets each.
 CREATE TABLE journal (
     id INTEGER PRIMARY KEY AUTOINCREMENT,

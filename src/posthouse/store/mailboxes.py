@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from posthouse.mail.ids import AccountId, MailboxId, Millis, ModSeq, UIDValidity
-from posthouse.store import siblings, touched
+from posthouse.store import sheets, siblings, touched
 from posthouse.store.crashpoint import crashpoint
 from posthouse.store.script import Changed, Exists, NotFound, OverQuota, Refused, Row, Script, UseRefused, sql
 
@@ -345,6 +345,7 @@ def _empty_inbox(inbox: MailboxRow, new: str, now: Millis) -> Script[None]:
         modseq, inbox.id,
     )  # fmt: skip
     yield sql("DELETE FROM placement WHERE mailbox = $1", inbox.id)
+    yield from sheets.drop(inbox.id, modseq)
     crashpoint("store.inside_rename")
     yield sql(
         "UPDATE mailbox SET uidnext = $1, total = $2, unseen = $3, deleted = $4, size = $5 WHERE id = $6",

@@ -44,6 +44,10 @@ def _second(connection: apsw.Connection) -> None:
 
 def _third(connection: apsw.Connection) -> None:
     _run(connection, "step3.sql")
+
+
+def _fourth(connection: apsw.Connection) -> None:
+    _run(connection, "step4.sql")
     _run(connection, "journal.sql")
 
 
@@ -100,7 +104,7 @@ def _rows(connection: apsw.Connection, text: str, *parameters: int) -> list[Row]
     return found
 
 
-STEPS: tuple[Step, ...] = (_first, _second, _third)
+STEPS: tuple[Step, ...] = (_first, _second, _third, _fourth)
 
 
 def migrate(database: Database, steps: Sequence[Step] = STEPS) -> None:

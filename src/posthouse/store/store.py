@@ -55,6 +55,7 @@ class Store:
 
     def __init__(self, directory: Path, writer: Database, readers: list[Database]) -> None:
         self.directory = directory
+        self.spool = directory / "spool"
         self.blobs = Blobs(directory, self._read_rows)
         self.index = Index(directory, lambda sample: self.read(belongs, sample))
         #: When transactions ended, by time.monotonic(), and how many seconds they took. The reader takes them away.

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Sequence
 from mmap import mmap
 from typing import NamedTuple
 
+from posthouse.mail.fieldmap import field_map_of
 from posthouse.mail.ids import UID, AccountId, Millis, QueueId
-from posthouse.mail.mime import parse
+from posthouse.mail.mime import parse_with_fields
 from posthouse.mail.structure import Description, describe_part
 from posthouse.mail.summary import Summary, summarize_fields
 from posthouse.store import emails, journal, mailboxes, queue
@@ -55,20 +56,29 @@ async def prepare(
     The octets are kept as they are. Used for incoming mail and for IMAP APPEND. Raises Unavailable.
     """
     if len(octets) > DESCRIBED_ON_LOOP:
-        description, summary = await asyncio.to_thread(_read, octets, received)
+        read = await asyncio.to_thread(_read, octets, received)
     else:
-        description, summary = _read(octets, received)
-    if description.cut:
+        read = _read(octets, received)
+    if read.description.cut:
         log.info("a message has parts beyond the limits; they are shown as one", extra={"size": len(octets)})
     blob = await store.blobs.put(octets)
-    header = bytes(octets[: description.header_size])
-    return NewEmail(blob, description, header, received, summary, flags, keywords)
+    return NewEmail(blob, read.description, read.header, received, read.summary, flags, keywords, fields=read.fields)
 
 
-def _read(octets: bytes | mmap, received: Millis) -> tuple[Description, Summary]:
-    """What is kept beside the message, of one reading of its header."""
-    part = parse(octets)
-    return describe_part(part), summarize_fields(part.fields, received)
+class _Read(NamedTuple):
+    """What is kept beside the message."""
+
+    description: Description
+    summary: Summary
+    header: bytes
+    fields: bytes | None
+
+
+def _read(octets: bytes | mmap, received: Millis) -> _Read:
+    """Of one reading of the header."""
+    part, found = parse_with_fields(octets)
+    header = bytes(octets[: part.header.stop])
+    return _Read(describe_part(part), summarize_fields(part.fields, received), header, field_map_of(header, found))
 
 
 async def accept(

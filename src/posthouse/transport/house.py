@@ -68,4 +68,4 @@ class House:
     @property
     def spool(self) -> Path:
         """Where large messages wait while they are received."""
-        return self.store.directory / "spool"
+        return self.store.spool

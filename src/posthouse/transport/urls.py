@@ -70,8 +70,9 @@ def token(key: bytes, rump: bytes) -> bytes:
     return ALGORITHM + hmac.digest(key, rump, "sha256").hex().encode("ascii")
 
 
-def message(box: Box, validity: UIDValidity, url: MessageUrl) -> Script[Stored | None]:
-    """The message of this URL in its mailbox; None where it has gone, or another mailbox of that name is meant."""
+def message(box: Box, validity: UIDValidity | None, url: MessageUrl) -> Script[Stored | None]:
+    """The message of this URL in its mailbox; None where it has gone, or another mailbox of that name is meant.
+    Raises NotFound."""
     if url.uidvalidity not in (None, validity):
         return None
     rows = yield from emails.fetch(box, ((url.uid, url.uid),), _COLUMNS, 1)

@@ -80,3 +80,15 @@ async def test_several_messages_are_all_kept_or_none(house, door):
         answer = await client.fails(b"APPEND INBOX {6+}\r\nA: 1\r\n {6+}\r\nB:\x002\r\n")
         assert answer.startswith(b"NO ")
         assert await client.do("STATUS INBOX (MESSAGES)") == [b"* STATUS INBOX (MESSAGES 0)"]
+
+
+async def test_a_small_literal_that_comes_unasked_is_refused_behind_it(house, door):
+    async with connect(house, door) as client:
+        answer = await client.fails(b"APPEND Nowhere {6+}\r\nA: 1\r\n {6+}\r\nB: 2\r\n")
+        assert answer.startswith(b"NO [TRYCREATE] ")
+        large = house.limits.spool_above + 1
+        tag = client.write(b"APPEND Nowhere {%d+}" % large)
+        await client.until(tag)  # of a large one it is said before the octets have come
+        assert client.last.startswith(b"NO [TRYCREATE] ")
+        client.writer.write(b"x" * large + b"\r\n")
+        await client.do("NOOP")

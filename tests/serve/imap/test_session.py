@@ -10,7 +10,7 @@ from scramp import ScramClient
 
 from fakes import WarpLoop
 from household import ANNA, BEN, HELLO, HOSTNAME, INFO, NOW, credential, open_store
-from posthouse.serve.imap import fetch, session, state
+from posthouse.serve.imap import fetch, fetch_rows, session, state
 from posthouse.serve.limits import ImapSessionLimits, PeerLimits, Peers
 from posthouse.serve.login import Door
 from posthouse.store import accounts, emails, mailboxes
@@ -237,6 +237,8 @@ async def test_idle_is_woken_within_milliseconds(house, door):
 async def test_a_mailbox_of_many_messages_is_answered_in_pieces(house, door, monkeypatch):
     monkeypatch.setattr(fetch, "ROWS", 7)
     monkeypatch.setattr(fetch, "WITH_CONTENTS", 7)
+    monkeypatch.setattr(fetch_rows, "ROWS", 7)
+    monkeypatch.setattr(fetch_rows, "WITH_CONTENTS", 7)
     async with connect(house, door) as client:
         for _ in range(30):
             await client.append()

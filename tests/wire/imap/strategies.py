@@ -1,5 +1,7 @@
 """Hypothesis strategies for the values of wire/imap."""
 
+import re
+from dataclasses import dataclass
 from datetime import date
 
 from hypothesis import strategies as st
@@ -14,6 +16,7 @@ from posthouse.wire.imap.acl import RIGHTS, DeleteAcl, GetAcl, ListRights, MyRig
 from posthouse.wire.imap.condstore import Modified, Resync, SelectParameters
 from posthouse.wire.imap.context import CancelUpdate
 from posthouse.wire.imap.fetch import Attribute
+from posthouse.wire.imap.fetch_response import print_flag_list
 from posthouse.wire.imap.grammar import FlagSet, canonical_mailbox
 from posthouse.wire.imap.list import List, ListReturn, ListSelection, Lsub, StatusItem
 from posthouse.wire.imap.multisearch import MultiSearch, Scope, Source
@@ -280,3 +283,91 @@ FAMILIES: dict[str, st.SearchStrategy[c.Command]] = {
     "uid expunge": st.builds(c.Expunge, TAGS, NUMBER_SETS),
 }
 LSUBS = st.builds(Lsub, TAGS, MAILBOX_TEXTS, _PATTERNS)
+
+
+# --- APPEND, which is no value of its own: its octets, and what they are made of
+
+
+@dataclass(frozen=True)
+class Literal:
+    """A message, or a text of CATENATE; within UTF8 (…) where `utf8`."""
+
+    octets: bytes
+    sync: bool
+    binary: bool
+    utf8: bool = False
+
+    @property
+    def size(self) -> int:
+        return len(self.octets)
+
+    def printed(self, word: bytes) -> bytes:
+        plus = b"" if self.sync else b"+"
+        literal = b"%b{%d%b}\r\n%b" % (b"~" if self.binary else b"", self.size, plus, self.octets)
+        return b"UTF8 (%b)" % literal if self.utf8 else word + literal
+
+
+@dataclass(frozen=True)
+class UrlOf:
+    """A URL of CATENATE: quoted, or a literal of both kinds."""
+
+    url: bytes
+    form: str
+
+    @property
+    def printed(self) -> bytes:
+        if self.form == "quoted":
+            return b'URL "%b"' % re.sub(rb'(["\\])', rb"\\\1", self.url)
+        return b"URL {%d%b}\r\n%b" % (len(self.url), b"+" if self.form == "+" else b"", self.url)
+
+
+@dataclass(frozen=True)
+class Plain:
+    """A message of APPEND."""
+
+    bits: int
+    literal: Literal
+
+
+@dataclass(frozen=True)
+class Made:
+    """A message that CATENATE makes of parts."""
+
+    bits: int
+    parts: tuple[Literal | UrlOf, ...]
+
+
+@dataclass(frozen=True)
+class Appended:
+    """A whole APPEND."""
+
+    mailbox: str
+    messages: tuple[Plain | Made, ...]
+
+    @property
+    def printed(self) -> bytes:
+        pieces = [b'a APPEND "%b"' % self.mailbox.encode()]
+        for message in self.messages:
+            if message.bits:
+                pieces.append(print_flag_list(message.bits, ""))
+            if isinstance(message, Plain):
+                pieces.append(message.literal.printed(b""))
+            else:
+                parts = [part.printed if isinstance(part, UrlOf) else part.printed(b"TEXT ") for part in message.parts]
+                pieces.append(b"CATENATE (%b)" % b" ".join(parts))
+        return b" ".join(pieces)
+
+
+_TEXT_OCTETS = st.binary(max_size=30) | st.sampled_from([b' URL "x" {3}\r\n', b"{3+}\r\n", b") CATENATE (URL {1}\r\n"])
+_LITERALS = st.builds(Literal, _TEXT_OCTETS, st.booleans(), st.booleans()) | st.builds(
+    Literal, _TEXT_OCTETS, st.booleans(), st.just(True), st.just(True)
+)
+_URLS_OF = st.builds(UrlOf, st.binary(max_size=20).filter(lambda url: b"\0" not in url), st.sampled_from(["", "+"]))
+_URLS_OF |= st.builds(UrlOf, st.from_regex(rb"[ -~]{0,20}", fullmatch=True), st.just("quoted"))
+_BITS = st.integers(0, 31)
+_MADE = st.builds(Made, _BITS, st.lists(_LITERALS | _URLS_OF, min_size=1, max_size=5).map(tuple))
+APPENDS = st.builds(
+    Appended,
+    st.sampled_from(["INBOX", "URL", "a CATENATE (URL", "Entwürfe"]),
+    st.lists(st.builds(Plain, _BITS, _LITERALS) | _MADE, min_size=1, max_size=4).map(tuple),
+)

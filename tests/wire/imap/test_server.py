@@ -18,6 +18,7 @@ from posthouse.wire.imap.response import Challenge, ContinueRequest, Exists, Sta
 from posthouse.wire.imap.server import (
     LEGAL,
     AuthLine,
+    Catenate,
     Event,
     Fatal,
     GoOn,
@@ -26,6 +27,7 @@ from posthouse.wire.imap.server import (
     Malformed,
     Octets,
     State,
+    UrlPart,
 )
 from wire.imap.client_form import print_command
 from wire.imap.strategies import FAMILIES
@@ -142,6 +144,8 @@ LINES = st.lists(
             [
                 b"a APPEND INBOX {9+}\r\n\r\n.\0 {3}\r\n ~{4+}\r\n{1}\r",
                 b"a APPEND INBOX {9}",
+                b"a APPEND INBOX CATENATE (URL {9+}\r\n/x/;UID=1 TEXT {3+}\r\n.\0) URL {3}\r\nabc)",
+                b"a APPEND INBOX CATENATE (URL x URL y) CATENATE (TEXT ~{3+}\r\nxyz",
                 b"a LOGIN {3+}",
                 b"a SEARCH TEXT " + b"x" * 70_000,
                 b"a SEARCH TEXT " + b"x" * 70_000 + b" {10+}\r\n0123456789 x",
@@ -166,7 +170,7 @@ def test_commands_and_garbage_cut_at_random_give_the_same_events(octets: bytes, 
 @given(st.lists(st.binary(max_size=80)), st.sampled_from([State.NOT_AUTHENTICATED, State.SELECTED]))
 def test_garbage_gives_refusals_and_no_exception(chunks: list[bytes], state: State) -> None:
     for event in events_of(engine_in(state), [*chunks, b"\r\n", b""]):
-        assert isinstance(event, c.Command | Malformed | Fatal | GoOn | LiteralAnnounced | Octets)
+        assert isinstance(event, c.Command | Malformed | Fatal | GoOn | LiteralAnnounced | Octets | Catenate | UrlPart)
 
 
 def test_a_command_cut_off_by_the_end_of_the_connection_is_no_event() -> None:
@@ -495,6 +499,11 @@ def test_one_message_more_than_an_append_may_have_is_refused() -> None:
         b'a APPEND INBOX "32-Jul-1996 02:44:25 -0700" {3}',
         b'a APPEND INBOX "17-Jul-1996" {3}',
         b"a APPEND INBOX CATENATE {3}",
+        b"a APPEND INBOX CATENATE ({3}",
+        b"a APPEND INBOX CATENATE ( TEXT {3}",
+        b"a APPEND INBOX CATENATE (URL x {3}",
+        b"a APPEND INBOX CATENATE (URL x){3}",
+        b"a APPEND INBOX (\\Frob) CATENATE (TEXT {3}",
         b"a APPEND INBOX{3}",
     ],
 )

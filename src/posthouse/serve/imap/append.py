@@ -1,7 +1,11 @@
-"""APPEND and REPLACE (RFC 9051 §6.3.12, RFC 3502, RFC 8508): messages go to the end of a mailbox, all or none.
+"""APPEND and REPLACE (RFC 9051 §6.3.12, RFC 3502, RFC 8508, RFC 4469): messages go to the end of a mailbox, all or
+none.
 
-The literal is announced before it comes, so what cannot be taken is refused before the client sends it. Octets go to a
-spool: small messages stay in memory, large ones wait in a file. The tagged OK is said after the commit.
+The literal is announced before it comes, so what cannot be taken is refused before the client sends it; what cannot be
+taken of URLs is refused when the next literal is announced, or at the end. A small literal that comes without being
+asked for (RFC 7888) is refused behind it: whether there is such a mailbox is then asked once, by the transaction, and
+not twice. Octets go to a spool: small messages stay in memory, large ones wait in a file. The tagged OK is said after
+the commit.
 
 No message with NUL octets is kept, so that BODY[] can show each: RFC 9051 §4.3.1 forbids them in a literal, and in a
 literal8 the parts that hold them are put into base64 (mail/nulless.py), or the message is refused (RFC 3516 §4.4).
@@ -13,7 +17,7 @@ from contextlib import suppress
 from posthouse.mail.ids import Millis
 from posthouse.mail.nulless import without_nul
 from posthouse.net.link import Woken
-from posthouse.serve.imap import messagelimit, replace
+from posthouse.serve.imap import catenate, messagelimit, replace
 from posthouse.serve.imap.mailboxes import normalized
 from posthouse.serve.imap.refusals import refusal
 from posthouse.serve.imap.replace import Old
@@ -27,26 +31,37 @@ from posthouse.transport.spool import Spool
 from posthouse.wire.imap import code
 from posthouse.wire.imap.command import Append
 from posthouse.wire.imap.response import StatusResponse, no, ok
-from posthouse.wire.imap.server import Event, LiteralAnnounced, Octets
+from posthouse.wire.imap.server import Catenate, Event, GoOn, LiteralAnnounced, Octets, UrlPart
 
 NO_SUCH_MAILBOX = "There is no mailbox of that name; CREATE it first."
 NO_ROOM = "There is no room on the server's disk at the moment; try again later."
+EMPTY = "A message of no octets is no message."
 
 
 class Incoming:
-    """An APPEND between its first literal and its end: the messages that are whole, the one that comes, and why none
-    will be kept, where that is known already."""
+    """An APPEND between its beginning and its end: the messages that are whole, the one that comes, and why none will
+    be kept, where that is known already."""
 
-    __slots__ = ("announced", "nul", "old", "ready", "refused", "spool", "total")
+    __slots__ = ("head", "literal8", "nul", "old", "ready", "refused", "spool", "total")
 
     def __init__(self) -> None:
         self.ready: list[NewEmail] = []
-        self.announced: LiteralAnnounced | None = None
+        self.head: LiteralAnnounced | Catenate | None = None  # what was said of the message that comes
         self.spool: Spool | None = None
+        self.literal8 = False  # whether the octets that come may hold NUL
         self.nul = False  # whether the message that comes holds NUL
-        self.total = 0
+        self.total = 0  # octets of all messages
         self.old: Old | None = None  # what REPLACE removes
         self.refused: StatusResponse | None = None
+
+    @property
+    def size(self) -> int:
+        """Octets of the message that comes, so far."""
+        return 0 if self.spool is None else self.spool.size
+
+    def refuse(self, answer: StatusResponse) -> None:
+        """No message will be kept, for this reason, unless there was one before."""
+        self.refused = self.refused or answer
 
     def close(self) -> None:
         """Forget everything."""
@@ -56,28 +71,36 @@ class Incoming:
         self.ready.clear()
 
 
-async def append(session: Session, announced: LiteralAnnounced) -> Event | StatusResponse | None:
-    """Take an APPEND from its first literal to its end. Gives the tagged answer, or the event that cut it off; None
+async def append(session: Session, begun: LiteralAnnounced | Catenate) -> Event | StatusResponse | None:
+    """Take an APPEND from its first message to its end. Gives the tagged answer, or the event that cut it off; None
     where the command is over and answered, or the peer has gone."""
     incoming = Incoming()
     try:
-        return await _take(session, incoming, announced)
+        return await _take(session, incoming, begun)
     finally:
         incoming.close()
 
 
-async def _take(session: Session, incoming: Incoming, announced: LiteralAnnounced) -> Event | StatusResponse | None:
-    event: Event | Woken | None = announced
+async def _take(
+    session: Session, incoming: Incoming, begun: LiteralAnnounced | Catenate
+) -> Event | StatusResponse | None:
+    event: Event | Woken | None = begun
     while True:
         match event:
             case LiteralAnnounced():
                 if not await _announced(session, incoming, event):
                     return None
+            case Catenate():
+                await _begin(session, incoming, event)
+            case UrlPart():
+                await _url(session, incoming, event)
             case Octets():
                 session.link.excuse(len(event.octets))
                 await _octets(incoming, event.octets)
             case Append():
                 return await _keep(session, incoming, event)
+            case GoOn():  # a URL comes as a literal
+                session.say(event.response)
             case Woken():
                 pass
             case _:
@@ -85,40 +108,60 @@ async def _take(session: Session, incoming: Incoming, announced: LiteralAnnounce
         event = await session.link.next(session.engine)
 
 
+# --- before a message comes
+
+
 async def _announced(session: Session, incoming: Incoming, announced: LiteralAnnounced) -> bool:
-    """Accept or refuse a message before it comes; whether it was accepted."""
-    answer = await _judge(session, incoming, announced)
+    """Accept or refuse a message, or a text for one, before it comes; whether it was accepted."""
+    if not announced.part:
+        await _begin(session, incoming, announced)
+    answer = incoming.refused or _too_big(session, incoming, announced.tag, announced.size)
     if answer is not None:
         session.link.write(session.engine.refuse(answer))
         return False
-    await _message_whole(session, incoming)
-    incoming.announced, incoming.nul = announced, False
     incoming.total += announced.size
-    incoming.spool = Spool(session.house.spool, session.house.limits.spool_above)
+    incoming.literal8 = announced.binary
     session.link.write(session.engine.accept())
     await session.link.flush()
     return True
 
 
-async def _judge(session: Session, incoming: Incoming, announced: LiteralAnnounced) -> StatusResponse | None:
-    tag = announced.tag
-    largest = session.house.limits.message_size
-    if announced.size > largest:
+async def _begin(session: Session, incoming: Incoming, head: LiteralAnnounced | Catenate) -> None:
+    """A message begins, and the one before it is whole."""
+    await _message_whole(session, incoming)
+    if incoming.refused is not None:
+        return
+    answer = await _judge(session, incoming, head)
+    if answer is not None:
+        incoming.refuse(answer)
+        return
+    incoming.head, incoming.nul = head, False
+    incoming.spool = Spool(session.house.spool, session.house.limits.spool_above)
+
+
+def _too_big(session: Session, incoming: Incoming, tag: bytes, more: int) -> StatusResponse | None:
+    """The refusal of so many octets more, if they are too many."""
+    largest, together = session.house.limits.message_size, session.limits.append_size
+    if incoming.size + more > largest:
         return no(tag, f"A message may have at most {largest} octets here.", code.TOOBIG)
-    together = session.limits.append_size
-    if incoming.total + announced.size > together:
+    if incoming.total + more > together:
         return no(tag, f"The messages of one APPEND may have at most {together} octets.", code.TOOBIG)
-    if not announced.size:
-        return no(tag, "A message of no octets is no message.")
-    if announced.index >= session.limits.messages:
+    return None
+
+
+async def _judge(session: Session, incoming: Incoming, head: LiteralAnnounced | Catenate) -> StatusResponse | None:
+    tag = head.tag
+    if isinstance(head, LiteralAnnounced) and not head.size:
+        return no(tag, EMPTY)
+    if head.index >= session.limits.messages:
         return no(tag, f"One command takes at most {session.limits.messages} messages.", messagelimit.code(session))
-    if announced.index:
+    if head.index:
         return None
     try:
-        if not session.house.disk.room(session.house.store.directory, largest):
+        if not session.house.disk.room(session.house.store.directory, session.house.limits.message_size):
             return no(tag, NO_ROOM, code.UNAVAILABLE)
-        await session.store.read(names.need, session.reader, announced.mailbox, "i")
-        return await _judge_old(session, incoming, announced)
+        await _ask_first(session, head)
+        return await _judge_old(session, incoming, head)
     except NotFound:
         return no(tag, NO_SUCH_MAILBOX, code.TRYCREATE)
     except StoreError as error:
@@ -127,50 +170,89 @@ async def _judge(session: Session, incoming: Incoming, announced: LiteralAnnounc
         return _disk(tag)
 
 
-async def _judge_old(session: Session, incoming: Incoming, announced: LiteralAnnounced) -> StatusResponse | None:
-    if announced.replaced is None:
+async def _ask_first(session: Session, head: LiteralAnnounced | Catenate) -> None:
+    """Whether it may go into that mailbox, where the client waits for the answer or much would come for nothing; of
+    others the transaction says so (decision 0071)."""
+    if isinstance(head, Catenate) or head.sync or head.size > session.house.limits.spool_above:
+        await session.store.read(names.need, session.reader, head.mailbox, "i")
+
+
+async def _judge_old(session: Session, incoming: Incoming, head: LiteralAnnounced | Catenate) -> StatusResponse | None:
+    if head.replaced is None:
         return None
-    old = await replace.old_message(session, announced.tag, announced.replaced)
+    old = await replace.old_message(session, head.tag, head.replaced)
     if isinstance(old, StatusResponse):
         return old
     incoming.old = old
     return None
 
 
+# --- while it comes
+
+
 async def _octets(incoming: Incoming, octets: bytes) -> None:
-    if incoming.refused is not None or incoming.spool is None or incoming.announced is None:
+    if incoming.refused is not None or incoming.spool is None or incoming.head is None:
         return
-    incoming.nul = incoming.nul or b"\0" in octets
+    if b"\0" in octets:
+        incoming.nul = True
+        if not incoming.literal8:
+            incoming.refuse(no(incoming.head.tag, "A message may hold NUL octets only as a literal8."))
+            return
     try:
         if incoming.spool.add(octets):
             await incoming.spool.write()
     except OSError:
-        incoming.refused = _disk(incoming.announced.tag)
+        incoming.refuse(_disk(incoming.head.tag))
+
+
+async def _url(session: Session, incoming: Incoming, part: UrlPart) -> None:
+    """RFC 4469 §3: the octets that the URL names are the next of the message."""
+    if incoming.refused is not None:
+        return
+    try:
+        source = await catenate.source(session, part.url)
+        if isinstance(source, str):
+            incoming.refuse(no(part.tag, source, code.badurl(part.url)))
+        elif (answer := _too_big(session, incoming, part.tag, source.size)) is not None:
+            incoming.refuse(answer)
+        else:
+            incoming.total += source.size
+            incoming.literal8 = True  # what was kept may be kept again
+            async for octets in catenate.octets_of(session, source):
+                await _octets(incoming, octets)
+    except NotFound:  # it went meanwhile
+        incoming.refuse(no(part.tag, catenate.NO_PART, code.badurl(part.url)))
+    except StoreError as error:
+        incoming.refuse(refusal(part.tag, error))
 
 
 def _disk(tag: bytes) -> StatusResponse:
     return refusal(tag, Unavailable())
 
 
+# --- when it has come
+
+
 async def _message_whole(session: Session, incoming: Incoming) -> None:
     """Make the message that has come ready for the store."""
-    announced = incoming.announced
     if incoming.nul:
         await _without_nul(session, incoming)
-    spool = incoming.spool
-    if announced is None or spool is None or incoming.refused is not None:
+    head, spool = incoming.head, incoming.spool
+    if head is None or spool is None or incoming.refused is not None:
+        return
+    if not spool.size:
+        incoming.refuse(no(head.tag, EMPTY))
         return
     now = session.house.clock()
-    received = now if announced.date is None else announced.date
-    flags = announced.flags
+    received = now if head.date is None else head.date
     try:
         octets = await spool.octets()
-        new = await prepare(session.store, octets, Millis(received), flags.bits, flags.keywords)
+        new = await prepare(session.store, octets, Millis(received), head.flags.bits, head.flags.keywords)
         incoming.ready.append(new._replace(saved=now))
     except OSError:
-        incoming.refused = _disk(announced.tag)
+        incoming.refuse(_disk(head.tag))
     except StoreError as error:
-        incoming.refused = refusal(announced.tag, error)
+        incoming.refuse(refusal(head.tag, error))
     finally:
         spool.close()
         incoming.spool = None
@@ -178,11 +260,8 @@ async def _message_whole(session: Session, incoming: Incoming) -> None:
 
 async def _without_nul(session: Session, incoming: Incoming) -> None:
     """The same message in a spool of its own with no NUL in it, or the reason why not (RFC 3516 §4.4)."""
-    announced, old = incoming.announced, incoming.spool
-    if announced is None or old is None or incoming.refused is not None:
-        return
-    if not announced.binary:
-        incoming.refused = no(announced.tag, "A message may hold NUL octets only as a literal8.")
+    head, old = incoming.head, incoming.spool
+    if head is None or old is None or incoming.refused is not None:
         return
     limits = session.house.limits
     incoming.spool = Spool(session.house.spool, limits.spool_above)
@@ -192,14 +271,17 @@ async def _without_nul(session: Session, incoming: Incoming) -> None:
             if incoming.spool.add(piece):
                 await incoming.spool.write()
     except OSError:
-        incoming.refused = _disk(announced.tag)
+        incoming.refuse(_disk(head.tag))
         return
     finally:
         old.close()
     if pieces is None:
-        incoming.refused = no(announced.tag, "A NUL octet stands where no encoding is possible.", code.UNKNOWN_CTE)
+        incoming.refuse(no(head.tag, "A NUL octet stands where no encoding is possible.", code.UNKNOWN_CTE))
     elif incoming.spool.size > limits.message_size:
-        incoming.refused = no(announced.tag, "The message is too large in base64.", code.TOOBIG)
+        incoming.refuse(no(head.tag, "The message is too large in base64.", code.TOOBIG))
+
+
+# --- the end
 
 
 async def _keep(session: Session, incoming: Incoming, command: Append) -> StatusResponse:

@@ -9,27 +9,37 @@ They go out piece by piece, at the client's pace: a message of 50 MiB is never h
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
-from itertools import chain
 from typing import NamedTuple
 
 from posthouse.mail import content, structure
-from posthouse.mail.fieldmap import Selection
 from posthouse.mail.header import select_fields
 from posthouse.mail.keyword import SEEN_BIT
 from posthouse.mail.mime import Part, Span, parse
 from posthouse.mail.structure import Section, SectionText, find_part
-from posthouse.serve.imap import condstore, messagelimit, parts, preview
+from posthouse.serve.imap import condstore, messagelimit, parts, preview, sheets
 from posthouse.serve.imap.change import Order, alter_flags
+from posthouse.serve.imap.fetch_rows import (
+    COLUMNS,
+    HEADER_TEXTS,
+    LARGE,
+    ROWS,
+    WITH_CONTENTS,
+    Answered,
+    name_keywords,
+    numbers_of,
+    of_own_header,
+    of_rows,
+    rows_only,
+)
 from posthouse.serve.imap.flag_fetch import fetch_flags
 from posthouse.serve.imap.parts import PIECE
 from posthouse.serve.imap.refusals import no_such_number
 from posthouse.serve.imap.state import Session
 from posthouse.serve.imap.view import FlagRow, Ranges, chunks, count, some
 from posthouse.store import emails
-from posthouse.store.blobs import BlobKey, Blobs, rows_of, unpack
+from posthouse.store.blobs import BlobKey, Blobs, rows_of
 from posthouse.store.emails import Column, FlagChange, Mode, Spans
 from posthouse.store.script import Row, StoreError, Unavailable
 from posthouse.store.store import Store
@@ -43,35 +53,9 @@ from posthouse.wire.imap.uidonly import uid_plan
 
 log = logging.getLogger("posthouse.imap")
 
-ROWS = 1_000  # rows of one question to the store: some 2 ms of printing, then others have their turn
-HEADERS = 500  # the same with headers of at most emails.SHORT octets: 8 MiB, if all are as long as that
-WITH_CONTENTS = 100  # the same where headers or messages come along
 TOGETHER = 1024 * 1024  # octets of small messages read at once
-LARGE = 256 * 1024  # octets; a larger message is read alone, parsed in a thread, and its tree remembered
-
-_COLUMNS: dict[Shown, Column] = {
-    Shown.FLAGS: Column.FLAGS,
-    Shown.KEYWORDS: Column.KEYWORDS,
-    Shown.RECEIVED: Column.RECEIVED,
-    Shown.SIZE: Column.SIZE,
-    Shown.ENVELOPE: Column.ENVELOPE,
-    Shown.STRUCTURE: Column.STRUCTURE,
-    Shown.EMAIL: Column.EMAIL,
-    Shown.THREAD: Column.THREAD,
-    Shown.SAVED: Column.SAVED,
-    Shown.PREVIEW: Column.PREVIEW,
-    Shown.MODSEQ: Column.MODSEQ,
-}
-_HEADERS = (SectionText.HEADER, SectionText.HEADER_FIELDS, SectionText.HEADER_FIELDS_NOT)
 
 Content = bytes | Span | Decoded | int | None
-
-
-class Answered(NamedTuple):
-    """How many messages were shown, and whether a part's transfer encoding was unknown."""
-
-    messages: int
-    unknown_encoding: bool
 
 
 async def fetch(session: Session, command: Fetch) -> StatusResponse:
@@ -100,8 +84,9 @@ async def fetch(session: Session, command: Fetch) -> StatusResponse:
 
 
 async def _answer_all(session: Session, prepared: FetchPlan, ranges: Ranges) -> Answered:
-    if _of_rows(prepared) and Attribute.PREVIEW not in prepared.attributes:
-        return await _rows_only(session, prepared, ranges)
+    if of_rows(prepared) and Attribute.PREVIEW not in prepared.attributes:
+        by_sheets = await sheets.answer(session, prepared, ranges, _with_contents)
+        return by_sheets or await rows_only(session, prepared, ranges, _with_contents)
     if prepared.contents:
         return await _with_contents(session, prepared, ranges)
     return await _columns_only(session, prepared, ranges)
@@ -142,7 +127,7 @@ async def _changed(session: Session, command: Fetch, rows: Sequence[FlagRow]) ->
     for start in range(0, len(rows), ROWS):
         piece = rows[start : start + ROWS]
         shown = [tuple(row[place] for place in places) for row in piece]
-        _name_keywords(session, prepared, shown)
+        name_keywords(session, prepared, shown)
         numbers = [row[0] if session.uid_only else view.number(row[0]) or 0 for row in piece]
         session.link.write(print_rows(prepared, numbers, shown))
         await session.link.flush()
@@ -172,115 +157,18 @@ async def _set_seen(session: Session, ranges: Ranges) -> bool:
 
 async def _columns_only(session: Session, prepared: FetchPlan, ranges: Ranges) -> Answered:
     selected = session.selected
-    columns = [_COLUMNS[column] for column in prepared.columns if column is not Shown.UID]
+    columns = [COLUMNS[column] for column in prepared.columns if column is not Shown.UID]
     shown = 0
     for piece in chunks(ranges, ROWS):
         spans = selected.view.uid_spans(piece)
         if Attribute.PREVIEW in prepared.attributes:
             await preview.make(session, spans)
         rows = await session.store.read(emails.fetch, selected.box, spans, columns, ROWS)
-        _name_keywords(session, prepared, rows)
-        session.link.write(print_rows(prepared, _numbers(session, piece, rows), rows))
+        name_keywords(session, prepared, rows)
+        session.link.write(print_rows(prepared, numbers_of(session, piece, rows), rows))
         await session.link.flush()
         shown += len(rows)
     return Answered(shown, unknown_encoding=False)
-
-
-async def _ahead(
-    session: Session, ranges: Ranges, columns: Sequence[Column], size: int
-) -> AsyncGenerator[tuple[Ranges, list[Row]], None]:
-    """Rows of piece after piece; those of the next are read in the store's thread while these are printed."""
-    selected = session.selected
-    pieces = iter(chunks(ranges, size))
-
-    def begin(piece: Ranges) -> "asyncio.Future[list[Row]]":
-        return session.store.reading(emails.fetch, selected.box, selected.view.uid_spans(piece), columns, size)
-
-    piece = next(pieces, None)
-    reading = begin(piece) if piece else None
-    try:
-        while piece is not None and reading is not None:
-            rows, this = await reading, piece
-            piece = next(pieces, None)
-            reading = begin(piece) if piece else None
-            yield this, rows
-    finally:
-        if reading is not None:
-            reading.cancel()
-
-
-async def _rows_only(session: Session, prepared: FetchPlan, ranges: Ranges) -> Answered:
-    """Columns, and selections of the messages' own headers: what lists of messages are made of. Or whole messages."""
-    columns = [_COLUMNS[column] for column in prepared.columns if column is not Shown.UID]
-    cutters = [_cutter(item) for item in prepared.contents if isinstance(item, BodySection)]
-    whole = _is_whole(prepared)
-    if cutters:
-        columns += [Column.SMALL, Column.DIGEST] if whole else [Column.SHORT_HEADER, Column.FIELDS]
-    size = WITH_CONTENTS if whole else HEADERS if cutters else ROWS
-    shown = 0
-    async with aclosing(_ahead(session, ranges, columns, size)) as pieces:
-        async for piece, rows in pieces:
-            if cutters and any(row[-2] is None for row in rows):  # a long one is among them: one after the other
-                shown += (await _with_contents(session, prepared, piece)).messages
-                continue
-            _name_keywords(session, prepared, rows)
-            contents = [await _unpacked(rows)] if whole else _chosen(cutters, rows)
-            session.link.write(print_rows(prepared, _numbers(session, piece, rows), rows, contents))
-            await session.link.flush()
-            shown += len(rows)
-    return Answered(shown, unknown_encoding=False)
-
-
-async def _unpacked(rows: list[Row]) -> list[bytes]:
-    """The octets of small messages, verified. Raises Unavailable."""
-
-    def work() -> list[bytes]:
-        return [unpack(row[-2], row[-1]) for row in rows]
-
-    return work() if sum(len(row[-2]) for row in rows) <= LARGE else await asyncio.to_thread(work)
-
-
-Cutter = Callable[[Sequence[bytes], Sequence[bytes | None]], Sequence[bytes]]
-
-
-def _chosen(cutters: Sequence[Cutter], rows: Sequence[Row]) -> list[Sequence[bytes]]:
-    if not cutters:
-        return []
-    blocks, maps = [row[-2] for row in rows], [row[-1] for row in rows]
-    return [cutter(blocks, maps) for cutter in cutters]
-
-
-def _cutter(item: BodySection) -> Cutter:
-    """What makes the item's contents of header blocks and their maps."""
-    section, partial = item.section, item.partial
-    names = frozenset(name.lower() for name in section.fields)
-    whole = section.text is SectionText.HEADER
-    selection = Selection(names, matching=section.text is SectionText.HEADER_FIELDS)
-
-    def cut(blocks: Sequence[bytes], maps: Sequence[bytes | None]) -> Sequence[bytes]:
-        chosen = blocks if whole else selection.cut_many(blocks, maps)
-        return chosen if partial is None else [partial.cut(octets) for octets in chosen]
-
-    return cut
-
-
-def _numbers(session: Session, piece: Ranges, rows: Sequence[Row]) -> Iterator[int]:
-    """The message sequence numbers of rows: those of the piece, if none has gone. With UIDONLY the UIDs."""
-    if session.uid_only:
-        return iter([row[0] for row in rows])
-    if len(rows) == count(piece):
-        return chain.from_iterable(range(start + 1, stop + 1) for start, stop in piece)
-    view = session.selected.view
-    return iter([view.number(row[0]) or 0 for row in rows])
-
-
-def _name_keywords(session: Session, prepared: FetchPlan, rows: Sequence[Row]) -> None:
-    if Shown.KEYWORDS in prepared.columns:
-        place = prepared.columns.index(Shown.KEYWORDS)
-        session.name_keywords(row[place] for row in rows if row[place])
-    if Shown.MODSEQ in prepared.columns and rows:
-        place = prepared.columns.index(Shown.MODSEQ)
-        session.show(max(row[place] for row in rows))
 
 
 # --- with contents
@@ -298,19 +186,19 @@ class Message(NamedTuple):
 
 async def _with_contents(session: Session, prepared: FetchPlan, ranges: Ranges) -> Answered:
     selected = session.selected
-    columns = [_COLUMNS[column] for column in prepared.columns if column is not Shown.UID]
+    columns = [COLUMNS[column] for column in prepared.columns if column is not Shown.UID]
     columns += [Column.BLOB, Column.SIZE, Column.HEADER_SIZE]
-    if any(_of_own_header(item) for item in prepared.contents):
+    if any(of_own_header(item) for item in prepared.contents):
         columns.append(Column.HEADER)
-    whole = not all(_of_own_header(item) or _a_range(item) for item in prepared.contents)
+    whole = not all(of_own_header(item) or _a_range(item) for item in prepared.contents)
     shown, unknown = 0, False
     for piece in chunks(ranges, WITH_CONTENTS):
         spans: Spans = selected.view.uid_spans(piece)
         if Attribute.PREVIEW in prepared.attributes:
             await preview.make(session, spans)
         rows = await session.store.read(emails.fetch, selected.box, spans, columns, WITH_CONTENTS)
-        _name_keywords(session, prepared, rows)
-        numbers = _numbers(session, piece, rows)
+        name_keywords(session, prepared, rows)
+        numbers = numbers_of(session, piece, rows)
         width = len(prepared.columns)
         async for row, message in _read(session.store.blobs, rows, width, whole=whole):
             answers = await _answers(session.store, message, prepared.contents)
@@ -340,8 +228,8 @@ async def _stream(session: Session, blob: BlobKey, asked: Span | Decoded) -> Non
     inside a literal."""
     try:
         store = session.store
-        pieces = _pieces(store, blob, asked) if isinstance(asked, Span) else _decoded_pieces(store, blob, asked)
-        async for octets in pieces:
+        found = pieces_of(store, blob, asked) if isinstance(asked, Span) else _decoded_pieces(store, blob, asked)
+        async for octets in found:
             session.link.write(octets)
             await session.link.flush()
     except StoreError as error:
@@ -349,7 +237,7 @@ async def _stream(session: Session, blob: BlobKey, asked: Span | Decoded) -> Non
         raise ConnectionAbortedError("the literal cannot be finished") from error
 
 
-async def _pieces(store: Store, blob: BlobKey, span: Span) -> AsyncIterator[bytes]:
+async def pieces_of(store: Store, blob: BlobKey, span: Span) -> AsyncIterator[bytes]:
     """A part of a message, PIECE octets at a time. Where it is the whole, its digest is verified before the last piece
     is given. Raises NotFound, Unavailable."""
     [row] = await store.read(rows_of, (blob,))
@@ -370,22 +258,6 @@ async def _decoded_pieces(store: Store, blob: BlobKey, asked: Decoded) -> AsyncI
     pieces = parts.decoded(store.blobs, row, asked.part, asked.span)
     while (octets := await asyncio.to_thread(next, pieces, None)) is not None:
         yield octets
-
-
-def _of_own_header(item: FetchItem) -> bool:
-    """Whether the header column answers the item."""
-    return isinstance(item, BodySection) and not item.section.part and item.section.text in _HEADERS
-
-
-def _is_whole(prepared: FetchPlan) -> bool:
-    """Whether BODY[] is all that is asked of the messages themselves."""
-    asked = [(item.section, item.partial) for item in prepared.contents if isinstance(item, BodySection)]
-    return len(prepared.contents) == 1 and asked == [(Section((), SectionText.WHOLE, ()), None)]
-
-
-def _of_rows(prepared: FetchPlan) -> bool:
-    """Whether rows answer everything, as long as headers and messages are small."""
-    return _is_whole(prepared) or all(_of_own_header(item) for item in prepared.contents)
 
 
 def _a_range(item: FetchItem) -> bool:
@@ -462,11 +334,12 @@ def _cut(span: Span, partial: Partial) -> Span:
 async def _section(store: Store, message: Message, item: BodySection, room: int) -> bytes | Span | None:
     blobs = store.blobs
     section, partial = item.section, item.partial
-    if message.header is not None and _of_own_header(item):
+    if message.header is not None and of_own_header(item):
         octets = _of_header(message.header, section)
         return octets if partial is None else partial.cut(octets)
     if not section.part:
-        start, stop = (message.header_size if section.text is SectionText.TEXT else 0), message.size
+        start = message.header_size if section.text is SectionText.TEXT else 0
+        stop = message.header_size if section.text in HEADER_TEXTS else message.size
     else:
         span = structure.span(await tree_of_message(store, message), message.size, section)
         if span is None:

@@ -60,6 +60,7 @@ from posthouse.wire.imap.response import StatusResponse, bye, no, ok
 from posthouse.wire.imap.search import Search
 from posthouse.wire.imap.server import (
     AuthLine,
+    Catenate,
     Event,
     Fatal,
     GoOn,
@@ -67,6 +68,7 @@ from posthouse.wire.imap.server import (
     LiteralAnnounced,
     Malformed,
     Octets,
+    UrlPart,
 )
 from posthouse.wire.imap.sort import Sort, Thread
 from posthouse.wire.imap.uidbatches import UidBatches
@@ -159,11 +161,11 @@ async def _respond(talk: Session, event: Event) -> None:
             case Fatal():
                 talk.end(event.response)
                 return
-            case LiteralAnnounced():
+            case LiteralAnnounced() | Catenate():
                 result = await append(talk, event)
             case commands.Idle():
                 result = await idle(talk, event)
-            case Octets() | AuthLine() | commands.Done() | commands.Append():
+            case Octets() | UrlPart() | AuthLine() | commands.Done() | commands.Append():
                 raise RuntimeError(f"the engine gave {type(event).__name__} out of turn")
             case _:
                 result = await _execute(talk, event)

@@ -1,8 +1,8 @@
 """Octets cut into whole commands: lines and literals, within limits (RFC 9051 §4.3, RFC 7888).
 
 The parser never meets half a command. Each literal is put in its place as `{n}`, CRLF and its octets (`~{n}` for
-literal8); whether it was synchronizing is settled here. The messages of APPEND are the exception: they are announced,
-and their octets are handed through.
+literal8); whether it was synchronizing is settled here. The messages of APPEND are the exception, and the texts that
+CATENATE puts into them: they are announced, and their octets are handed through.
 
 Over a limit (limits.md), where `n` is the size of a literal:
 
@@ -13,14 +13,14 @@ Over a limit (limits.md), where `n` is the size of a literal:
 * a line too long: dropped to its end, then Refused with BAD; before login, or beyond DROPPED_LINE, fatal.
 
 A line may end with LF alone: people type commands by hand, and no octet of mail passes here. It knows no command but
-the names APPEND and REPLACE (RFC 8508).
+the names APPEND and REPLACE (RFC 8508), and which of their literals are strings (append.py).
 """
 
 import re
 from dataclasses import dataclass, replace
 
 from posthouse.wire.buffer import ReceiveBuffer
-from posthouse.wire.imap.append import MESSAGES
+from posthouse.wire.imap.append import COMMAND, MESSAGES, is_url
 from posthouse.wire.imap.code import LIMIT, TOOBIG
 from posthouse.wire.imap.condition import Condition
 from posthouse.wire.imap.grammar import TAG, USUAL, GrammarLimits
@@ -35,7 +35,6 @@ TAG_LENGTH = 255  # a longer tag is not echoed
 # RFC 9051 §9   literal = "{" number64 ["+"] "}" CRLF *CHAR8 ;  literal8 = "~{" number64 "}" CRLF *OCTET
 _LITERAL = re.compile(rb"(~?)\{([0-9]{1,19})(\+?)\}\r?\n\Z")
 _LITERAL_OCTETS = len(b"~{9223372036854775807+}\r\n")
-_APPEND = re.compile(rb"%b (?:APPEND|(?:UID )?REPLACE [0-9*]{1,20}) " % TAG.pattern, re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +70,8 @@ class LiteralWanted:
 
 @dataclass(frozen=True, slots=True)
 class MessageLiteral:
-    """A message of APPEND comes: `octets` stand before it, since the command began or since the last message."""
+    """A message of APPEND comes, or a text for it: `octets` stand before it, since the command began or since the last
+    one."""
 
     octets: bytes
     size: int
@@ -114,6 +114,7 @@ class Assembler:
         "_parts",
         "_refused",
         "_swallowed",
+        "_tag",
         "buffer",
         "limits",
         "strict",
@@ -136,6 +137,7 @@ class Assembler:
         self._swallowed = 0  # octets dropped of a refused command, messages of APPEND apart
         self._refused: Refused | None = None  # said at the end of the command
         self._append = False
+        self._tag: bytes | None = None  # of an APPEND whose first message was announced
 
     def next(self) -> Piece | None:
         """The next piece, or None when more octets are needed."""
@@ -195,7 +197,7 @@ class Assembler:
     def _line_too_long(self, head: bytes) -> Refused | None:
         if self.strict:
             return self._fatal(LIMIT, "The command line is too long.")
-        tag = tag_of(self._parts[0] if self._parts else head[: self.limits.line])
+        tag = self._tag if self._append else tag_of(self._parts[0] if self._parts else head[: self.limits.line])
         text = f"A command line may have at most {self.limits.line} octets."
         self._refused = Refused(tag, Condition.BAD, LIMIT, text)
         return None
@@ -247,7 +249,8 @@ class Assembler:
     def _literal(self, line: bytes, found: re.Match[bytes]) -> Piece | None:
         size, sync = int(found[2]), not found[3]
         self._parts.append(line[: found.start()])
-        if self._append or self._message_follows():
+        if self._message_follows():
+            self._tag = self._tag if self._append else tag_of(self._parts[0])
             self._append = True
             before, self._parts = b"".join(self._parts), []
             return MessageLiteral(before, size, sync, bool(found[1]))
@@ -261,12 +264,16 @@ class Assembler:
         return LiteralWanted() if sync else None
 
     def _message_follows(self) -> bool:
-        """Whether the literal at the end of the parts is a message of APPEND, and not its mailbox."""
-        found = _APPEND.match(self._parts[0])
-        return found is not None and (len(self._parts) > 1 or len(self._parts[0]) > found.end())
+        """Whether the literal at the end of the parts is a message of APPEND or a text for one: neither its mailbox nor
+        the URL of a part."""
+        if not self._append:
+            found = COMMAND.match(self._parts[0])
+            if found is None or (len(self._parts) == 1 and len(self._parts[0]) <= found.end()):
+                return False
+        return not is_url(self._parts[-1])
 
     def _literal_too_big(self, size: int, sync: bool) -> Refused | None:
-        tag = tag_of(self._parts[0])
+        tag = self._tag if self._append else tag_of(self._parts[0])
         if sync:
             self.reset()
             condition = Condition.BAD if tag is None else Condition.NO

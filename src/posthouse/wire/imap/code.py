@@ -4,11 +4,14 @@ Those without an argument are constants, the others functions that print one. Bo
 Which code belongs to which fault is not said here: that is for the sessions.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 
 from posthouse.mail.ids import MAILBOX_LETTER, MailboxId
 from posthouse.wire.imap.fetch_response import ALL_FLAGS, print_flag_list
 from posthouse.wire.imap.number_set import print_numbers
+
+URL_SHOWN = 8_192  # octets of a URL that BADURL repeats; one that can be used is no longer (url.py)
 
 ALREADYEXISTS = b"ALREADYEXISTS"
 AUTHENTICATIONFAILED = b"AUTHENTICATIONFAILED"
@@ -30,9 +33,15 @@ TOOBIG = b"TOOBIG"
 TRYCREATE = b"TRYCREATE"
 UNAVAILABLE = b"UNAVAILABLE"
 UNKNOWN_CTE = b"UNKNOWN-CTE"
-
-
 USEATTR = b"USEATTR"
+
+# RFC 4469 §5   url-resp-text = 1*<any TEXT-CHAR except "]">; here it stands between quotes as in its example 4
+_NOT_IN_BADURL = re.compile(rb'[^\x20-\x7e]|["\\\]]')
+
+
+def badurl(url: bytes) -> bytes:
+    """BADURL (RFC 4469 §4.1): the URL, with what a response code may not hold percent-encoded."""
+    return b'BADURL "%b"' % _NOT_IN_BADURL.sub(lambda found: b"%%%02X" % found[0][0], url[:URL_SHOWN])
 
 
 def capability(names: Iterable[str]) -> bytes:

@@ -131,7 +131,7 @@ def print_rows(
     if not rows:
         return b""
     columns = dict(zip(plan.columns, zip(*rows, strict=True), strict=False))
-    values = [_values(attribute, columns) for attribute in plan.attributes]
+    values = [values_of(attribute, columns) for attribute in plan.attributes]
     labels = [item.label.replace(b"%", b"%%") + b" {%d}\r\n%b" for item in plan.contents]
     for octets in contents:
         values += [map(len, octets), octets]
@@ -140,7 +140,8 @@ def print_rows(
     return b"".join(map(template.__mod__, zip(numbers, *values, strict=True)))
 
 
-def _values(attribute: Attribute, columns: Mapping[Column, Sequence[object]]) -> Iterable[object]:
+def values_of(attribute: Attribute, columns: Mapping[Column, Sequence[object]]) -> Iterable[object]:
+    """What stands behind the name of an attribute, message by message."""
     match attribute:
         case Attribute.FLAGS:
             bits = cast("Sequence[int]", columns[Column.FLAGS])
@@ -172,7 +173,7 @@ def print_message(plan: FetchPlan, number: int, row: Row, contents: Sequence[Con
     already: octets, the Span of them in the message, Decoded or None (NIL) for sections and decoded parts, an int for
     BINARY.SIZE."""
     columns = {column: (value,) for column, value in zip(plan.columns, row, strict=True)}
-    values = [next(iter(_values(attribute, columns))) for attribute in plan.attributes]
+    values = [next(iter(values_of(attribute, columns))) for attribute in plan.attributes]
     pieces: list[Piece] = [plan.template % (number, *values)]
     separator = b" " if plan.attributes else b""
     for item, content in zip(plan.contents, contents, strict=True):

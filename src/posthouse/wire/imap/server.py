@@ -18,7 +18,9 @@ Events, in the order in which the client caused them:
 * `LiteralAnnounced`: a message of APPEND is about to come. Either `link.write(engine.accept())`, and the message
   follows as `Octets`, then the next LiteralAnnounced (index 1, 2 …) or the command `Append`; or
   `link.write(engine.refuse(no(tag, …)))`, which ends the command. Flush after either. Once accepted, a failure is
-  answered when `Append` comes.
+  answered when the next one is announced, or `Append` comes.
+* `Catenate`: a message of APPEND is made of parts, `UrlPart` and `LiteralAnnounced(part=True)`, in their order
+  (RFC 4469 §3). It ends where the next message begins, or with `Append`.
 * `AuthLine(tag, octets)`, after the event Authenticate and until its tagged answer is sent: one decoded line of the
   SASL exchange, or None where the client cancelled with `*`. Send `Challenge(octets)` for the next turn.
 * `Done(tag)`, after Idle: begin with `engine.send(ContinueRequest("idling"))`, end with the tagged answer. To refuse
@@ -34,7 +36,18 @@ from enum import Enum
 
 from posthouse.mail.ids import Millis
 from posthouse.wire.buffer import ReceiveBuffer
-from posthouse.wire.imap.append import AppendHead, Replaced, parse_append_head, parse_append_next
+from posthouse.wire.imap.append import (
+    LiteralNext,
+    MessageHead,
+    OpenAppend,
+    Replaced,
+    Step,
+    Url,
+    begin_append,
+    check_end,
+    is_catenate,
+    read_append,
+)
 from posthouse.wire.imap.assembler import (
     Assembler,
     ImapLimits,
@@ -58,7 +71,7 @@ from posthouse.wire.imap.command import (
     Expunge,
     Idle,
 )
-from posthouse.wire.imap.condition import Condition, Fault, over_limit
+from posthouse.wire.imap.condition import Condition, Fault
 from posthouse.wire.imap.grammar import FlagSet, Scanner
 from posthouse.wire.imap.parse import decode_base64, parse_command
 from posthouse.wire.imap.response import (
@@ -142,7 +155,8 @@ class GoOn:
 @dataclass(frozen=True, slots=True)
 class LiteralAnnounced:
     """A message of APPEND is about to come (RFC 9051 §6.3.12): `accept` or `refuse` it. `date`: None for now. `sync`:
-    the client waits. `binary`: a literal8. `index`: 0 for the first of the command. `replaced`: it is REPLACE."""
+    the client waits. `binary`: a literal8. `index`: 0 for the first of the command. `replaced`: it is REPLACE.
+    `part`: a text for the message that Catenate began, which has the flags and the date (RFC 4469 §3)."""
 
     tag: bytes
     mailbox: str
@@ -153,11 +167,32 @@ class LiteralAnnounced:
     binary: bool
     index: int
     replaced: Replaced | None = None
+    part: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Catenate:
+    """A message of APPEND that is made of parts begins (RFC 4469 §3). The rest as in LiteralAnnounced."""
+
+    tag: bytes
+    mailbox: str
+    flags: FlagSet
+    date: Millis | None
+    index: int
+    replaced: Replaced | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UrlPart:
+    """A part of the message that Catenate began: what this URL names (RFC 4469 §3)."""
+
+    tag: bytes
+    url: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Octets:
-    """Some octets of the message that was accepted last."""
+    """Some octets of the message, or the text, that was accepted last."""
 
     octets: bytes
 
@@ -170,7 +205,7 @@ class AuthLine:
     octets: bytes | None
 
 
-Event = Command | Malformed | Fatal | GoOn | LiteralAnnounced | Octets | AuthLine
+Event = Command | Malformed | Fatal | GoOn | LiteralAnnounced | Catenate | UrlPart | Octets | AuthLine
 
 
 class ImapServer:
@@ -182,17 +217,15 @@ class ImapServer:
     __slots__ = (
         "_announced",
         "_append",
-        "_append_tag",
         "_assembler",
         "_buffer",
         "_doom",
         "_limits",
-        "_mailbox",
+        "_messages",
         "_mode",
-        "_replaced",
+        "_ready",
         "_state",
         "_tag",
-        "_utf8_open",
         "_waiting",
         "utf8",
     )
@@ -205,12 +238,10 @@ class ImapServer:
         self._mode = _Mode.COMMAND
         self._tag: bytes = b""  # of the AUTHENTICATE or IDLE that is open
         self._announced: LiteralAnnounced | None = None
-        self._append: list[AppendMessage] = []  # accepted so far
-        self._append_tag = b""
-        self._mailbox = ""
-        self._replaced: Replaced | None = None
+        self._append: OpenAppend | None = None  # the APPEND that has begun
+        self._messages: list[AppendMessage] = []  # of it so far
+        self._ready: list[Event] = []  # what a piece of it gave and was not asked for yet; a deque weighs 600 octets
         self._doom: Refused | None = None  # the next event is Fatal
-        self._utf8_open = False  # `UTF8 (` stood before the message announced last: `)` must follow it
         self._waiting = 0  # octets of the accepted message still to come
         self.utf8 = False
 
@@ -240,6 +271,8 @@ class ImapServer:
         """The next event, or None when more octets are needed."""
         if self._state is State.LOGOUT:
             return None
+        if self._ready:
+            return self._ready.pop(0)
         if self._doom is not None:
             return self._end(self._doom)
         match self._mode:
@@ -268,8 +301,6 @@ class ImapServer:
         announced = self._take_announced()
         self._mode = _Mode.MESSAGE
         self._waiting = announced.size
-        message = AppendMessage(announced.flags, announced.date, announced.size, announced.binary)
-        self._append.append(message)
         return print_response(ContinueRequest("Ready for the message.")) if announced.sync else b""
 
     def refuse(self, response: StatusResponse) -> bytes:
@@ -277,7 +308,7 @@ class ImapServer:
         with Fatal when there is too much to drop."""
         announced = self._take_announced()
         self._mode = _Mode.COMMAND
-        self._append.clear()
+        self._append = None
         if announced.sync:
             self._assembler.reset()
         else:
@@ -289,8 +320,8 @@ class ImapServer:
         self._buffer.clear()
         self._assembler.reset()
         self._mode, self._tag = _Mode.COMMAND, b""
-        self._announced = None
-        self._append.clear()
+        self._announced = self._append = None
+        self._ready.clear()
 
     # --- commands
 
@@ -321,6 +352,8 @@ class ImapServer:
         try:
             command = parse_command(octets, self.utf8, self._limits.grammar)
         except Fault as fault:
+            if is_catenate(octets):
+                return self._append_done(octets if b"}\r\n" in octets else octets.rstrip(b" "))
             return _malformed(tag_of(octets), fault)
         if type(command) not in LEGAL[self._state]:
             return Malformed(bad(command.tag, why_not(type(command), self._state)))
@@ -331,7 +364,7 @@ class ImapServer:
         return command
 
     def _refused(self, refused: Refused) -> Malformed | Fatal:
-        self._append.clear()
+        self._append = None
         if refused.fatal:
             return self._end(refused)
         return Malformed(StatusResponse(refused.condition, refused.text, refused.code, refused.tag))
@@ -384,52 +417,73 @@ class ImapServer:
         return announced
 
     def _announce(self, literal: MessageLiteral) -> Event | None:
+        before = self._append
         try:
-            announced = self._announced = self._announcement(literal)
+            steps = self._read(literal.octets, literal)
         except Fault as fault:
-            return self._refuse_malformed(literal, fault)
+            return self._refuse_malformed(literal, fault, tag_of(literal.octets) if before is None else before.tag)
+        self._give(steps, literal)
         self._mode = _Mode.ANNOUNCED
-        self._append_tag, self._mailbox, self._replaced = announced.tag, announced.mailbox, announced.replaced
-        return announced
+        return self._ready.pop(0)
 
-    def _announcement(self, literal: MessageLiteral) -> LiteralAnnounced:
+    def _read(self, octets: bytes, literal: MessageLiteral | None) -> list[Step]:
+        """What a piece of an APPEND says. Raises Fault."""
         if Append not in LEGAL[self._state]:
             raise Fault(why_not(Append, self._state))
-        if not self._append:
-            head = parse_append_head(literal.octets, self.utf8)
-            if head.replaced is not None and self._state is not State.SELECTED:
-                raise Fault(why_not(Expunge, self._state))
-            return self._announced_message(literal, head, 0)
-        if self._replaced is not None:
-            raise Fault("REPLACE takes one message.")
-        if len(self._append) >= self._limits.messages:
-            raise over_limit(f"APPEND takes at most {self._limits.messages} messages.")
-        scanner = Scanner(literal.octets)
-        if self._utf8_open:
-            scanner.mark(b")")
-        following = AppendHead(self._append_tag, self._mailbox, parse_append_next(scanner))
-        return self._announced_message(literal, following, len(self._append))
-
-    def _announced_message(self, literal: MessageLiteral, head: AppendHead, index: int) -> LiteralAnnounced:
-        message = head.message
-        if message.utf8 and not literal.binary:
+        if self._append is not None:
+            command, scanner = self._append, Scanner(octets)
+        else:
+            command, scanner = begin_append(octets, self.utf8)
+        if command.replaced is not None and self._state is not State.SELECTED:
+            raise Fault(why_not(Expunge, self._state))
+        if literal is None and self._append is not None:
+            check_end(command, octets)
+        steps, opened = read_append(command, scanner, self._limits.messages)
+        if (literal is not None) is not (bool(steps) and isinstance(steps[-1], LiteralNext)):
+            raise Fault("A literal stands where none belongs, or is missing where one does.")
+        if opened.utf8 and literal is not None and not literal.binary:
             raise Fault("Within UTF8 (…) the message is a literal8: ~{n}.")  # RFC 6855 §4
-        self._utf8_open = message.utf8
-        return LiteralAnnounced(
-            head.tag,
-            head.mailbox,
+        if self._append is None:
+            self._messages = []
+        self._append = opened
+        return steps
+
+    def _give(self, steps: list[Step], literal: MessageLiteral | None) -> None:
+        """Make events of what a piece said."""
+        assert self._append is not None
+        tag, mailbox, replaced = self._append.tag, self._append.mailbox, self._append.replaced
+        for step in steps:
+            match step:
+                case MessageHead(flags, date, catenate):
+                    self._messages.append(AppendMessage(flags, date, 0))
+                    if catenate:
+                        index = len(self._messages) - 1
+                        self._ready.append(Catenate(tag, mailbox, flags, date, index, replaced))
+                case Url(octets):
+                    self._ready.append(UrlPart(tag, octets))
+                case LiteralNext() if literal is not None:
+                    self._ready.append(self._announcement(self._append, literal))
+
+    def _announcement(self, command: OpenAppend, literal: MessageLiteral) -> LiteralAnnounced:
+        message = self._messages[-1]
+        size, binary = message.size + literal.size, message.binary or literal.binary
+        self._messages[-1] = AppendMessage(message.flags, message.date, size, binary, message.has_nul)
+        self._announced = LiteralAnnounced(
+            command.tag,
+            command.mailbox,
             message.flags,
             message.date,
             literal.size,
             literal.sync,
             literal.binary,
-            index,
-            head.replaced,
+            len(self._messages) - 1,
+            command.replaced,
+            command.catenating,
         )
+        return self._announced
 
-    def _refuse_malformed(self, literal: MessageLiteral, fault: Fault) -> Malformed | Fatal | None:
-        tag = self._append_tag if self._append else tag_of(literal.octets)
-        self._append.clear()
+    def _refuse_malformed(self, literal: MessageLiteral, fault: Fault, tag: bytes | None) -> Malformed | Fatal | None:
+        self._append = None
         if literal.sync:
             self._assembler.reset()
             return _malformed(tag, fault)
@@ -445,17 +499,23 @@ class ImapServer:
         if not octets:
             return None
         self._waiting -= len(octets)
-        if b"\0" in octets and not self._append[-1].has_nul:
-            self._append[-1] = replace(self._append[-1], has_nul=True)
+        if b"\0" in octets and not self._messages[-1].has_nul:
+            self._messages[-1] = replace(self._messages[-1], has_nul=True)
         return Octets(octets)
 
     def _append_done(self, octets: bytes) -> Event:
-        messages, self._append = tuple(self._append), []
-        if self._utf8_open and octets[:1] != b")":
-            return Malformed(bad(self._append_tag, "The parenthesis of UTF8 is not closed behind the message."))
-        if octets[self._utf8_open :]:
-            return Malformed(bad(self._append_tag, "There is more behind the message than belongs to the command."))
-        return Append(self._append_tag, self._mailbox, messages)
+        """The end of an APPEND, or the whole of one that needs no literal."""
+        before = self._append
+        try:
+            steps = self._read(octets, None)
+        except Fault as fault:
+            self._append = None
+            return _malformed(tag_of(octets) if before is None else before.tag, fault)
+        self._give(steps, None)
+        assert self._append is not None
+        self._ready.append(Append(self._append.tag, self._append.mailbox, tuple(self._messages)))
+        self._append, self._messages = None, []
+        return self._ready.pop(0)
 
 
 def _malformed(tag: bytes | None, fault: Fault) -> Malformed:

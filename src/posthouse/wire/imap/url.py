@@ -1,12 +1,13 @@
 """IMAP URLs that name a message or a part of one, read and printed (RFC 5092 §11, RFC 4467 §9).
 
 `parse_url` reads the absolute form, `imap://user@host/mailbox;UIDVALIDITY=n/;UID=n/;SECTION=s/;PARTIAL=o.l`, and behind
-it what URLAUTH adds; `print_url` prints it. URLs of servers, lists of mailboxes, mailboxes and searches are no message,
-so they are read as None, like what is no URL at all. It checks no right and no token, and knows no mailbox.
+it what URLAUTH adds; `print_url` prints it. `parse_relative` reads what CATENATE takes, which names no server. URLs of
+servers, lists of mailboxes, mailboxes and searches are no message, so they are read as None, like what is no URL at
+all. It checks no right and no token, and knows no mailbox.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import Enum
 from urllib.parse import quote_from_bytes, unquote_to_bytes
@@ -25,12 +26,14 @@ _PCT = rb"%[0-9A-Fa-f]{2}"
 # RFC 5092 §11   achar = uchar / "&" / "=" ;  bchar = achar / ":" / "@" / "/"
 _ACHAR = rb"(?:[A-Za-z0-9._~!$'()*+,&=-]|%b)" % _PCT
 _BCHAR = rb"(?:[A-Za-z0-9._~!$'()*+,&=:@/-]|%b)" % _PCT
-# imessagepart = imailbox-ref iuid [isection] [ipartial]
-_PART = (
-    rb"(?:;UIDVALIDITY=(?P<uidvalidity>[1-9][0-9]{0,9}))?/;UID=(?P<uid>[1-9][0-9]{0,9})"
+# imsg-or-part = … / iuid-only ["/" isection-only] ["/" ipartial-only] / …
+_MESSAGE = (
+    rb";UID=(?P<uid>[1-9][0-9]{0,9})"
     rb"(?:/;SECTION=(?P<section>%b+?))?(?:/;PARTIAL=(?P<offset>[0-9]{1,18})(?:\.(?P<length>[1-9][0-9]{0,17}))?)?"
     % _BCHAR
 )
+# imessagepart = imailbox-ref iuid [isection] [ipartial] ;  iuid = "/" iuid-only
+_PART = rb"(?:;UIDVALIDITY=(?P<uidvalidity>[1-9][0-9]{0,9}))?/%b" % _MESSAGE
 # iurlauth-rump = [expire] ";URLAUTH=" access ;  iurlauth = iurlauth-rump ":" uauth-mechanism ":" enc-urlauth
 _AUTH = (
     rb"(?:(?:;EXPIRE=(?P<expire>[0-9A-Za-z:.+-]{20,40}))?;URLAUTH=(?P<access>(?P<kind>submit\+|user\+)(?P<who>%b+)"
@@ -41,6 +44,10 @@ _URL = re.compile(
     rb"imap://(?:(?P<user>%b+)(?:;AUTH=(?:\*|%b+))?@)?(?P<host>%b)(?::(?P<port>[0-9]{0,5}))?/(?P<mailbox>%b+?)%b%b"
     % (_ACHAR, _ACHAR, _HOST, _BCHAR, _PART, _AUTH),
     re.IGNORECASE,
+)
+# RFC 5092 §11   imapurl-rel = inetwork-path / iabsolute-path / irelative-path / ipath-empty
+_RELATIVE = re.compile(
+    rb"(?:(?P<mailbox>%b+?)(?:;UIDVALIDITY=(?P<uidvalidity>[1-9][0-9]{0,9}))?/)?%b" % (_BCHAR, _MESSAGE), re.IGNORECASE
 )
 # RFC 3339 §5.6   date-time
 _DATE_TIME = re.compile(
@@ -73,7 +80,7 @@ class UrlAuth:
 @dataclass(frozen=True, slots=True)
 class MessageUrl:
     """A message or a part of one (RFC 5092 §6). `user`: among whose mailboxes the name is read; "": none is
-    named."""
+    named. A relative one has no `host`; its `mailbox` is "" where it is that of the base URL."""
 
     user: str
     host: str
@@ -91,13 +98,43 @@ def parse_url(octets: bytes) -> MessageUrl | None:
     if found is None:
         return None
     try:
-        return _message(found)
+        user, host = _text(found["user"] or b""), found["host"].decode("ascii").lower()
+        return _message(found, MessageUrl(user, host, _text(found["mailbox"]), None, 0, Section(), None, _auth(found)))
     except (Fault, ValueError):  # a section or a date that does not exist, octets that are not UTF-8
         return None
 
 
-def _message(found: re.Match[bytes]) -> MessageUrl | None:
-    mailbox = canonical_mailbox(_text(found["mailbox"]))
+def parse_relative(octets: bytes, base: str) -> MessageUrl | None:
+    """The message that a URL without a server names, or None (RFC 5092 §7). `base`: the mailbox of the base URL, which
+    is the selected one; "": none is. `;UID=…` alone is a message of that mailbox, as RFC 4469 §3 means it."""
+    found = _RELATIVE.fullmatch(octets) if len(octets) <= LONGEST else None
+    if found is None:
+        return None
+    mailbox = b"" if found["mailbox"] is None else _resolved(found["mailbox"], base)
+    if not mailbox and (found["mailbox"] is not None or not base):
+        return None
+    try:
+        return _message(found, MessageUrl("", "", _text(mailbox), None, 0, Section(), None))
+    except (Fault, ValueError):
+        return None
+
+
+def _resolved(path: bytes, base: str) -> bytes:
+    """The mailbox that a path means, percent-encoded (RFC 3986 §5.2); b"": none, or one of another server."""
+    if path.startswith(b"//") or b":" in path.partition(b"/")[0]:
+        return b""
+    names: list[bytes] = []
+    if not path.startswith(b"/"):  # beside the mailbox of the base URL
+        names = [quote_from_bytes(name.encode("utf-8")).encode("ascii") for name in base.split("/")[:-1]]
+    for name in path.removeprefix(b"/").split(b"/"):
+        if name == b"..":
+            del names[-1:]
+        elif name != b".":
+            names.append(name)
+    return b"/".join(names)
+
+
+def _message(found: re.Match[bytes], url: MessageUrl) -> MessageUrl | None:
     uidvalidity = found["uidvalidity"] and int(found["uidvalidity"])
     uid = int(found["uid"])
     if uid > LARGEST or (uidvalidity or 0) > LARGEST:
@@ -106,9 +143,8 @@ def _message(found: re.Match[bytes]) -> MessageUrl | None:
     partial = None
     if found["offset"] is not None:
         partial = Partial(int(found["offset"]), int(found["length"] or _TO_THE_END))
-    user = _text(found["user"] or b"")
-    host = found["host"].decode("ascii").lower()
-    return MessageUrl(user, host, mailbox, uidvalidity or None, uid, section, partial, _auth(found))
+    mailbox = canonical_mailbox(url.mailbox)
+    return replace(url, mailbox=mailbox, uidvalidity=uidvalidity or None, uid=uid, section=section, partial=partial)
 
 
 def _auth(found: re.Match[bytes]) -> UrlAuth | None:
