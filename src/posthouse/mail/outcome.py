@@ -24,7 +24,7 @@ class Outcome:
 
     `status` is ours where nobody answered, else the one of `answer`, the reply of the server named `mta` (RFC 3464
     §2.3.4 to §2.3.6). `reason` is one English sentence without a final full stop, for people: what happened.
-    `where` is the recipient's state of affairs on the wire when it happened: "route", "connect", "greeting", "hello",
+    `where` is the recipient's state of affairs on the wire when it happened: "dns", "connect", "greeting", "hello",
     "tls", "login", "mail", "rcpt", "data" or "dot". `dsn`: the server has taken over what was asked for by NOTIFY
     (RFC 3461 §5.2.1).
     """
