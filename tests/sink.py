@@ -201,7 +201,8 @@ class _Session:
 
     async def rcpt(self, line: str) -> None:
         """A recipient."""
-        if await self.say("rcpt", line, "250 2.1.5 recipient ok") == b"2":
+        usual = "250 2.1.5 recipient ok" if self.sender else "503 5.5.1 no sender"
+        if await self.say("rcpt", line, usual) == b"2" and self.sender:
             self.rcpts.append(line)
 
     async def data(self, line: str) -> None:

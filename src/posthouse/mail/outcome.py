@@ -24,7 +24,9 @@ class Outcome:
 
     `status` is ours where nobody answered, else the one of `answer`, the reply of the server named `mta` (RFC 3464
     §2.3.4 to §2.3.6). `reason` is one English sentence without a final full stop, for people: what happened.
-    `where` is the recipient's state of affairs on the wire when it happened: "connect", "tls", "mail", "rcpt", "data".
+    `where` is the recipient's state of affairs on the wire when it happened: "dns", "connect", "greeting", "hello",
+    "tls", "login", "mail", "rcpt", "data" or "dot". `dsn`: the server has taken over what was asked for by NOTIFY
+    (RFC 3461 §5.2.1).
     """
 
     recipient: Recipient
@@ -37,3 +39,4 @@ class Outcome:
     answer: Reply | None = None
     where: str = ""
     tls: str = ""  # "TLSv1.3 TLS_AES_256_GCM_SHA384 dane" and the like, "" for plain text
+    dsn: bool = False

@@ -11,6 +11,7 @@ What it does NOT do: it knows no protocol and speaks no goodbye. Rate limits and
 """
 
 import asyncio
+import contextlib
 import re
 import socket
 import ssl
@@ -195,12 +196,21 @@ class Link(asyncio.Protocol):
     async def start_tls(self, context: ssl.SSLContext, engine: Engine[object]) -> None:
         """Send what was written, forget all plain text not yet read, and do the server's side of a TLS handshake
         (RFC 3207 §4.2, RFC 9051 §6.2.1). Raises ConnectionError when it fails; the link is gone then."""
+        await self._start_tls(context, engine)
+
+    async def start_client_tls(self, context: ssl.SSLContext, name: str, engine: Engine[object] | None = None) -> None:
+        """As `start_tls`, from the client's side, asking for the server `name` (RFC 6066 §3). Without an engine TLS
+        begins with the first octet. The cause of the ConnectionError is the ssl.SSLError, where there was one."""
+        await self._start_tls(context, engine, name=name)
+
+    async def _start_tls(self, context: ssl.SSLContext, engine: Engine[object] | None, name: str | None = None) -> None:
         transport = self._transport
         if transport is None or self._lost or self._eof:
             raise ConnectionResetError("the peer has closed the connection")
         self._pause_reading()
         self._hand_over()
-        engine.starttls()
+        if engine is not None:
+            engine.starttls()
         self._early = None
         self._unread = 0
         try:
@@ -208,7 +218,8 @@ class Link(asyncio.Protocol):
                 transport,
                 self,
                 context,
-                server_side=True,
+                server_side=name is None,
+                server_hostname=name,
                 ssl_handshake_timeout=self._limits.handshake_seconds,
                 ssl_shutdown_timeout=TLS_SHUTDOWN,
             )
@@ -291,7 +302,8 @@ class Link(asyncio.Protocol):
         self._resume(self._waiter)
         self._resume_reading()
         if self.tls is None and not self._eof and transport.can_write_eof():
-            transport.write_eof()
+            with contextlib.suppress(OSError):  # asyncio's own loop says so when the peer has just reset the connection
+                transport.write_eof()
             seconds = LINGER_WRITE if transport.get_write_buffer_size() else LINGER
         else:
             transport.close()
@@ -310,6 +322,12 @@ class Link(asyncio.Protocol):
     def unsent(self) -> int:
         """Octets that were written and that the kernel has not taken yet."""
         return 0 if self._lost else self._held()
+
+    @property
+    def tls_session(self) -> ssl.SSLObject | None:
+        """What there is to ask about the peer's certificate; None in plain text."""
+        found = None if self._transport is None else self._transport.get_extra_info("ssl_object")
+        return cast(ssl.SSLObject | None, found)
 
     async def wait_closed(self) -> None:
         """Wait until the socket is gone. At most LINGER_WRITE seconds after `close`."""

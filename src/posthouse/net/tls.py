@@ -1,7 +1,7 @@
 """TLS for servers: contexts, a table of certificates by name.
 
 What it does NOT do: it fetches no certificate from anywhere (that is ACME's work) and checks no client certificate.
-Certificates of our own making are in authority.py.
+Certificates of our own making are in authority.py; TLS from the client's side is in peer.py.
 """
 
 import ssl

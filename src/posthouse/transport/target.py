@@ -37,6 +37,10 @@ class RelayLogin:
 
     user: str
     password: str
+    without_tls: bool = False  # whether the password may be said in plain text
+
+    def __repr__(self) -> str:
+        return f"RelayLogin(user={self.user!r}, password=...)"
 
 
 @dataclass(frozen=True, slots=True)

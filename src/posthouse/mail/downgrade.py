@@ -1,0 +1,175 @@
+"""A message made fit for a server that takes less: 8-bit parts and long lines encoded anew (RFC 6152 §3, RFC 2045 §6).
+
+Only the bodies of parts are encoded, quoted-printable or base64, with their Content-Transfer-Encoding; multiparts keep
+their structure, and every octet outside those parts stays as it was (RFC 2045 §6.4). What cannot be done without
+changing what the message says is refused with a reason:
+  * inside multipart/signed and multipart/encrypted nothing may change, the transfer encoding neither (RFC 1847 §2.1);
+  * octets above 127, or lines that are too long, in a header, a preamble or an epilogue have no encoding;
+  * parts below the depth and beyond the number that `mime.py` shows are not understood.
+
+It does NOT fold lines, nor encode header fields. A DKIM signature over the body does not survive it (RFC 6376 §5.3).
+"""
+
+import re
+from binascii import b2a_base64, b2a_qp
+from collections.abc import Iterator
+from enum import Enum
+from typing import NamedTuple
+
+from posthouse.mail import content
+from posthouse.mail.mime import Part, parse
+
+LINE = 998  # octets of a line without its CRLF, RFC 5322 §2.1.1
+BASE64_LINE = 57  # octets before encoding that make a line of 76, RFC 2045 §6.8
+
+_SEALED = frozenset({"signed", "encrypted"})  # RFC 1847
+_LONG = re.compile(rb"[^\n]{%d}" % (LINE + 2))  # with its CR, which stands before every LF
+_ENCODING_FIELD = re.compile(
+    rb"^content-transfer-encoding[ \t]*:[^\n]*\n(?:[ \t][^\n]*\n)*", re.IGNORECASE | re.MULTILINE
+)
+_HIGH = re.compile(rb"[\x80-\xff]")
+
+
+class Unfit(Enum):
+    """Why a message cannot be made fit, in words for its sender."""
+
+    SIGNED = "a signed or encrypted part of the message may not be encoded anew"
+    OUTSIDE = "the message has characters outside ASCII, or lines that are too long, where nothing can be encoded"
+    UNKNOWN = "a part of the message cannot be encoded anew"
+
+
+class _Edit(NamedTuple):
+    start: int
+    stop: int
+    octets: bytes
+
+
+def fit(octets: bytes, *, eight_bit: bool) -> bytes | Unfit:
+    """The message with no line longer than LINE and, unless `eight_bit`, no octet above 127. Lines end with CRLF.
+
+    What was made is read again: its parts must hold what they held. A line of quoted-printable may by bad luck begin
+    like a boundary; then all is done in base64."""
+    contents = list(_contents(octets))
+    for quoted in (True, False):
+        done = _encoded_anew(octets, eight_bit=eight_bit, quoted=quoted)
+        if isinstance(done, Unfit) or list(_contents(done)) == contents:
+            return done
+    return Unfit.UNKNOWN
+
+
+def _contents(octets: bytes) -> Iterator[tuple[str, str, bytes | None]]:
+    """Type and content of all that `_encoded` may encode. The last CRLF of a message stands inside or behind base64."""
+    for part in _leaves(parse(octets)):
+        plain = content.decoded(octets, part)
+        yield part.type, part.subtype, plain and plain.removesuffix(b"\r\n")
+
+
+def _leaves(part: Part) -> Iterator[Part]:
+    below = part.children if part.message is None else (part.message,)
+    if not below or part.subtype == "global":
+        yield part
+        return
+    for child in below:
+        yield from _leaves(child)
+
+
+def _encoded_anew(octets: bytes, *, eight_bit: bool, quoted: bool) -> bytes | Unfit:
+    edits: list[_Edit] = []
+    root = parse(octets)
+    for edit in _edits(octets, root, eight_bit=eight_bit, quoted=quoted):
+        if isinstance(edit, Unfit):
+            return edit
+        edits.append(edit)
+    if edits and b"mime-version" not in root.fields:
+        edits.insert(0, _made_mime(octets, root))  # in front of a label for a header that had no fields
+    done = _apply(octets, edits)
+    return Unfit.OUTSIDE if _needs(done, eight_bit=eight_bit) else done
+
+
+def _needs(octets: bytes, *, eight_bit: bool) -> bool:
+    return (not eight_bit and not octets.isascii()) or _LONG.search(octets) is not None
+
+
+def _edits(octets: bytes, part: Part, *, eight_bit: bool, quoted: bool) -> Iterator[_Edit | Unfit]:
+    """What must change in this part and those below it."""
+    body = octets[part.body.start : part.body.stop]
+    if not _needs(body, eight_bit=eight_bit):
+        return
+    below = part.children if part.message is None else (part.message,)
+    # What mime.py shows because nothing better is known: it has no header of its own in which a label could stand.
+    opaque = not part.header.size and (part.type, part.subtype) == ("application", "octet-stream")
+    opaque = opaque or any(not child.header.size and child.body == part.body for child in below)
+    if part.multipart and part.subtype in _SEALED:
+        yield Unfit.SIGNED
+    elif opaque or (part.type == "message" and not below):
+        yield Unfit.UNKNOWN  # RFC 2046 §5.2: of these types none may be encoded
+    elif below and part.subtype != "global":  # RFC 6532 §3.7: message/global may be encoded as a whole
+        for child in below:
+            yield from _edits(octets, child, eight_bit=eight_bit, quoted=quoted)
+        if not eight_bit and part.encoding in ("8bit", "binary"):
+            yield _relabelled(octets, part, b"7bit")
+    else:
+        yield from _encoded(octets, part, quoted=quoted)
+
+
+def _encoded(octets: bytes, part: Part, *, quoted: bool) -> Iterator[_Edit | Unfit]:
+    """A part without parts, encoded: as it was if it was, else as is shorter; what is no text in base64."""
+    plain = content.decoded(octets, part)
+    if plain is None:
+        yield Unfit.UNKNOWN
+        return
+    encoding = part.encoding
+    if encoding not in ("quoted-printable", "base64"):
+        text = part.type == "text" and len(_HIGH.findall(plain)) * 6 < len(plain)
+        encoding = "quoted-printable" if text else "base64"
+    if not quoted:
+        encoding = "base64"
+    yield _relabelled(octets, part, encoding.encode("ascii"))
+    # The end of the message keeps its CRLF; before a boundary the CRLF is none of the part's.
+    encoded = _base64(plain) if encoding == "base64" else _quoted(plain)
+    last = part.body.stop == len(octets) and octets.endswith(b"\r\n")
+    yield _Edit(part.body.start, part.body.stop, encoded + (b"\r\n" if last and not encoded.endswith(b"\r\n") else b""))
+
+
+def _quoted(plain: bytes) -> bytes:
+    """Quoted-printable (RFC 2045 §6.7). The CRLF makes b2a_qp break lines with CRLF and encode a blank at the end."""
+    return b2a_qp(plain + b"\r\n", quotetabs=False, istext=True, header=False)[:-2]
+
+
+def _base64(plain: bytes) -> bytes:
+    """Base64 in lines (RFC 2045 §6.8)."""
+    lines = (b2a_base64(plain[at : at + BASE64_LINE], newline=False) for at in range(0, len(plain), BASE64_LINE))
+    return b"\r\n".join(lines)
+
+
+def _relabelled(octets: bytes, part: Part, encoding: bytes) -> _Edit:
+    """The header with this Content-Transfer-Encoding and no other, in the place of the old one or at its end."""
+    start, stop = part.header
+    header = octets[start:stop]
+    label = b"Content-Transfer-Encoding: " + encoding + b"\r\n"
+    old = _ENCODING_FIELD.search(header)
+    if old is not None:
+        rest = _ENCODING_FIELD.sub(b"", header[old.end() :])
+        return _Edit(start, stop, header[: old.start()] + label + rest)
+    if not header:
+        return _Edit(start, start, label + b"\r\n")
+    blank = header.endswith((b"\n\r\n", b"\n\n")) or header in (b"\r\n", b"\n")
+    at = stop - (2 if header.endswith(b"\r\n") else 1) if blank else stop
+    return _Edit(at, stop, label + (octets[at:stop] if blank else b"\r\n"))
+
+
+def _made_mime(octets: bytes, root: Part) -> _Edit:
+    """Fields that make a message of the time before MIME one (RFC 2045 §4, RFC 1428 §3)."""
+    fields = b"MIME-Version: 1.0\r\n"
+    if b"content-type" not in root.fields:
+        charset = b"us-ascii" if octets[root.body.start :].isascii() else b"unknown-8bit"
+        fields += b"Content-Type: text/plain; charset=" + charset + b"\r\n"
+    return _Edit(root.header.start, root.header.start, fields)
+
+
+def _apply(octets: bytes, edits: list[_Edit]) -> bytes:
+    pieces, at = [], 0
+    for start, stop, new in sorted(edits, key=lambda edit: (edit.start, edit.stop)):
+        pieces += [octets[at:start], new]
+        at = stop
+    return b"".join([*pieces, octets[at:]])
