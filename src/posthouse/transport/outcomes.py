@@ -16,7 +16,8 @@ from posthouse.store.settlement import Feedback, waits
 CHANCE = 0.2  # of a wait, taken off by chance, so that what failed together is not tried together
 DOUBLED = 30  # times at most that a wait is doubled: it is long beyond any limit then
 SHUT_DOWN = 421  # RFC 5321 §3.8: the answer of a server that will not go on, whatever is asked
-UNREACHED = frozenset({"dns", "connect", "greeting", "hello", "tls", "login"})  # an Outcome's `where` before anything was said about mail
+# An Outcome's `where` before anything was said about mail
+UNREACHED = frozenset({"dns", "connect", "greeting", "hello", "tls", "login"})
 TOO_OLD = Status(4, 4, 7)  # RFC 3463 §3.5: delivery time expired; the status of the last attempt says more where known
 
 
