@@ -10,7 +10,7 @@ import pytest
 
 from fakes import FakeClock
 from household import ANNA, BEN, HOSTNAME, inbox
-from posthouse.mail.address import Address, Domain, ForwardPath, ReversePath
+from posthouse.mail.address import Address, Domain, ForwardPath, ReversePath, parse_domain
 from posthouse.mail.envelope import Envelope, Notify, Recipient
 from posthouse.mail.ids import Millis, QueueId
 from posthouse.mail.outcome import Action, Outcome
@@ -22,9 +22,10 @@ from posthouse.store.script import Script, Unavailable, sql
 from posthouse.store.settlement import Rules
 from posthouse.store.store import Store
 from posthouse.transport import receive
+from posthouse.transport.bounce import Letter
 from posthouse.transport.client import Client
 from posthouse.transport.house import House
-from posthouse.transport.queue import Letter, QueueLimits, QueueRunner
+from posthouse.transport.queue import QueueLimits, QueueRunner
 from posthouse.transport.receive import Incoming
 from posthouse.transport.route import Leads
 from posthouse.transport.trace import new_trail
@@ -71,7 +72,7 @@ class World:
         """Somebody here sends."""
         login = await self.house.store.read(accounts.find_login, ANNA)
         assert login is not None
-        paths = [receive.parse_domain(text.rpartition("@")[2]) for text in recipients]
+        paths = [parse_domain(text.rpartition("@")[2]) for text in recipients]
         people = tuple(
             Recipient(ForwardPath(Address(text.rpartition("@")[0], domain or Domain(""))))
             for text, domain in zip(recipients, paths, strict=True)

@@ -14,28 +14,23 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from mmap import ACCESS_READ, mmap
-from typing import NamedTuple
 
-from posthouse.mail.envelope import Envelope
-from posthouse.mail.ids import AccountId, Millis, ModSeq
+from posthouse.mail.ids import Millis, ModSeq
 from posthouse.mail.outcome import Action, Outcome
 from posthouse.mail.status import Status
 from posthouse.store import journal, queue, settlement, waiting
-from posthouse.store.blobs import INLINE_SIZE, NewBlob
+from posthouse.store.blobs import INLINE_SIZE
 from posthouse.store.crashpoint import crashpoint
-from posthouse.store.emails import NewEmail
 from posthouse.store.journal import Entry
 from posthouse.store.moment import Moment
 from posthouse.store.queue import NEW_WORK, Claimed, Lease, QueueItem
 from posthouse.store.script import NotFound, Script, StoreError
 from posthouse.store.settlement import Feedback, Rules, Settlement
 from posthouse.transport import journey
-from posthouse.transport.accept import Tell, prepare, take_in
-from posthouse.transport.depart import Departures, departures
+from posthouse.transport.bounce import Letter
 from posthouse.transport.house import House
+from posthouse.transport.letter import Ready, make_ready, take_letter
 from posthouse.transport.outcomes import TOO_OLD, Told, back_off, feedback, judge
-from posthouse.transport.receive import leads_of
-from posthouse.transport.trace import return_path
 
 POLL_SECONDS = 5.0  # a runner looks by itself so often: hints may be lost, and clocks may be set
 PAUSE_SECONDS = 1.0  # after an error of the store
@@ -48,13 +43,6 @@ INTERNAL = Status(4, 3, 0)  # RFC 3463 §3.4: other or undefined mail system sta
 
 #: Sends an item: an Outcome for each of its recipients, in their order. Does not raise for what a peer does.
 Attempt = Callable[[QueueItem, bytes | mmap], Awaitable[tuple[Outcome, ...]]]
-
-
-class Letter(NamedTuple):
-    """What the house itself has to say to somebody."""
-
-    envelope: Envelope
-    octets: bytes
 
 
 #: What the sender of an item is told of these outcomes, or None; a delay is among them only when it is to be told.
@@ -71,15 +59,6 @@ class QueueLimits:
     first_retry: int = 300_000
     longest_retry: int = 7_200_000
     rules: Rules = field(default_factory=Rules)
-
-
-class _Kept(NamedTuple):
-    """A letter made ready for the transaction that settles what it tells of."""
-
-    message: NewEmail | NewBlob
-    accounts: tuple[AccountId, ...]
-    leaving: Departures | None
-    tell: Tell
 
 
 class QueueRunner:
@@ -272,7 +251,7 @@ class QueueRunner:
         """Write it down, and the letter that tells of it, in one transaction. Where `seen` is None nobody was asked."""
         now = self._house.clock()
         told = judge(claimed, outcomes, now)
-        letter: _Kept | None = None
+        letter: Ready | None = None
         try:
             letter = await self._letter(claimed.item, told, octets)
         except StoreError as error:
@@ -302,7 +281,7 @@ class QueueRunner:
         wait = back_off(item.attempts, self._limits.first_retry, self._limits.longest_retry, random.random())
         return Millis(now + wait)
 
-    async def _written(self, ended: Settlement, letter: _Kept | None, entry: Entry) -> bool:
+    async def _written(self, ended: Settlement, letter: Ready | None, entry: Entry) -> bool:
         """Whether the lease was still ours. Raises StoreError when the store does not get well again."""
         for tries_left in reversed(range(SETTLE_TRIES)):
             try:
@@ -315,29 +294,21 @@ class QueueRunner:
                 await asyncio.sleep(PAUSE_SECONDS)
         raise AssertionError("the last try returns or raises")
 
-    async def _letter(self, item: QueueItem, told: Told, octets: bytes | mmap) -> _Kept | None:
+    async def _letter(self, item: QueueItem, told: Told, octets: bytes | mmap) -> Ready | None:
         """The letter to the sender, ready to be kept. Raises StoreError."""
         letter = self._report(item, told.news, octets) if told.news else None
         if letter is None:
             return None
-        leads = [await leads_of(each.path.address, self._house) for each in letter.envelope.recipients]
-        accounts = tuple(sorted({account for way in leads for account in way.accounts}))
-        front = return_path(letter.envelope) if accounts else b""
-        now = self._house.clock()
-        ways = departures(letter.envelope, leads, None, item.trail, self._house.patience)
-        if not accounts and not ways:
+        ready = await make_ready(letter, item.trail, self._house, partial(journey.answered, self._house.clock(), item))
+        if ready is None:
             log.info("Q%d: its sender cannot be told: nobody here has that address", item.id)
-            return None
-        whole = front + letter.octets
-        message = await prepare(self._store, whole, now) if accounts else await self._store.blobs.put(whole)
-        leaving = Departures(self._moment(), tuple(replace(way, skip=len(front)) for way in ways))
-        return _Kept(message, accounts, leaving if ways else None, partial(journey.answered, now, item))
+        return ready
 
     def _moment(self) -> Moment:
         return self._house.moment(self._house.clock())
 
 
-def settle(at: Moment, ended: tuple[Settlement, Entry], rules: Rules, letter: _Kept | None) -> Script[bool]:
+def settle(at: Moment, ended: tuple[Settlement, Entry], rules: Rules, letter: Ready | None) -> Script[bool]:
     """The script that ends an attempt: the outcomes with their entry in the journal, and the letter that tells of them,
     or nothing."""
     settled, entry = ended
@@ -346,7 +317,7 @@ def settle(at: Moment, ended: tuple[Settlement, Entry], rules: Rules, letter: _K
     yield from journal.record([entry])
     if letter is not None:
         crashpoint("queue.before_letter")
-        yield from take_in(letter.message, letter.accounts, letter.leaving, letter.tell)
+        yield from take_letter(letter)
     return True
 
 

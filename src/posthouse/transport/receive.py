@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from mmap import mmap
 
-from posthouse.mail.address import Address, Domain, ForwardPath, ReversePath, parse_domain
+from posthouse.mail.address import ForwardPath, ReversePath
 from posthouse.mail.envelope import Envelope
 from posthouse.mail.header import body_start, first, message_ids
-from posthouse.mail.ids import AccountId, Millis, Trail
+from posthouse.mail.ids import Millis, Trail
 from posthouse.mail.status import Reply, reply
-from posthouse.store.accounts import Elsewhere, NoSuchDomain, NoSuchUser, Resolution, Target
+from posthouse.store.accounts import Elsewhere, NoSuchDomain, NoSuchUser
 from posthouse.store.blobs import NewBlob
 from posthouse.store.crashpoint import crashpoint
 from posthouse.store.incoming import NewEmail
@@ -25,6 +25,7 @@ from posthouse.transport.accept import Delivered, Queued, accept, prepare
 from posthouse.transport.client import Client
 from posthouse.transport.depart import Departures, departures
 from posthouse.transport.house import House, MessageLimits
+from posthouse.transport.resolve import leads_to, resolve
 from posthouse.transport.route import Leads
 from posthouse.transport.spool import copy_to_file, kept
 from posthouse.transport.submit import Edit, complete, may_send
@@ -84,47 +85,14 @@ async def rcpt(path: ForwardPath, utf8: bool, client: Client, house: House) -> L
     """Where a recipient leads, or the refusal of RCPT (RFC 5321 §4.1.1.3, §3.6). Raises Unavailable."""
     if not path.address.ascii and not utf8:
         return NEEDS_SMTPUTF8
-    found = await _resolve(path.address, house)
+    found = await resolve(path.address, house)
     if isinstance(found, NoSuchUser):
         return NO_SUCH_USER
     if isinstance(found, NoSuchDomain) and client.login is None:
         return NO_RELAY
     if isinstance(found, NoSuchDomain | Elsewhere) and not house.leave:
         return STAYS_HERE
-    return _leads(found)
-
-
-async def leads_of(address: Address, house: House) -> Leads:
-    """Where mail of the house itself leads, as far as it may leave; to nothing where nobody has the address. Raises
-    Unavailable."""
-    leads = _leads(await _resolve(address, house))
-    return leads if house.leave else Leads(leads.accounts)
-
-
-def _leads(found: Resolution) -> Leads:
-    if isinstance(found, NoSuchUser):
-        return Leads()
-    if isinstance(found, NoSuchDomain):
-        return Leads(leaves=True)
-    if isinstance(found, Elsewhere):
-        return Leads(_accounts(found.targets), forwards=found.addresses)
-    return Leads(_accounts(found))
-
-
-def _accounts(targets: tuple[Target, ...]) -> tuple[AccountId, ...]:
-    return tuple(target.account for target in targets)
-
-
-async def _resolve(address: Address, house: House) -> Resolution:
-    """Where mail for the address goes. `<Postmaster>` alone, and at our hostname, is whoever looks after this server,
-    also where the hostname is no local domain (RFC 5321 §4.1.1.3, §4.5.1)."""
-    host = parse_domain(house.hostname) or Domain(house.hostname)
-    if not address.domain.name:
-        return await house.routes.postmaster(host, house.store)
-    found = await house.routes.resolve(address, house.store)
-    if isinstance(found, NoSuchDomain) and address.domain == host and address.local.lower() == "postmaster":
-        return await house.routes.postmaster(host, house.store)
-    return found
+    return leads_to(found)
 
 
 async def take(mail: Incoming, house: House) -> Reply:

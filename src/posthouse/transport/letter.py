@@ -1,0 +1,44 @@
+"""What the house itself has to say, made ready to go out with the transaction that it tells of."""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+from posthouse.mail.ids import AccountId, Trail
+from posthouse.store.blobs import NewBlob
+from posthouse.store.emails import NewEmail
+from posthouse.store.script import Script
+from posthouse.transport.accept import Tell, prepare, take_in
+from posthouse.transport.bounce import Letter
+from posthouse.transport.depart import Departures, departures
+from posthouse.transport.house import House
+from posthouse.transport.resolve import leads_of
+from posthouse.transport.trace import return_path
+
+
+class Ready(NamedTuple):
+    """A letter that is described, hashed and addressed; large ones are durable already."""
+
+    message: NewEmail | NewBlob
+    accounts: tuple[AccountId, ...]
+    leaving: Departures | None
+    tell: Tell
+
+
+async def make_ready(letter: Letter, trail: Trail, house: House, tell: Tell) -> Ready | None:
+    """Find out where it goes; None where nobody has the address. Raises Unavailable."""
+    leads = [await leads_of(each.path.address, house) for each in letter.envelope.recipients]  # one: the sender
+    accounts = tuple(sorted({account for way in leads for account in way.accounts}))
+    front = return_path(letter.envelope) if accounts else b""
+    now = house.clock()
+    ways = departures(letter.envelope, leads, None, trail, house.patience)
+    if not accounts and not ways:
+        return None
+    whole = front + letter.octets
+    message = await prepare(house.store, whole, now) if accounts else await house.store.blobs.put(whole)
+    leaving = Departures(house.moment(now), tuple(replace(way, skip=len(front)) for way in ways))
+    return Ready(message, accounts, leaving if ways else None, tell)
+
+
+def take_letter(letter: Ready) -> Script[None]:
+    """Keep it, inside the transaction of what it tells of."""
+    yield from take_in(letter.message, letter.accounts, letter.leaving, letter.tell)

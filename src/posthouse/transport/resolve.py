@@ -1,0 +1,41 @@
+"""Where mail for an address goes, whoever asks: accounts here, other servers, or nobody (RFC 5321 §3.6, §4.5.1)."""
+
+from posthouse.mail.address import Address, Domain, parse_domain
+from posthouse.mail.ids import AccountId
+from posthouse.store.accounts import Elsewhere, NoSuchDomain, NoSuchUser, Resolution, Target
+from posthouse.transport.house import House
+from posthouse.transport.route import Leads
+
+
+async def leads_of(address: Address, house: House) -> Leads:
+    """Where mail of the house itself leads, as far as it may leave; to nothing where nobody has the address. Raises
+    Unavailable."""
+    leads = leads_to(await resolve(address, house))
+    return leads if house.leave else Leads(leads.accounts)
+
+
+def leads_to(found: Resolution) -> Leads:
+    """What a Resolution means for delivery."""
+    if isinstance(found, NoSuchUser):
+        return Leads()
+    if isinstance(found, NoSuchDomain):
+        return Leads(leaves=True)
+    if isinstance(found, Elsewhere):
+        return Leads(_accounts(found.targets), forwards=found.addresses)
+    return Leads(_accounts(found))
+
+
+def _accounts(targets: tuple[Target, ...]) -> tuple[AccountId, ...]:
+    return tuple(target.account for target in targets)
+
+
+async def resolve(address: Address, house: House) -> Resolution:
+    """Where mail for the address goes. `<Postmaster>` alone, and at our hostname, is whoever looks after this server,
+    also where the hostname is no local domain (RFC 5321 §4.1.1.3, §4.5.1)."""
+    host = parse_domain(house.hostname) or Domain(house.hostname)
+    if not address.domain.name:
+        return await house.routes.postmaster(host, house.store)
+    found = await house.routes.resolve(address, house.store)
+    if isinstance(found, NoSuchDomain) and address.domain == host and address.local.lower() == "postmaster":
+        return await house.routes.postmaster(host, house.store)
+    return found
