@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 
 from posthouse import check, start
 from posthouse.config import (
+    Certificate,
     ConfigError,
+    DnsSection,
     ImapSection,
     LinkSection,
     Listen,
@@ -32,7 +34,9 @@ from posthouse.config import (
     parse_octets,
     settle,
 )
+from posthouse.config_out import Route, Source
 from posthouse.net import authority
+from posthouse.net.dns import DnsLimits
 from posthouse.net.link import LinkLimits
 from posthouse.serve.limits import ImapSessionLimits, PeerLimits, SessionLimits, WorkerLimits
 from posthouse.serve.stress import StressLimits
@@ -77,6 +81,7 @@ def test_an_empty_file_is_a_server() -> None:
         (LinkSection, LinkLimits),
         (WorkerSection, WorkerLimits),
         (StressSection, StressLimits),
+        (DnsSection, DnsLimits),
     ],
 )
 def test_limits_are_those_of_the_rooms_with_the_same_defaults(section: type[msgspec.Struct], plain: type) -> None:
@@ -87,7 +92,9 @@ def test_limits_are_those_of_the_rooms_with_the_same_defaults(section: type[msgs
 
 def test_every_setting_is_documented_and_nothing_else() -> None:
     rows = re.findall(r"^\| `([\w.]+(?:\[\]\.\w+)?)` \|", DOCUMENT.read_text(), re.MULTILINE)
-    assert sorted(rows) == sorted([*names(Settings), "tls.certificates[].certificate", "tls.certificates[].key"])
+    lists = {"tls.certificates": Certificate, "relay.routes": Route, "sending.sources": Source}
+    inside = [f"{name}[].{field}" for name, kind in lists.items() for field in names(kind)]
+    assert sorted(rows) == sorted([*names(Settings), *inside])
 
 
 @pytest.mark.parametrize(

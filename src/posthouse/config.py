@@ -17,6 +17,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import msgspec
 from msgspec import Meta, Struct
 
+from posthouse.config_out import RelaySection, SendingSection, settle_relay
+from posthouse.config_out import problems as problems_out
 from posthouse.net.nameservers import Trust, servers_of
 
 ENVIRONMENT = "POSTHOUSE__"
@@ -286,6 +288,8 @@ class Settings(Struct, frozen=True):
     queue: QueueSection = QueueSection()
     tls: Tls = Tls()
     dns: Dns = Dns()
+    relay: RelaySection = RelaySection()
+    sending: SendingSection = SendingSection()
     login: LoginSettings = LoginSettings()
     log: Log = Log()
     journal: Journal = Journal()
@@ -401,14 +405,18 @@ def settle(table: Mapping[str, Any], folder: Path = Path("/")) -> Settings:
     if problems:
         raise ConfigError(problems)
     assert isinstance(settings, Settings)
+    problems += problems_out(settings.relay, settings.sending)
     try:
         servers_of(settings.dns.servers, Trust(settings.dns.trust))
     except ValueError as error:
-        raise ConfigError([f"dns.servers: {error}; an IP address is expected, with or without a port"]) from error
+        problems.append(f"dns.servers: {error}; an IP address is expected, with or without a port")
+    if problems:
+        raise ConfigError(problems)
     return msgspec.structs.replace(
         settings,
         hostname=settings.hostname.rstrip(".") or socket.gethostname(),
         data=str(folder / settings.data if settings.data else default_data()),
+        relay=settle_relay(settings.relay, folder),
         tls=Tls(
             tuple(Certificate(str(folder / c.certificate), str(folder / c.key)) for c in settings.tls.certificates)
         ),

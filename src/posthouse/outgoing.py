@@ -1,0 +1,78 @@
+"""From settings to the way out: the resolver, smart hosts and source addresses as transport knows them."""
+
+import functools
+from collections.abc import Iterable
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
+
+from posthouse.config import Settings
+from posthouse.config_out import EVERYBODY, RelaySection, Route
+from posthouse.net.dns import DnsLimits, NetworkResolver
+from posthouse.net.nameservers import Server, Trust, servers_of, system_servers
+from posthouse.net.reach import networks
+from posthouse.transport.mailhosts import Lookup, Ourselves
+from posthouse.transport.port25 import Port25, probe
+from posthouse.transport.relays import Relay, RelayPlan, Use
+from posthouse.transport.target import SMTP_PORT, RelayLogin, TlsLevel
+from posthouse.transport.targets import Routing
+from posthouse.trust.resolver import Resolver
+
+PASSWORD_OCTETS = 4_096  # of a password file; only its first line counts
+
+
+def make_resolver(settings: Settings) -> NetworkResolver:
+    """The resolver of a worker."""
+    limits = settings.limits.dns
+    return NetworkResolver(
+        functools.partial(_servers, settings),
+        DnsLimits(limits.try_seconds, limits.tries, limits.name_seconds, limits.questions, limits.cache_size),
+    )
+
+
+def _servers(settings: Settings) -> tuple[Server, ...]:
+    trust = Trust(settings.dns.trust)
+    return servers_of(settings.dns.servers, trust) or system_servers(trust)
+
+
+def make_routing(settings: Settings, resolver: Resolver) -> Routing:
+    """Where the mail of this house goes. Raises OSError for a password file that cannot be read."""
+    sending = settings.sending
+    look = functools.partial(probe, sending.probes, resolver)
+    sources = {source.domain: source.addresses for source in sending.sources}
+    return Routing(
+        Lookup(resolver, ourselves(settings), networks(sending.private_networks)),
+        _plan(settings.relay, Port25(look)),
+        {EVERYBODY: (), **sources} if sources else {},
+    )
+
+
+def ourselves(settings: Settings) -> Ourselves:
+    """Our name, and the addresses at which other servers reach port 25 of this server."""
+    ips: set[str] = set()
+    for listen in settings.smtp.listen:
+        if listen.port == SMTP_PORT:
+            ips.update(_interface_addresses() if listen.host == "*" else [listen.host])
+    return Ourselves(frozenset({settings.hostname.lower()}), frozenset(ips))
+
+
+def _interface_addresses() -> Iterable[str]:
+    for addresses in psutil.net_if_addrs().values():
+        for one in addresses:
+            if one.family.name in ("AF_INET", "AF_INET6"):
+                yield one.address.partition("%")[0]
+
+
+def _plan(relay: RelaySection, port25: Port25) -> RelayPlan:
+    routes = tuple((frozenset(name.lower() for name in route.domains), _relay(route)) for route in relay.routes)
+    everything = _relay(relay) if relay.host else None
+    return RelayPlan(routes, everything, Use(relay.use), port25.blocked)
+
+
+def _relay(one: Route | RelaySection) -> Relay:
+    password = one.password
+    if one.password_file:
+        with Path(one.password_file).open(encoding="utf-8") as file:
+            password = file.readline(PASSWORD_OCTETS).rstrip("\r\n")
+    login = RelayLogin(one.user, password) if one.user else None
+    return Relay(one.host.lower(), one.port, login, TlsLevel(one.tls))
