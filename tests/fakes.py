@@ -87,9 +87,11 @@ class Stream(Protocol):
 class SocketStream:
     """A Stream over a connected socket, of a pair or to a real worker."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, server: ssl.SSLContext | None = None) -> None:
+        """`server`: this is the server's end, and TLS begins with these certificates."""
         sock.setblocking(False)
         self._sock = sock
+        self._server = server
         self._loop = asyncio.get_running_loop()
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls: ssl.SSLObject | None = None
@@ -141,11 +143,12 @@ class SocketStream:
             self._incoming.write(octets)
 
     async def starttls(self) -> None:
-        """The client's side of a TLS handshake; the certificate is not checked."""
-        context = ssl.create_default_context()
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        self._tls = context.wrap_bio(self._incoming, self._outgoing)
+        """This side of a TLS handshake; the certificate of a server is not checked."""
+        context = self._server or ssl.create_default_context()
+        if self._server is None:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=self._server is not None)
         while True:
             try:
                 self._tls.do_handshake()

@@ -36,6 +36,9 @@ lines stand first; what they mean is the caller's matter (`read_transcript(path)
 
 What a session says must be wholly written down: a line that nobody expected fails the transcript.
 
+A transcript of a client of ours is played by the other side: S: lines are sent, C: lines are expected, with C?: and
+C!: as above; (starttls) is the server's side of it, (closed) means that the client has hung up.
+
 How to run one:
 
     async with fakes.memory_link(lambda link: session(link, house, door, role)) as connect:
@@ -140,13 +143,15 @@ class Transcript:
 _COMMENT = re.compile(r"\s{2,}# .*$|^#.*$")
 _GIVEN = re.compile(r"given ([^:]+): *(.*)\Z")
 _LINE = re.compile(r"(C|S[?!]?)(\d*):(?: (.*))?\Z")
+_MIRRORED = re.compile(r"\A[CS](?=[?!]?\d*:)")
 _DIRECTION = re.compile(r"\((starttls|deflate|close|closed)(?: (\d+))?\)\Z")
 _WAIT = re.compile(r"\(wait (\d+(?:\.\d+)?)([smh])\)\Z")
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
-def read_transcript(path: Path) -> Transcript:
-    """Read a file. Raises ValueError with its line where a line is none of the notations."""
+def read_transcript(path: Path, *, mirrored: bool = False) -> Transcript:
+    """Read a file; `mirrored`, with C and S the other way round. Raises ValueError with its line where a line is none
+    of the notations."""
     about: list[str] = []
     given: list[tuple[str, str]] = []
     steps: list[Step] = []
@@ -159,8 +164,12 @@ def read_transcript(path: Path) -> Transcript:
         if found := _GIVEN.match(line):
             given.append((found[1], found[2]))
             continue
-        steps.append(_step(number, line, path))
+        steps.append(_step(number, _MIRRORED.sub(_other_side, line) if mirrored else line, path))
     return Transcript(" ".join(about), tuple(given), tuple(steps))
+
+
+def _other_side(match: re.Match[str]) -> str:
+    return "S" if match[0] == "C" else "C"
 
 
 def _step(number: int, line: str, path: Path) -> Step:
@@ -174,9 +183,12 @@ def _step(number: int, line: str, path: Path) -> Step:
     raise ValueError(f"{path.name}:{number}: not a line of a transcript: {line}")
 
 
-async def run_transcript(path: Path, connect: Connect, cut: Cut, wait: Wait | None = None) -> dict[int, bytes]:
-    """Play a transcript against a server; gives all that the server said, by connection. Fails by AssertionError."""
-    transcript = read_transcript(path)
+async def run_transcript(
+    path: Path, connect: Connect, cut: Cut, wait: Wait | None = None, *, mirrored: bool = False
+) -> dict[int, bytes]:
+    """Play a transcript against a server; gives all that the server said, by connection. `mirrored`: play the server
+    against a client. Fails by AssertionError."""
+    transcript = read_transcript(path, mirrored=mirrored)
     stage = _Stage(path.name, connect, cut, wait)
     try:
         for turn in _turns(transcript.steps):
