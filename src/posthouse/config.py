@@ -62,6 +62,8 @@ class Submission(Struct, frozen=True):
     listen: tuple[Listen, ...] = (Listen("*", 587),)
     listen_tls: tuple[Listen, ...] = (Listen("*", 465),)
     add_sender: bool = False
+    highest_priority: Annotated[int, Meta(ge=-9, le=9)] = 4
+    longest_hold_seconds: Annotated[int, Meta(ge=1, le=999_999_999)] = 31 * 24 * 3600
 
 
 class Imap(Struct, frozen=True):

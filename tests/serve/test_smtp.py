@@ -44,6 +44,8 @@ async def test_mail_from_another_server(house: House, door: Door, store: Store) 
 
 async def test_what_ehlo_offers_on_each_port(house: House, door: Door, tls: ssl.SSLContext) -> None:
     common = {"PIPELINING", f"SIZE {50 * 1024 * 1024}", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "CHUNKING"}
+    common |= {"DSN", "DELIVERBY 60"}
+    users = {"MT-PRIORITY", "FUTURERELEASE 2678400 2023-12-15T22:13:20Z", "BURL"}
     auth = "AUTH SCRAM-SHA-256 PLAIN LOGIN"
     strict = replace(house, tls=tls, allow_plaintext_login=False)
 
@@ -61,12 +63,12 @@ async def test_what_ehlo_offers_on_each_port(house: House, door: Door, tls: ssl.
 
     assert await offered(replace(house, tls=None), MX) == set()
     assert await offered(strict, MX) == {"STARTTLS"}
-    assert await offered(strict, MX, upgrade=True) == set()
-    assert await offered(strict, SUBMISSION) == {"STARTTLS"}
-    assert await offered(strict, SUBMISSION, upgrade=True) == {auth}
-    assert await offered(strict, SUBMISSIONS) == {auth}
-    assert await offered(house, SUBMISSION) == {auth}
-    assert await offered(house, LMTP, hello="LHLO") == set()
+    assert await offered(strict, MX, upgrade=True) == {"REQUIRETLS"}
+    assert await offered(strict, SUBMISSION) == {"STARTTLS", *users}
+    assert await offered(strict, SUBMISSION, upgrade=True) == {auth, "REQUIRETLS", *users}
+    assert await offered(strict, SUBMISSIONS) == {auth, "REQUIRETLS", *users}
+    assert await offered(house, SUBMISSION) == {auth, *users}
+    assert await offered(house, LMTP, hello="LHLO") == {"MT-PRIORITY"}
 
 
 @pytest.mark.parametrize(

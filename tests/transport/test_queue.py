@@ -25,8 +25,8 @@ from posthouse.transport import receive
 from posthouse.transport.bounce import Letter
 from posthouse.transport.client import Client
 from posthouse.transport.house import House
+from posthouse.transport.keep import Incoming
 from posthouse.transport.queue import QueueLimits, QueueRunner
-from posthouse.transport.receive import Incoming
 from posthouse.transport.route import Leads
 from posthouse.transport.trace import new_trail
 

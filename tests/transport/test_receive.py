@@ -18,7 +18,7 @@ from posthouse.store.store import Store
 from posthouse.transport import receive
 from posthouse.transport.client import Client
 from posthouse.transport.house import House, MessageLimits
-from posthouse.transport.receive import Incoming
+from posthouse.transport.keep import Incoming
 from posthouse.transport.route import Leads
 from posthouse.transport.spool import DiskSpace, Spool
 

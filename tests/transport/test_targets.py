@@ -318,6 +318,15 @@ async def test_require_tls() -> None:
     assert fields(await find("two.test", envelope=replace(BOUNCE, require_tls=True))) == [A, B], "a bounce goes on"
 
 
+async def test_tls_that_is_optional() -> None:
+    """RFC 8689 §4.2.2: neither DANE nor MTA-STS stands in the way."""
+    wish = replace(ANNA, tls_optional=True)
+    found = await demands("safe.test", envelope=wish)
+    assert [demand.level for _, demand in found] == [TlsLevel.OPPORTUNISTIC] * 2
+    found = await demands("two.test", with_policy(Mode.ENFORCE, "nobody.test"), wish)
+    assert [demand.level for _, demand in found] == [TlsLevel.OPPORTUNISTIC] * 2
+
+
 # --- smart hosts and sources
 
 LOGIN = RelayLogin("house", "secret")

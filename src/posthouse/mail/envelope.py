@@ -73,3 +73,4 @@ class Envelope:
     require_tls: bool = False  # REQUIRETLS (RFC 8689 §2)
     priority: int = 0  # MT-PRIORITY, -9 to 9 (RFC 6710 §4)
     deliver_by: DeliverBy | None = None
+    tls_optional: bool = False  # TLS-Required: No in its header (RFC 8689 §3): delivery matters more than TLS

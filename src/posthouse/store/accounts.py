@@ -117,13 +117,14 @@ def _address(text: str) -> Address:
     return address
 
 
-def _is_local(domain: Domain) -> Script[bool]:
+def is_local(domain: Domain) -> Script[bool]:
+    """Whether the domain is served here."""
     rows = yield sql("SELECT 1 FROM domain WHERE name = $1", domain.name)
     return bool(rows)
 
 
 def _require_domain(domain: Domain) -> Script[None]:
-    if not (yield from _is_local(domain)):
+    if not (yield from is_local(domain)):
         raise NotFound(f"the domain {domain} is not served here")
 
 
@@ -131,7 +132,7 @@ def add_domain(name: Domain) -> Script[None]:
     """Raises Exists, Refused (an address literal)."""
     if name.literal:
         raise Refused("an address literal cannot be a domain of this server")
-    if (yield from _is_local(name)):
+    if (yield from is_local(name)):
         raise Exists(f"the domain {name} exists")
     yield sql("INSERT INTO domain (name) VALUES ($1)", name.name)
 
@@ -308,7 +309,7 @@ def set_alias(address: Address, targets: Sequence[Address]) -> Script[None]:
 
 
 def _accept_target(address: Address, target: Address) -> Script[None]:
-    if not (yield from _is_local(target.domain)):
+    if not (yield from is_local(target.domain)):
         raise Refused(f"{target} is on another server; forwarding to other servers is not supported yet")
     if _canonical(target) == _canonical(address):
         raise Refused(f"{address} would lead to itself")
@@ -356,7 +357,7 @@ def find_login(address: Address) -> Script[Login | None]:
 def resolve(address: Address, *, catch_all: bool = True) -> Script[Resolution]:
     """Where mail for the address goes: user, alias (expanded, bounded), `user+tag`, postmaster and abuse,
     catch-all, in this order (RFC 5321 §3.9.1, §4.5.1)."""
-    if not (yield from _is_local(address.domain)):
+    if not (yield from is_local(address.domain)):
         return NoSuchDomain(address.domain)
     pending = yield from _lookup(address)
     if pending is None and catch_all:
@@ -396,7 +397,7 @@ def _expand(pending: list[Target | Address]) -> Script[tuple[list[Target], list[
         if _canonical(found) in visited:
             continue
         visited.add(_canonical(found))
-        if (yield from _is_local(found.domain)):
+        if (yield from is_local(found.domain)):
             pending += (yield from _lookup(found)) or []
         else:
             outside[found] = None

@@ -7,7 +7,7 @@ The text has three parts for each recipient, or for all of whom the same is to b
 can do, and the technical answer as it came.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from mmap import mmap
@@ -72,9 +72,18 @@ class Told:
     retry_until: Millis | None = None  # until when those that are delayed are tried
 
 
+#: See `reporter`.
+Reporter = Callable[[QueueItem, Sequence[Outcome], bytes | mmap], Letter | None]
+
+
 def of_item(item: QueueItem, octets: bytes | mmap) -> Told:
     """What is in the queue, as something to tell of."""
     return Told(item.envelope, octets, item.created, f"{item.trail}.{QUEUE_LETTER}{item.id}", item.expires)
+
+
+def reporter(hostname: str, clock: Callable[[], Millis]) -> Reporter:
+    """What the queue asks after every attempt: the letter to the sender of an item, or None."""
+    return lambda item, outcomes, octets: report(of_item(item, octets), outcomes, hostname, clock())
 
 
 def report(about: Told, outcomes: Sequence[Outcome], hostname: str, now: Millis) -> Letter | None:

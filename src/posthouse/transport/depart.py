@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from posthouse.mail.address import Address, ForwardPath
-from posthouse.mail.envelope import Envelope, OriginalRecipient, Recipient
+from posthouse.mail.envelope import Envelope, Notify, OriginalRecipient, Recipient
 from posthouse.mail.ids import AccountId, Trail
 from posthouse.store.moment import Moment
 from posthouse.store.queue import Outgoing, Patience
@@ -29,14 +29,22 @@ def departures(
     direct = tuple(recipient for recipient, way in pairs if way.leaves)
     if direct:
         ways.append(Outgoing(trail, replace(envelope, recipients=direct), account, patience=patience))
-    forwarded = tuple(forward(recipient, address) for recipient, way in pairs for address in way.forwards)
+    forwarded = tuple(
+        forward(recipient, address, several=len(way.forwards) + len(way.accounts) > 1)
+        for recipient, way in pairs
+        for address in way.forwards
+    )
     if forwarded:
         ways.append(Outgoing(trail, replace(envelope, recipients=forwarded), None, patience=patience))
     return tuple(ways)
 
 
-def forward(recipient: Recipient, address: Address) -> Recipient:
-    """The recipient that an alias leads to; whom the sender wrote to goes along (RFC 3461 §5.2.7)."""
+def forward(recipient: Recipient, address: Address, *, several: bool) -> Recipient:
+    """The recipient that an alias leads to; whom the sender wrote to goes along (RFC 3461 §5.2.7). Where it leads to
+    several, its expansion is the success that was asked for, and nothing more is said of it (RFC 3461 §5.2.7.3)."""
     kind = "rfc822" if recipient.path.address.ascii else "utf-8"
     original = recipient.orcpt or OriginalRecipient(kind, str(recipient.path))
-    return replace(recipient, path=ForwardPath(address), orcpt=original)
+    notify = recipient.notify
+    if several and notify is not None:
+        notify -= {Notify.SUCCESS}
+    return replace(recipient, path=ForwardPath(address), notify=notify, orcpt=original)

@@ -38,6 +38,14 @@ class MessageLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class SubmissionRules:
+    """What users may wish of their mail. Settable."""
+
+    highest_priority: int = 4  # MT-PRIORITY (RFC 6710 §4.1): urgent, as X.400 has it; 9 is for who runs the server
+    longest_hold: int = 31 * 24 * 3600  # seconds of FUTURERELEASE (RFC 4865 §3)
+
+
+@dataclass(frozen=True, slots=True)
 class House:
     """Everything transport needs, made once by the worker (architecture.md).
 
@@ -64,6 +72,7 @@ class House:
     leave: bool = True
     patience: Patience = field(default_factory=Patience)
     moment: Callable[[Millis], Moment] = moment
+    submission: SubmissionRules = SubmissionRules()
 
     @property
     def spool(self) -> Path:

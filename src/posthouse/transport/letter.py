@@ -21,10 +21,10 @@ class Ready(NamedTuple):
     message: NewEmail | NewBlob
     accounts: tuple[AccountId, ...]
     leaving: Departures | None
-    tell: Tell
+    tell: Tell | None
 
 
-async def make_ready(letter: Letter, trail: Trail, house: House, tell: Tell) -> Ready | None:
+async def make_ready(letter: Letter, trail: Trail, house: House, tell: Tell | None = None) -> Ready | None:
     """Find out where it goes; None where nobody has the address. Raises Unavailable."""
     leads = [await leads_of(each.path.address, house) for each in letter.envelope.recipients]  # one: the sender
     accounts = tuple(sorted({account for way in leads for account in way.accounts}))
@@ -37,6 +37,12 @@ async def make_ready(letter: Letter, trail: Trail, house: House, tell: Tell) -> 
     message = await prepare(house.store, whole, now) if accounts else await house.store.blobs.put(whole)
     leaving = Departures(house.moment(now), tuple(replace(way, skip=len(front)) for way in ways))
     return Ready(message, accounts, leaving if ways else None, tell)
+
+
+def take_letters(letters: tuple[Ready, ...]) -> Script[None]:
+    """Keep several, or none, in one transaction."""
+    for letter in letters:  # inside one script, in the writer's thread
+        yield from take_letter(letter)
 
 
 def take_letter(letter: Ready) -> Script[None]:

@@ -3,33 +3,22 @@
 Every refusal is a Reply. Errors of the store are raised as they are; `serve/errors.py` has the words.
 """
 
-import asyncio
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import partial
 from mmap import mmap
 
 from posthouse.mail.address import ForwardPath, ReversePath
-from posthouse.mail.envelope import Envelope
-from posthouse.mail.header import body_start, first, message_ids
-from posthouse.mail.ids import Millis, Trail
+from posthouse.mail.header import body_start
+from posthouse.mail.ids import Millis
 from posthouse.mail.status import Reply, reply
 from posthouse.store.accounts import Elsewhere, NoSuchDomain, NoSuchUser
-from posthouse.store.blobs import NewBlob
 from posthouse.store.crashpoint import crashpoint
-from posthouse.store.incoming import NewEmail
-from posthouse.store.journal import Entry
-from posthouse.transport import journey
-from posthouse.transport.accept import Delivered, Queued, accept, prepare
 from posthouse.transport.client import Client
-from posthouse.transport.depart import Departures, departures
 from posthouse.transport.house import House, MessageLimits
+from posthouse.transport.keep import Incoming, keep
 from posthouse.transport.resolve import leads_to, resolve
 from posthouse.transport.route import Leads
-from posthouse.transport.spool import copy_to_file, kept
 from posthouse.transport.submit import Edit, complete, may_send
-from posthouse.transport.trace import hops, received_field, return_path
+from posthouse.transport.trace import hops
 
 SENDER_OK = reply(250, "2.1.0", "Sender accepted")
 RECIPIENT_OK = reply(250, "2.1.5", "Recipient accepted")
@@ -56,18 +45,6 @@ TOO_MANY_FIELDS = reply(552, "5.3.4", "The header of the message has too many fi
 # A field and the lines folded into it (RFC 5322 §2.2.3), as coarse as counting needs.
 _FIELD = re.compile(rb"[^\n]*\n(?:[ \t][^\n]*\n)*")
 _FIELD_START = re.compile(rb"^[^ \t\r\n]", re.MULTILINE)
-
-
-@dataclass(frozen=True, slots=True)
-class Incoming:
-    """A message that has arrived whole, and what is known of it. `leads` is where its recipients led at RCPT, in their
-    order."""
-
-    trail: Trail
-    client: Client
-    envelope: Envelope
-    leads: tuple[Leads, ...]
-    octets: bytes | mmap
 
 
 async def mail(path: ReversePath, size: int, client: Client, house: House) -> Reply:
@@ -113,38 +90,9 @@ async def take(mail: Incoming, house: House) -> Reply:
     edit = await _completed(mail, stop, received, house)
     if isinstance(edit, Reply):
         return edit
-    await _keep(mail, Edit(before(mail.octets, stop, edit.front), edit.cuts), received, house)
+    await keep(mail, Edit(before(mail.octets, stop, edit.front), edit.cuts), received, house)
     crashpoint("smtp.after_commit_before_250")
     return TAKEN
-
-
-async def _keep(mail: Incoming, edit: Edit, received: Millis, house: House) -> None:
-    """Put the trace fields in front, and keep it for everyone. Raises NotFound, Unavailable and OSError."""
-    accounts = {account for way in mail.leads for account in way.accounts}
-    login = mail.client.login
-    outgoing = departures(mail.envelope, mail.leads, login.account if login else None, mail.trail, house.patience)
-    path = return_path(mail.envelope) if accounts else b""
-    fields = path + received_field(mail.client, mail.envelope, house.hostname, received, mail.trail)
-    octets = await _edited(mail.octets, Edit(fields + edit.front, edit.cuts), house)
-    message = await prepare(house.store, octets, received) if accounts else await house.store.blobs.put(octets)
-    ways = tuple(replace(way, skip=len(path)) for way in outgoing)
-    leaving = Departures(house.moment(received), ways) if ways else None
-    told = partial(_told, mail, received, _message_id(message, octets))
-    await accept(house.store, message, accounts, leaving, told)
-
-
-def _message_id(message: NewEmail | NewBlob, octets: bytes | mmap) -> str:
-    if isinstance(message, NewEmail):
-        return message.summary.message_id
-    return next(iter(message_ids(first(octets, b"message-id") or b"")), "")
-
-
-def _told(
-    mail: Incoming, received: Millis, identity: str, delivered: Sequence[Delivered], queued: Sequence[Queued]
-) -> Entry:
-    """What the journal says of a message that was taken."""
-    arrived = {"size": len(mail.octets), **journey.where(delivered, queued)}
-    return journey.taken(received, mail.client, journey.subject(mail.trail, mail.envelope, identity), arrived)
 
 
 def before(octets: bytes | mmap, stop: int, fields: bytes) -> bytes:
@@ -170,10 +118,3 @@ async def _completed(mail: Incoming, stop: int, received: Millis, house: House) 
     if mail.client.login is None:
         return Edit()
     return await complete(mail.octets, stop, mail.client.login, received, house)
-
-
-async def _edited(octets: bytes | mmap, edit: Edit, house: House) -> bytes | mmap:
-    """The message as it will be kept: a new file where it came in one. Raises OSError."""
-    if isinstance(octets, bytes):
-        return b"".join([edit.front, *kept(octets, edit.cuts)])
-    return await asyncio.to_thread(copy_to_file, octets, edit.front, edit.cuts, house.spool)

@@ -31,15 +31,28 @@ class Routes:
     never goes back, in seconds.
     """
 
-    __slots__ = ("_known", "_now")
+    __slots__ = ("_domains", "_known", "_now")
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
+        self._domains: OrderedDict[Domain, tuple[float, bool]] = OrderedDict()
         self._known: OrderedDict[Address, tuple[float, tuple[Target, ...]]] = OrderedDict()
 
     async def resolve(self, address: Address, store: Store) -> Resolution:
         """Where mail for the address goes (RFC 5321 §3.6). Raises Unavailable."""
         return await self._looked_up(address, lambda: store.read(accounts.resolve, address))
+
+    async def is_local(self, domain: Domain, store: Store) -> bool:
+        """Whether mail for the domain is for people here. Raises Unavailable."""
+        now = self._now()
+        known = self._domains.get(domain)
+        if known is None or known[0] <= now:
+            known = now + REMEMBERED_SECONDS, await store.read(accounts.is_local, domain)
+            self._domains[domain] = known
+            self._domains.move_to_end(domain)
+            if len(self._domains) > ROUTES:
+                self._domains.popitem(last=False)
+        return known[1]
 
     async def postmaster(self, host: Domain, store: Store) -> Resolution:
         """Where mail for `<Postmaster>` alone goes, on a server of this name (RFC 5321 §4.5.1). Raises Unavailable."""

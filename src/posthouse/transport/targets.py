@@ -70,6 +70,8 @@ async def _by_mx(domain: str, envelope: Envelope, routing: Routing) -> tuple[Tar
     found = await find_hosts(domain, routing.lookup)
     if isinstance(found, Unreachable):
         return found
+    if envelope.tls_optional:  # RFC 8689 §4.2.2: TLS where it can be had, and no policy stands in the way
+        return tuple(Target(host.host, host.ips, routing.port, host.preference) for host in found.hosts)
     # RFC 8689 §4.2.1: a bounce goes on without what its message required
     required = envelope.require_tls and envelope.sender.address is not None
     wanted = Wanted(await routing.policy(domain), await routing.remembered(domain), required)

@@ -35,7 +35,7 @@ def received_field(client: Client, envelope: Envelope, hostname: str, received: 
     lines = [
         f"Received: from {_from(client)}",
         f"\tby {hostname} (Posthouse) with {protocol(client, envelope)} id {trail}{_tls(client)}",
-        f"\t{_for(envelope)}; {format_rfc5322(received)}",
+        f"\t{_for(envelope)}{_priority(envelope)}; {format_rfc5322(received)}",
     ]
     return "\r\n".join(lines).encode("utf-8") + b"\r\n"
 
@@ -74,6 +74,11 @@ def _for(envelope: Envelope) -> str:
     if address.domain == Domain(""):
         return f"for <{quote_local(address.local)}>"
     return f"for <{address}>"
+
+
+def _priority(envelope: Envelope) -> str:
+    """The PRIORITY clause (RFC 6710 §7)."""
+    return f"\r\n\tPRIORITY {envelope.priority}" if envelope.priority else ""
 
 
 def hops(octets: bytes | mmap, header_stop: int) -> int:

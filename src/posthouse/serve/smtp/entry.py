@@ -17,12 +17,13 @@ from posthouse.serve.smtp.replies import (
     TOO_MANY_LOGINS,
 )
 from posthouse.serve.smtp.state import Session, forget
+from posthouse.serve.smtp.wishes import offers
 from posthouse.store.accounts import Login
 from posthouse.transport.client import Client
 from posthouse.transport.house import SmtpRole
-from posthouse.wire import sasl
 from posthouse.wire.smtp import command
-from posthouse.wire.smtp.reply import Extensions, challenge, greeting_reply
+from posthouse.wire.smtp.parameters import BURL
+from posthouse.wire.smtp.reply import challenge, greeting_reply
 
 
 def hello(talk: Session, event: command.Ehlo | command.Helo | command.Lhlo) -> Reply:
@@ -33,11 +34,8 @@ def hello(talk: Session, event: command.Ehlo | command.Helo | command.Lhlo) -> R
     hostname = talk.house.hostname
     if not extended:
         return reply(250, "", hostname)
-    extensions = Extensions(
-        size=talk.house.limits.message_size,
-        starttls=talk.house.tls is not None and talk.client.tls is None,
-        auth=sasl.MECHANISMS if login_possible(talk) else (),
-    )
+    extensions = offers(talk, login=login_possible(talk))
+    talk.engine.parameters = extensions.parameters
     return greeting_reply(hostname, f"greets {talk.client.ip or 'you'}", extensions)
 
 
@@ -87,6 +85,7 @@ async def auth(talk: Session, event: command.Auth) -> Reply:
     if isinstance(found, Login):
         note(str(found.address), talk.client.ip, Service.SMTP)
         talk.client = replace(talk.client, login=found)
+        talk.engine.parameters |= BURL  # RFC 4468 §3.3: users may use it, whether or not they say EHLO again
         return LOGGED_IN
     return broken or _login_refused(talk, found)
 

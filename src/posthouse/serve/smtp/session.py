@@ -15,6 +15,7 @@ from posthouse.serve.errors import CLOSING, REFUSAL_WORDS, words
 from posthouse.serve.limits import Refusal, Service, SessionLimits
 from posthouse.serve.login import Door
 from posthouse.serve.smtp import journal
+from posthouse.serve.smtp.burl import burl
 from posthouse.serve.smtp.entry import auth, hello, start_tls, starttls
 from posthouse.serve.smtp.replies import (
     BROKEN,
@@ -170,6 +171,8 @@ async def _answer(talk: Session, event: command.Event) -> Reply | None:
                 return await ended(talk, event.fault)
             case command.Auth():
                 return await auth(talk, event)
+            case command.Burl():
+                return await burl(talk, event)
             case _:
                 return _answer_at_once(talk, event)
     except StoreError as error:

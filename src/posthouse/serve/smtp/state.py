@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from posthouse.mail.envelope import Recipient
+from posthouse.mail.envelope import Envelope, Recipient
 from posthouse.mail.ids import Trail
 from posthouse.mail.status import Reply
 from posthouse.net.link import Link
@@ -17,11 +17,22 @@ from posthouse.wire.smtp.order import State
 from posthouse.wire.smtp.server import SmtpServer
 
 
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What MAIL asked for. `release`: not before this moment, 0 for at once; `lowered`: the priority is less than was
+    asked for."""
+
+    envelope: Envelope  # without recipients
+    release: int = 0
+    lowered: bool = False
+
+
 @dataclass(slots=True)
 class Transaction:
     """One message on its way in: from MAIL to the final dot (RFC 5321 §3.3)."""
 
     mail: command.Mail
+    wishes: Wishes
     trail: Trail
     most: int  # recipients
     recipients: list[Recipient] = field(default_factory=list)

@@ -2,8 +2,9 @@
 
 import contextlib
 import logging
+from dataclasses import replace
 
-from posthouse.mail.envelope import Envelope, Recipient
+from posthouse.mail.envelope import Recipient
 from posthouse.mail.status import Reply
 from posthouse.serve.smtp import journal
 from posthouse.serve.smtp.entry import login_possible
@@ -22,10 +23,11 @@ from posthouse.serve.smtp.replies import (
     WORN_OUT,
 )
 from posthouse.serve.smtp.state import Session, Transaction, forget
+from posthouse.serve.smtp.wishes import highest_priority, lowered, wished
 from posthouse.store.crashpoint import crashpoint
 from posthouse.transport import receive
 from posthouse.transport.house import SmtpRole
-from posthouse.transport.receive import Incoming
+from posthouse.transport.keep import Incoming
 from posthouse.transport.spool import Spool
 from posthouse.transport.trace import new_trail
 from posthouse.wire.smtp import command
@@ -47,14 +49,22 @@ async def mail(talk: Session, event: command.Mail) -> Reply:
         return WORN_OUT
     if talk.client.login is not None and not await talk.door.holds(talk.client.login):
         return LOGIN_CHANGED
-    answer = await receive.mail(event.path, event.size or 0, talk.client, talk.house)
-    trail = new_trail()
-    if answer.positive:
-        talk.transactions += 1
-        talk.transaction = Transaction(event, trail, _most_recipients(talk))
-    else:
-        journal.refused_sender(talk, trail, event.path, answer)
+    answer = await _begin(talk, event)
+    if not answer.positive:
+        journal.refused_sender(talk, new_trail(), event.path, answer)
     return answer
+
+
+async def _begin(talk: Session, event: command.Mail) -> Reply:
+    wishes = wished(event, talk.house.clock(), highest_priority(talk), talk.house.submission)
+    if isinstance(wishes, Reply):
+        return wishes
+    answer = await receive.mail(event.path, event.size or 0, talk.client, talk.house)
+    if not answer.positive:
+        return answer
+    talk.transactions += 1
+    talk.transaction = Transaction(event, wishes, new_trail(), _most_recipients(talk))
+    return lowered(wishes.envelope.priority) if wishes.lowered else answer
 
 
 def _most_recipients(talk: Session) -> int:
@@ -80,7 +90,7 @@ async def _rcpt(talk: Session, event: command.Rcpt) -> Reply:
         return HARVEST
     found = await receive.rcpt(event.path, transaction.mail.utf8, talk.client, talk.house)
     if not isinstance(found, Reply):
-        transaction.recipients.append(Recipient(event.path))
+        transaction.recipients.append(Recipient(event.path, event.notify, event.orcpt))
         transaction.leads.append(found)
         return receive.RECIPIENT_OK
     if found is receive.NO_SUCH_USER:
@@ -101,17 +111,18 @@ def _harvesting(talk: Session) -> bool:
 
 def data(talk: Session) -> Reply:
     """DATA (RFC 5321 §4.1.1.4)."""
-    _open_spool(talk)
+    open_spool(talk)
     return GO_AHEAD
 
 
 def bdat(talk: Session) -> None:
     """BDAT (RFC 3030 §2): the octets come at once, the answer after them."""
     if talk.transaction is not None and talk.transaction.spool is None:
-        _open_spool(talk)
+        open_spool(talk)
 
 
-def _open_spool(talk: Session) -> None:
+def open_spool(talk: Session) -> None:
+    """The content is about to come."""
     assert talk.transaction is not None
     talk.transaction.spool = Spool(talk.house.spool, talk.house.limits.spool_above)
     talk.window_began, talk.window_size = talk.door.peers.now(), 0
@@ -188,12 +199,13 @@ def _note(talk: Session, transaction: Transaction, answer: Reply) -> None:
 
 async def _hand_over(talk: Session, transaction: Transaction, spool: Spool) -> Reply:
     """Give the message to transport, unless the user has sent enough."""
-    client, mail = talk.client, transaction.mail
+    client, wishes = talk.client, transaction.wishes
     if client.login is not None:
         user = str(client.login.address)
         paths = [str(each.path) for each in transaction.recipients]
         if not talk.door.peers.may_submit(user, client.ip, paths):
             return SUBMISSION_LIMIT
-    envelope = Envelope(mail.path, tuple(transaction.recipients), mail.body, mail.utf8)
-    incoming = Incoming(transaction.trail, client, envelope, tuple(transaction.leads), await spool.octets())
+    envelope = replace(wishes.envelope, recipients=tuple(transaction.recipients))
+    leads = tuple(transaction.leads)
+    incoming = Incoming(transaction.trail, client, envelope, leads, await spool.octets(), wishes.release)
     return await receive.take(incoming, talk.house)

@@ -17,6 +17,8 @@ LINE = 400  # octets kept of one line: at most 120 KiB a connection, whatever th
 MASK = "***"
 # RFC 4954 §4   AUTH mechanism [initial-response]
 _AUTH = re.compile(rb"(AUTH[ \t]+[^ \t]+)[ \t]+[^ \t].*", re.IGNORECASE | re.DOTALL)
+# RFC 4468 §3.2   a URL that carries its authorization is as good as a password for what it names
+_URL_TOKEN = re.compile(rb"(BURL[ \t].*?:)[0-9A-F]{32,}", re.IGNORECASE | re.DOTALL)
 # A password typed where a command belongs, by people who try AUTH LOGIN by hand, is one word of base64.
 _LONE_BASE64 = re.compile(rb"(?!STARTTLS\s*\Z)[A-Za-z0-9+/]{8,}={0,2}\s*\Z", re.IGNORECASE)
 
@@ -84,4 +86,7 @@ def _masked(line: bytes) -> bytes:
     found = _AUTH.match(line)
     if found is not None:
         return found[1] + b" " + MASK.encode()
+    found = _URL_TOKEN.match(line)
+    if found is not None:
+        return found[1] + MASK.encode() + line[found.end() :]
     return MASK.encode() if _LONE_BASE64.match(line) else line

@@ -1,0 +1,64 @@
+"""Mail in the queue that is for people here: it was held back for a while (RFC 4865 §4), or their domain has moved here
+since.
+
+Where its recipients lead is looked up now. It is kept in a transaction of its own, before the item is settled: a crash
+between the two delivers it once more, as with any server that mail is handed to.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from mmap import mmap
+
+from posthouse.mail.envelope import Recipient
+from posthouse.mail.ids import Millis
+from posthouse.mail.outcome import Action, Outcome
+from posthouse.mail.status import Status
+from posthouse.store.queue import QueueItem
+from posthouse.transport.accept import accept, prepare
+from posthouse.transport.depart import Departures, departures
+from posthouse.transport.house import House
+from posthouse.transport.keep import DELIVERED, action
+from posthouse.transport.resolve import leads_of
+from posthouse.transport.route import Leads
+from posthouse.transport.trace import return_path
+
+GONE = Status(5, 1, 1)  # RFC 3463 §3.2: bad destination mailbox address
+
+Attempt = Callable[[QueueItem, bytes | mmap], Awaitable[tuple[Outcome, ...]]]
+
+
+def at_home_first(house: House, send: Attempt) -> Attempt:
+    """What an attempt of the queue is: delivery, where the destination is here, otherwise `send`."""
+
+    async def attempt(item: QueueItem, octets: bytes | mmap) -> tuple[Outcome, ...]:
+        here = not item.destination.name  # <Postmaster> alone
+        if not here and not await house.routes.is_local(item.destination, house.store):
+            return await send(item, octets)
+        return await deliver(item, octets, house)
+
+    return attempt
+
+
+async def deliver(item: QueueItem, octets: bytes | mmap, house: House) -> tuple[Outcome, ...]:
+    """Keep the message for everyone of the item who is here. Raises NotFound, Unavailable and OSError."""
+    recipients = item.envelope.recipients
+    leads = [await leads_of(each.path.address, house) for each in recipients]  # few, and remembered for a second
+    now = house.clock()
+    accounts = {account for way in leads for account in way.accounts}
+    ways = departures(item.envelope, leads, item.account, item.trail, house.patience)
+    if accounts or ways:
+        front = return_path(item.envelope) if accounts else b""
+        whole = front + bytes(octets)
+        message = await prepare(house.store, whole, now) if accounts else await house.store.blobs.put(whole)
+        leaving = Departures(house.moment(now), tuple(replace(way, skip=len(front)) for way in ways))
+        await accept(house.store, message, accounts, leaving if ways else None)
+    return tuple(_outcome(one, way, now) for one, way in zip(recipients, leads, strict=True))
+
+
+def _outcome(recipient: Recipient, way: Leads, now: Millis) -> Outcome:
+    if way == Leads():
+        return Outcome(recipient, Action.FAILED, GONE, "There is no such user here", now)
+    if way.accounts or len(way.forwards) > 1:
+        return Outcome(recipient, action(way), DELIVERED, "", now)
+    # It goes on in an item of its own, which tells of everything that happens to it.
+    return Outcome(recipient, Action.RELAYED, DELIVERED, "", now, dsn=True)

@@ -1,0 +1,124 @@
+"""Keeping a message that is taken: for those who are here, for those elsewhere, and the DSN that tells of it, all in
+one transaction (RFC 5321 §4.4, §6.1).
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from mmap import mmap
+
+from posthouse.mail.envelope import Envelope, Notify
+from posthouse.mail.header import first, message_ids
+from posthouse.mail.ids import Millis, Trail
+from posthouse.mail.outcome import Action, Outcome
+from posthouse.mail.status import Status
+from posthouse.store.blobs import NewBlob
+from posthouse.store.crashpoint import crashpoint
+from posthouse.store.emails import NewEmail
+from posthouse.store.journal import Entry
+from posthouse.transport import journey
+from posthouse.transport.accept import Delivered, Queued, accept, prepare
+from posthouse.transport.bounce import Told, report
+from posthouse.transport.client import Client
+from posthouse.transport.depart import Departures, departures
+from posthouse.transport.house import House
+from posthouse.transport.letter import Ready, make_ready, take_letters
+from posthouse.transport.route import Leads
+from posthouse.transport.spool import copy_to_file, kept
+from posthouse.transport.submit import Edit
+from posthouse.transport.trace import received_field, return_path
+
+DELIVERED = Status(2, 1, 5)  # RFC 3463 §3.2: destination address valid
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A message that has arrived whole, and what is known of it. `leads` is where its recipients led at RCPT, in their
+    order. `release`: users may have it held back until this moment (RFC 4865 §4)."""
+
+    trail: Trail
+    client: Client
+    envelope: Envelope
+    leads: tuple[Leads, ...]
+    octets: bytes | mmap
+    release: int = 0
+
+
+async def keep(mail: Incoming, edit: Edit, received: Millis, house: House) -> None:
+    """Put the trace fields in front, and keep it for everyone. Raises NotFound, Unavailable and OSError."""
+    leads = _ways(mail, received)
+    accounts = {account for way in leads for account in way.accounts}
+    login = mail.client.login
+    outgoing = departures(mail.envelope, leads, login.account if login else None, mail.trail, house.patience)
+    path = return_path(mail.envelope) if accounts else b""
+    fields = path + received_field(mail.client, mail.envelope, house.hostname, received, mail.trail)
+    octets = await _edited(mail.octets, Edit(fields + edit.front, edit.cuts), house)
+    message = await prepare(house.store, octets, received) if accounts else await house.store.blobs.put(octets)
+    if outgoing and _tls_is_optional(mail):
+        outgoing = tuple(replace(way, envelope=replace(way.envelope, tls_optional=True)) for way in outgoing)
+    ways = tuple(replace(way, skip=len(path), release=mail.release) for way in outgoing)
+    leaving = Departures(house.moment(received), ways) if ways else None
+    told = partial(_told, mail, received, _message_id(message, octets))
+    letter = await _of_success(mail, leads, received, house)
+    if letter is None:
+        await accept(house.store, message, accounts, leaving, told)
+        return
+    crashpoint("smtp.before_commit")
+    await house.store.run(take_letters, (Ready(message, tuple(sorted(accounts)), leaving, told), letter))
+
+
+def _tls_is_optional(mail: Incoming) -> bool:
+    """Whether the message says `TLS-Required: No`, and REQUIRETLS does not say otherwise (RFC 8689 §3, §4.1)."""
+    if mail.envelope.require_tls:
+        return False
+    value = first(mail.octets, b"tls-required")
+    return value is not None and value.strip().lower() == b"no"
+
+
+def _ways(mail: Incoming, received: Millis) -> tuple[Leads, ...]:
+    """Where the recipients lead. What is held back waits in the queue whoever it is for (RFC 4865 §4): where it leads
+    is looked up when it is released (home.py)."""
+    held = mail.release > received
+    return tuple(Leads(leaves=True) for _ in mail.leads) if held else mail.leads
+
+
+async def _of_success(mail: Incoming, leads: Sequence[Leads], received: Millis, house: House) -> Ready | None:
+    """The DSN of those to whom it is delivered here and now, where their NOTIFY asks for it (RFC 3461 §5.2.3)."""
+    pairs = zip(mail.envelope.recipients, leads, strict=True)
+    outcomes = [
+        Outcome(recipient, action(way), DELIVERED, "", received)
+        for recipient, way in pairs
+        if recipient.wants(Notify.SUCCESS) and (way.accounts or len(way.forwards) > 1)
+    ]
+    letter = None
+    if outcomes:
+        about = Told(mail.envelope, mail.octets, received, mail.trail)
+        letter = report(about, outcomes, house.hostname, received)
+    return None if letter is None else await make_ready(letter, mail.trail, house)
+
+
+def action(way: Leads) -> Action:
+    """Delivered; or expanded, where those behind an alias, or some of them, are elsewhere (RFC 3461 §5.2.7.3)."""
+    return Action.EXPANDED if way.forwards else Action.DELIVERED
+
+
+def _message_id(message: NewEmail | NewBlob, octets: bytes | mmap) -> str:
+    if isinstance(message, NewEmail):
+        return message.summary.message_id
+    return next(iter(message_ids(first(octets, b"message-id") or b"")), "")
+
+
+def _told(
+    mail: Incoming, received: Millis, identity: str, delivered: Sequence[Delivered], queued: Sequence[Queued]
+) -> Entry:
+    """What the journal says of a message that was taken."""
+    arrived = {"size": len(mail.octets), **journey.where(delivered, queued)}
+    return journey.taken(received, mail.client, journey.subject(mail.trail, mail.envelope, identity), arrived)
+
+
+async def _edited(octets: bytes | mmap, edit: Edit, house: House) -> bytes | mmap:
+    """The message as it will be kept: a new file where it came in one. Raises OSError."""
+    if isinstance(octets, bytes):
+        return b"".join([edit.front, *kept(octets, edit.cuts)])
+    return await asyncio.to_thread(copy_to_file, octets, edit.front, edit.cuts, house.spool)
