@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import msgspec
 from msgspec import Meta, Struct
 
-from posthouse.config_out import RelaySection, SendingSection, settle_relay
+from posthouse.config_out import RelaySection, SendingSection, settle_relay, settle_sending
 from posthouse.config_out import problems as problems_out
 from posthouse.net.nameservers import Trust, servers_of
 
@@ -419,6 +419,7 @@ def settle(table: Mapping[str, Any], folder: Path = Path("/")) -> Settings:
         hostname=settings.hostname.rstrip(".") or socket.gethostname(),
         data=str(folder / settings.data if settings.data else default_data()),
         relay=settle_relay(settings.relay, folder),
+        sending=settle_sending(settings.sending, folder),
         tls=Tls(
             tuple(Certificate(str(folder / c.certificate), str(folder / c.key)) for c in settings.tls.certificates)
         ),

@@ -70,6 +70,11 @@ def settle_relay(relay: RelaySection, folder: Path) -> RelaySection:
     return msgspec.structs.replace(relay, password_file=_below(folder, relay.password_file), routes=routes)
 
 
+def settle_sending(sending: SendingSection, folder: Path) -> SendingSection:
+    """So does the file of authorities."""
+    return msgspec.structs.replace(sending, authorities=_below(folder, sending.authorities))
+
+
 def _below(folder: Path, file: str) -> str:
     return str(folder / file) if file else ""
 

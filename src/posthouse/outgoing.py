@@ -1,21 +1,27 @@
-"""From settings to the way out: the resolver, smart hosts and source addresses as transport knows them."""
+"""From settings to the way out: resolver, smart hosts, source addresses and TLS policies as transport knows them."""
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
 from posthouse.config import Settings
 from posthouse.config_out import EVERYBODY, RelaySection, Route
+from posthouse.mail.ids import Millis
+from posthouse.net.chain import dane_verified
 from posthouse.net.dns import DnsLimits, NetworkResolver
+from posthouse.net.https import Https, https_context
 from posthouse.net.nameservers import Server, Trust, servers_of, system_servers
 from posthouse.net.reach import networks
 from posthouse.transport.mailhosts import Lookup, Ourselves
+from posthouse.transport.policies import Policies
 from posthouse.transport.port25 import Port25, probe
 from posthouse.transport.relays import Relay, RelayPlan, Use
-from posthouse.transport.target import SMTP_PORT, RelayLogin, TlsLevel
-from posthouse.transport.targets import Routing
+from posthouse.transport.remembered import Remembered
+from posthouse.transport.target import SMTP_PORT, RelayLogin, TlsDemand, TlsLevel
+from posthouse.transport.targets import Routing, no_policy, nothing_remembered
 from posthouse.trust.resolver import Resolver
 
 PASSWORD_OCTETS = 4_096  # of a password file; only its first line counts
@@ -35,7 +41,15 @@ def _servers(settings: Settings) -> tuple[Server, ...]:
     return servers_of(settings.dns.servers, trust) or system_servers(trust)
 
 
-def make_routing(settings: Settings, resolver: Resolver) -> Routing:
+def make_https(settings: Settings, resolver: Resolver) -> Https:
+    """How policies are fetched and reports handed over. Raises OSError for authorities that cannot be read."""
+    authorities = Path(settings.sending.authorities) if settings.sending.authorities else None
+    return Https(resolver, https_context(authorities), networks(settings.sending.private_networks))
+
+
+def make_routing(
+    settings: Settings, resolver: Resolver, policies: Policies | None = None, remembered: Remembered | None = None
+) -> Routing:
     """Where the mail of this house goes. Raises OSError for a password file that cannot be read."""
     sending = settings.sending
     look = functools.partial(probe, sending.probes, resolver)
@@ -44,7 +58,18 @@ def make_routing(settings: Settings, resolver: Resolver) -> Routing:
         Lookup(resolver, ourselves(settings), networks(sending.private_networks)),
         _plan(settings.relay, Port25(look)),
         {EVERYBODY: (), **sources} if sources else {},
+        no_policy if policies is None else policies.find,
+        nothing_remembered if remembered is None else remembered.level,
     )
+
+
+def dane(clock: Callable[[], Millis]) -> Callable[[Sequence[bytes], TlsDemand], bool]:
+    """`Sending.dane`: whether a chain is what the TLSA records of a demand stand for."""
+
+    def verified(chain: Sequence[bytes], demand: TlsDemand) -> bool:
+        return dane_verified(chain, demand.tlsa, demand.names, datetime.fromtimestamp(clock() / 1000, UTC))
+
+    return verified
 
 
 def ourselves(settings: Settings) -> Ourselves:

@@ -49,6 +49,7 @@ def _third(connection: apsw.Connection) -> None:
 def _fourth(connection: apsw.Connection) -> None:
     _run(connection, "step4.sql")
     _run(connection, "journal.sql")
+    _run(connection, "tls.sql")
 
 
 def _clear_namespace(connection: apsw.Connection) -> None:

@@ -28,12 +28,17 @@ class Mode(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """An MTA-STS policy. `lines` are as they were fetched, for reports (RFC 8460 §4.4)."""
+    """An MTA-STS policy."""
 
     mode: Mode
     max_age: int
     patterns: tuple[str, ...] = ()
-    lines: tuple[str, ...] = ()
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What it says, without fields that nobody knows: as it is kept, and quoted in reports (RFC 8460 §4.4)."""
+        mx = (f"mx: {pattern}" for pattern in self.patterns)
+        return ("version: STSv1", f"mode: {self.mode.value}", *mx, f"max_age: {self.max_age}")
 
 
 def owner(domain: str) -> str:
@@ -80,10 +85,10 @@ def parse_policy(octets: bytes) -> Policy | str:
             patterns.append(value.lower().rstrip("."))
         else:
             fields.setdefault(name, value)  # RFC 8461 §3.2: the first counts
-    return _settled(fields, patterns, lines)
+    return _settled(fields, patterns)
 
 
-def _settled(fields: dict[str, str], patterns: Sequence[str], lines: Sequence[str]) -> Policy | str:
+def _settled(fields: dict[str, str], patterns: Sequence[str]) -> Policy | str:
     if fields.get("version") != "STSv1":
         return "the policy does not say version: STSv1"
     age = fields.get("max_age", "")
@@ -98,7 +103,7 @@ def _settled(fields: dict[str, str], patterns: Sequence[str], lines: Sequence[st
     wrong = [pattern for pattern in patterns if not PATTERN.match(pattern)]
     if wrong:
         return f"{wrong[0][:80]!r} is no name of an mx"
-    return Policy(mode, min(int(age), MAX_AGE), tuple(patterns[:PATTERNS]), tuple(lines[:PATTERNS]))
+    return Policy(mode, min(int(age), MAX_AGE), tuple(patterns[:PATTERNS]))
 
 
 def matches_policy(policy: Policy, host: str) -> bool:
