@@ -90,6 +90,16 @@ class Sink:
     heard: list[str] = field(default_factory=list)
     taken: list[Taken] = field(default_factory=list)
     given: dict[str, int] = field(default_factory=dict)
+    came: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def arrivals(self, count: int, patience: float = 20.0) -> list[Taken]:
+        """The messages that were taken since, when so many are there."""
+        async with asyncio.timeout(patience):
+            while len(self.taken) < count:
+                self.came.clear()
+                await self.came.wait()
+        found, self.taken = self.taken, []
+        return found
 
     def answer(self, step: str, line: str, usual: str) -> Say:
         """What the plan says of this step, or what is usual."""
@@ -233,6 +243,7 @@ class _Session:
         if self.rcpts and said.octets[:1] not in (b"4", b"5"):
             message = Taken(self.sender, tuple(self.rcpts), self.content, self.secure, self.number, self.chunks)
             self.server.taken.append(message)
+            self.server.came.set()
         self.forget()
         await self.speak(said)
 
@@ -282,8 +293,9 @@ async def sink(
     host: str = "127.0.0.1",
     *,
     implicit: bool = False,
+    port: int = 0,
 ) -> AsyncIterator[Sink]:
-    """A server on a free port. `tls` makes it offer STARTTLS; `implicit` begins with TLS instead."""
+    """A server on a free port, if none is named. `tls` makes it offer STARTTLS; `implicit` begins with TLS instead."""
     server = Sink(dict(plan or {}), tuple(offers), tls, host)
     sessions: set[asyncio.Task[None]] = set()
 
@@ -303,7 +315,7 @@ async def sink(
             with contextlib.suppress(OSError, TimeoutError):
                 await asyncio.wait_for(writer.wait_closed(), 5)
 
-    listener = await asyncio.start_server(serve, host, 0, limit=LINE, ssl=tls if implicit else None)
+    listener = await asyncio.start_server(serve, host, port, limit=LINE, ssl=tls if implicit else None)
     server.port = listener.sockets[0].getsockname()[1]
     try:
         yield server

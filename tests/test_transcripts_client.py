@@ -1,6 +1,6 @@
 """Plays tests/transcripts/smtp-client, what our client says to servers: whole, octet by octet, cut at random.
 
-`given to: ben carl` names recipients at work.test, `given message: eight-bit` another message than the usual one, `given
+`given to: ben carl` names recipients at work.test, `given message: eight-bit` a message that is not the usual, `given
 tls: encrypted` the TlsLevel, `given login: user password` a login, `given messages: 2` how many are sent. `given
 outcome:` stands for each recipient in order, message after message: action, where and status.
 """
@@ -84,7 +84,7 @@ async def test_transcript(path: Path, cut: Cut, tls: ssl.SSLContext, monkeypatch
             for _ in range(int(given.get("messages", "1"))):
                 for one in await ours.send(item(given), MESSAGES[given.get("message", "usual")]):
                     said.append(f"{one.action.value} {one.where} {one.status}")
-            ours.sender.close()
+            await ours.sender.close()
             return said
 
         sending = asyncio.create_task(client())

@@ -75,7 +75,7 @@ async def rig(
     try:
         yield made
     finally:
-        sender.close()
+        await sender.close()
 
 
 def brief(outcomes: Sequence[Outcome]) -> list[tuple[Action, str, str]]:

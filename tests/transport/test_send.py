@@ -166,7 +166,7 @@ async def test_equal_servers_are_tried_in_any_order() -> None:
         ours.targets[:] = [replace(one, preference=10) for one in ours.targets]
         ours.sender.sending = replace(ours.sender.sending, limits=replace(HASTY, idle=0))
         for _ in range(40):
-            ours.sender.idle.close()
+            await ours.sender.idle.close()
             await ours.outcome()
         assert first.connections > 2
         assert second.connections > 2

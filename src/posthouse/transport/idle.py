@@ -4,11 +4,13 @@ A connection is the same only where server, address, login and everything that T
 """
 
 import asyncio
+import contextlib
 from collections import deque
 
 from posthouse.transport.connection import Connection, SendLimits
 from posthouse.transport.target import Target
 
+GOODBYE = 1.0  # seconds in which all servers may close their side at the end
 KEPT = 100  # connections of one worker; the oldest is closed for a new one
 
 Key = tuple[object, ...]
@@ -65,13 +67,18 @@ class Idle:
             return self.take(target, domain)
         return None
 
-    def close(self) -> None:
-        """Say goodbye on all of them."""
+    async def close(self) -> None:
+        """Say goodbye on all of them, and wait a moment for the servers to hear it."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        links = [connection.link for _, _, connection in self._kept]
         while self._kept:
             self._kept.pop()[2].leave()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GOODBYE):
+                for link in links:
+                    await link.wait_closed()
 
     def _sweep(self) -> None:
         """Close what has waited long enough."""

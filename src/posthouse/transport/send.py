@@ -81,9 +81,9 @@ class Sender:
             attempt.overdue()
         return attempt.outcomes(self._clock())
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Say goodbye to all servers."""
-        self.idle.close()
+        await self.idle.close()
 
     def _all(self, envelope: Envelope, status: Status, reason: str, where: str) -> tuple[Outcome, ...]:
         action, now = Action.FAILED if status.cls == 5 else Action.DELAYED, self._clock()
