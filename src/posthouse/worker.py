@@ -117,7 +117,8 @@ class Worker:
             connections=connections(ours),
             stress=Stress(_plain(StressLimits, limits.stress)),
         )
-        door = Door(store, peers, secret=load_secret(settings.directory), limits=ours)
+        secret = load_secret(settings.directory)
+        door = Door(store, peers, secret=secret, limits=ours)
         house = House(
             store,
             settings.hostname,
@@ -130,6 +131,7 @@ class Worker:
             withheld=frozenset(settings.imap.withheld),
             leave=settings.queue.leave,
             patience=patience(settings.queue),
+            secret=secret,
             submission=SubmissionRules(settings.submission.highest_priority, settings.submission.longest_hold_seconds),
         )
         watch = DiskWatch(house, first=self._orders.slot == 0)

@@ -285,19 +285,27 @@ def _canonical(address: Address) -> str:
 
 
 def add_alias(address: Address, targets: Sequence[Address]) -> Script[None]:
-    """Raises NotFound (the domain), Exists (a user or alias has the name), Refused (no target, too many, one outside
-    this server or leading nowhere, a loop)."""
+    """Raises NotFound (the domain), Exists (a user or alias has the name), Refused (no target, too many, one leading
+    nowhere or to a machine that is no domain, a loop)."""
     yield from _require_domain(address.domain)
     yield from _require_free(address)
     if not 0 < len(targets) <= TARGETS:
         raise Refused(f"an alias has 1 to {TARGETS} targets")
     for target in targets:
         yield from _accept_target(address, target)
-    for spelling in sorted({_canonical(target) for target in targets}):
+    for spelling in (yield from _spellings(targets)):
         yield sql(
             "INSERT INTO alias (domain, fold, target, local) VALUES ($1, $2, $3, $4)",
             address.domain.name, fold(address.local), spelling, unicodedata.normalize("NFC", address.local),
         )  # fmt: skip
+
+
+def _spellings(targets: Sequence[Address]) -> Script[list[str]]:
+    """As they are stored: of those elsewhere only their server knows whether case matters (RFC 5321 §2.4)."""
+    found = set()
+    for target in targets:  # inside one script, in the writer's thread
+        found.add(_canonical(target) if (yield from is_local(target.domain)) else str(target))
+    return sorted(found)
 
 
 def set_alias(address: Address, targets: Sequence[Address]) -> Script[None]:
@@ -310,12 +318,14 @@ def set_alias(address: Address, targets: Sequence[Address]) -> Script[None]:
 
 def _accept_target(address: Address, target: Address) -> Script[None]:
     if not (yield from is_local(target.domain)):
-        raise Refused(f"{target} is on another server; forwarding to other servers is not supported yet")
+        if target.domain.literal:
+            raise Refused(f"{target} names a machine and no domain; only mail for domains is sent on")
+        return
     if _canonical(target) == _canonical(address):
         raise Refused(f"{address} would lead to itself")
     # A name that does not exist can be no part of a loop: an alias only ever leads to what was there before it.
     found = yield from resolve(target, catch_all=False)
-    if not isinstance(found, tuple):
+    if not isinstance(found, tuple | Elsewhere):
         raise Refused(f"{target} leads nowhere; make the user or the alias first")
 
 

@@ -1,10 +1,10 @@
 """What leaves the house: recipients on other servers, of users and of aliases that lead there (RFC 5321 §3.9)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from posthouse.mail.address import Address, ForwardPath
+from posthouse.mail.address import Address, Domain, ForwardPath, ReversePath
 from posthouse.mail.envelope import Envelope, Notify, OriginalRecipient, Recipient
 from posthouse.mail.ids import AccountId, Trail
 from posthouse.store.moment import Moment
@@ -19,24 +19,45 @@ class Departures(NamedTuple):
     outgoing: tuple[Outgoing, ...]
 
 
-def departures(
-    envelope: Envelope, leads: Sequence[Leads], account: AccountId | None, trail: Trail, patience: Patience
-) -> tuple[Outgoing, ...]:
-    """The ways out: one for those whom a user writes to, one for those whom aliases lead to; `leads` says of each
-    recipient where it led."""
+def nobody_else(domain: Domain) -> ReversePath | None:
+    """Mail that an alias sends on keeps its sender."""
+    return None
+
+
+class Departing(NamedTuple):
+    """How a message leaves: whose submission it is, its journey, and who is named as the sender of what an alias of a
+    domain sends on; None: who sent it."""
+
+    account: AccountId | None
+    trail: Trail
+    patience: Patience = Patience()
+    as_sender: Callable[[Domain], ReversePath | None] = nobody_else
+
+
+def departures(envelope: Envelope, leads: Sequence[Leads], way: Departing) -> tuple[Outgoing, ...]:
+    """The ways out: one for those whom a user writes to, one for those whom aliases of a domain lead to; `leads` says
+    of each recipient where it led."""
     ways: list[Outgoing] = []
     pairs = list(zip(envelope.recipients, leads, strict=True))
-    direct = tuple(recipient for recipient, way in pairs if way.leaves)
+    direct = tuple(recipient for recipient, leading in pairs if leading.leaves)
     if direct:
-        ways.append(Outgoing(trail, replace(envelope, recipients=direct), account, patience=patience))
-    forwarded = tuple(
-        forward(recipient, address, several=len(way.forwards) + len(way.accounts) > 1)
-        for recipient, way in pairs
-        for address in way.forwards
-    )
-    if forwarded:
-        ways.append(Outgoing(trail, replace(envelope, recipients=forwarded), None, patience=patience))
+        ways.append(Outgoing(way.trail, replace(envelope, recipients=direct), way.account, patience=way.patience))
+    for domain, forwarded in _forwarded(pairs).items():
+        sender = way.as_sender(domain) or envelope.sender
+        onward = replace(envelope, sender=sender, recipients=tuple(forwarded))
+        ways.append(Outgoing(way.trail, onward, None, patience=way.patience))
     return tuple(ways)
+
+
+def _forwarded(pairs: Iterable[tuple[Recipient, Leads]]) -> dict[Domain, list[Recipient]]:
+    """Those whom aliases lead to, by the domain of the alias."""
+    found: dict[Domain, list[Recipient]] = {}
+    for recipient, leading in pairs:
+        several = len(leading.forwards) + len(leading.accounts) > 1
+        for address in leading.forwards:
+            onward = forward(recipient, address, several=several)
+            found.setdefault(recipient.path.address.domain, []).append(onward)
+    return found
 
 
 def forward(recipient: Recipient, address: Address, *, several: bool) -> Recipient:

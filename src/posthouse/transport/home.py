@@ -16,6 +16,7 @@ from posthouse.mail.status import Status
 from posthouse.store.queue import QueueItem
 from posthouse.transport.accept import accept, prepare
 from posthouse.transport.depart import Departures, departures
+from posthouse.transport.forwarding import departing
 from posthouse.transport.house import House
 from posthouse.transport.keep import DELIVERED, action
 from posthouse.transport.resolve import leads_of
@@ -45,7 +46,7 @@ async def deliver(item: QueueItem, octets: bytes | mmap, house: House) -> tuple[
     leads = [await leads_of(each.path.address, house) for each in recipients]  # few, and remembered for a second
     now = house.clock()
     accounts = {account for way in leads for account in way.accounts}
-    ways = departures(item.envelope, leads, item.account, item.trail, house.patience)
+    ways = departures(item.envelope, leads, await departing(item.envelope, item.account, item.trail, house))
     if accounts or ways:
         front = return_path(item.envelope) if accounts else b""
         whole = front + bytes(octets)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
+from secrets import token_bytes
 
 from posthouse.mail.ids import Millis
 from posthouse.store.moment import Moment, moment
@@ -54,7 +55,8 @@ class House:
     tests and loopback only. `add_sender` decides what happens to a user's message whose From is not theirs: refused
     (False), or a Sender field names them (RFC 6409 §8.1). `unauthenticate` offers UNAUTHENTICATE (RFC 8437 §8).
     `withheld` are IMAP capabilities that are not announced (docs/quirks.md). `leave`: users may send to other servers,
-    and aliases lead there. `moment` adds to the wall clock what nobody can set (store/moment.py).
+    and aliases lead there. `moment` adds to the wall clock what nobody can set (store/moment.py). `secret`
+    is the same in all workers, and for ever.
     """
 
     store: Store
@@ -73,6 +75,7 @@ class House:
     patience: Patience = field(default_factory=Patience)
     moment: Callable[[Millis], Moment] = moment
     submission: SubmissionRules = SubmissionRules()
+    secret: bytes = field(default_factory=lambda: token_bytes(32))
 
     @property
     def spool(self) -> Path:

@@ -22,6 +22,7 @@ from posthouse.transport.accept import Delivered, Queued, accept, prepare
 from posthouse.transport.bounce import Told, report
 from posthouse.transport.client import Client
 from posthouse.transport.depart import Departures, departures
+from posthouse.transport.forwarding import departing
 from posthouse.transport.house import House
 from posthouse.transport.letter import Ready, make_ready, take_letters
 from posthouse.transport.route import Leads
@@ -50,7 +51,8 @@ async def keep(mail: Incoming, edit: Edit, received: Millis, house: House) -> No
     leads = _ways(mail, received)
     accounts = {account for way in leads for account in way.accounts}
     login = mail.client.login
-    outgoing = departures(mail.envelope, leads, login.account if login else None, mail.trail, house.patience)
+    way = await departing(mail.envelope, login.account if login else None, mail.trail, house)
+    outgoing = departures(mail.envelope, leads, way)
     path = return_path(mail.envelope) if accounts else b""
     fields = path + received_field(mail.client, mail.envelope, house.hostname, received, mail.trail)
     octets = await _edited(mail.octets, Edit(fields + edit.front, edit.cuts), house)

@@ -9,7 +9,7 @@ from posthouse.store.emails import NewEmail
 from posthouse.store.script import Script
 from posthouse.transport.accept import Tell, prepare, take_in
 from posthouse.transport.bounce import Letter
-from posthouse.transport.depart import Departures, departures
+from posthouse.transport.depart import Departing, Departures, departures
 from posthouse.transport.house import House
 from posthouse.transport.resolve import leads_of
 from posthouse.transport.trace import return_path
@@ -30,7 +30,7 @@ async def make_ready(letter: Letter, trail: Trail, house: House, tell: Tell | No
     accounts = tuple(sorted({account for way in leads for account in way.accounts}))
     front = return_path(letter.envelope) if accounts else b""
     now = house.clock()
-    ways = departures(letter.envelope, leads, None, trail, house.patience)
+    ways = departures(letter.envelope, leads, Departing(None, trail, house.patience))
     if not accounts and not ways:
         return None
     whole = front + letter.octets

@@ -4,15 +4,17 @@ Every refusal is a Reply. Errors of the store are raised as they are; `serve/err
 """
 
 import re
+from collections.abc import Iterator
 from mmap import mmap
 
-from posthouse.mail.address import ForwardPath, ReversePath
+from posthouse.mail.address import Address, ForwardPath, ReversePath
 from posthouse.mail.header import body_start
 from posthouse.mail.ids import Millis
 from posthouse.mail.status import Reply, reply
 from posthouse.store.accounts import Elsewhere, NoSuchDomain, NoSuchUser
 from posthouse.store.crashpoint import crashpoint
 from posthouse.transport.client import Client
+from posthouse.transport.forwarding import circles
 from posthouse.transport.house import House, MessageLimits
 from posthouse.transport.keep import Incoming, keep
 from posthouse.transport.resolve import leads_to, resolve
@@ -37,6 +39,7 @@ STAYS_HERE = reply(
     "of its own domains can be written to",
 )  # fmt: skip
 ROUTING_LOOP = reply(554, "5.4.6", "The message has been through too many servers; it seems to go in a circle")
+FORWARDING_LOOP = reply(554, "5.4.6", "An address here sends mail on, and this message has come back to it")
 NUL_INSIDE = reply(550, "5.6.0", "The message holds a NUL octet, which mail must not")
 HEADER_TOO_LARGE = reply(552, "5.3.4", "The header of the message is too large")
 FIELD_TOO_LARGE = reply(552, "5.3.4", "A field in the header of the message is too large")
@@ -86,6 +89,8 @@ async def take(mail: Incoming, house: House) -> Reply:
         return NUL_INSIDE
     if hops(mail.octets, stop) >= house.limits.received_fields:
         return ROUTING_LOOP
+    if any(way.forwards and circles(mail.octets, stop, house.hostname, address) for address, way in _ways(mail)):
+        return FORWARDING_LOOP
     received = house.clock()
     edit = await _completed(mail, stop, received, house)
     if isinstance(edit, Reply):
@@ -93,6 +98,12 @@ async def take(mail: Incoming, house: House) -> Reply:
     await keep(mail, Edit(before(mail.octets, stop, edit.front), edit.cuts), received, house)
     crashpoint("smtp.after_commit_before_250")
     return TAKEN
+
+
+def _ways(mail: Incoming) -> Iterator[tuple[Address, Leads]]:
+    """Whom it was written to, and where they lead."""
+    recipients = (recipient.path.address for recipient in mail.envelope.recipients)
+    return zip(recipients, mail.leads, strict=True)
 
 
 def before(octets: bytes | mmap, stop: int, fields: bytes) -> bytes:

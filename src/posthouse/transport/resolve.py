@@ -2,7 +2,9 @@
 
 from posthouse.mail.address import Address, Domain, parse_domain
 from posthouse.mail.ids import AccountId
+from posthouse.mail.srs import is_rewritten
 from posthouse.store.accounts import Elsewhere, NoSuchDomain, NoSuchUser, Resolution, Target
+from posthouse.transport.forwarding import leads_back
 from posthouse.transport.house import House
 from posthouse.transport.route import Leads
 
@@ -35,6 +37,9 @@ async def resolve(address: Address, house: House) -> Resolution:
     host = parse_domain(house.hostname) or Domain(house.hostname)
     if not address.domain.name:
         return await house.routes.postmaster(host, house.store)
+    if is_rewritten(address) and await house.routes.is_local(address.domain, house.store):
+        back = leads_back(address, house)
+        return NoSuchUser(address) if back is None else Elsewhere((back,), ())
     found = await house.routes.resolve(address, house.store)
     if isinstance(found, NoSuchDomain) and address.domain == host and address.local.lower() == "postmaster":
         return await house.routes.postmaster(host, house.store)

@@ -21,6 +21,8 @@ HARVEST = reply(450, "4.7.1", "Too many unknown recipients; try again later")
 TOO_MANY_RECIPIENTS = reply(452, "4.5.3", "Too many recipients for one message; send the rest in another")
 SUBMISSION_LIMIT = reply(451, "4.7.1", "You have sent as much as you may for now; try again later")
 
+FOR_NOTICES_ONLY = reply(550, "5.7.1", "This address is only for notices of non-delivery, which have no sender")
+
 TOO_MANY_ERRORS = reply(421, "4.7.0", "Too many errors; goodbye", close=True)
 TOO_MANY_LOGINS = reply(421, "4.7.0", "Too many failed logins; goodbye", close=True)
 LOGIN_CHANGED = reply(421, "4.7.0", "This login has been changed or removed; log in again", close=True)

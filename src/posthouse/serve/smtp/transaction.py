@@ -5,10 +5,12 @@ import logging
 from dataclasses import replace
 
 from posthouse.mail.envelope import Recipient
+from posthouse.mail.srs import is_rewritten
 from posthouse.mail.status import Reply
 from posthouse.serve.smtp import journal
 from posthouse.serve.smtp.entry import login_possible
 from posthouse.serve.smtp.replies import (
+    FOR_NOTICES_ONLY,
     GO_AHEAD,
     HARVEST,
     LOGIN_CHANGED,
@@ -28,6 +30,7 @@ from posthouse.store.crashpoint import crashpoint
 from posthouse.transport import receive
 from posthouse.transport.house import SmtpRole
 from posthouse.transport.keep import Incoming
+from posthouse.transport.route import Leads
 from posthouse.transport.spool import Spool
 from posthouse.transport.trace import new_trail
 from posthouse.wire.smtp import command
@@ -89,6 +92,13 @@ async def _rcpt(talk: Session, event: command.Rcpt) -> Reply:
     if _harvesting(talk):
         return HARVEST
     found = await receive.rcpt(event.path, transaction.mail.utf8, talk.client, talk.house)
+    if (
+        isinstance(found, Leads)
+        and found.forwards
+        and is_rewritten(event.path.address)
+        and transaction.mail.path.address
+    ):
+        found = FOR_NOTICES_ONLY
     if not isinstance(found, Reply):
         transaction.recipients.append(Recipient(event.path, event.notify, event.orcpt))
         transaction.leads.append(found)
