@@ -12,7 +12,15 @@ import pytest
 
 from posthouse.net.authority import authority, issue, self_signed
 from posthouse.net.link import Link, open_link
-from posthouse.net.peer import chain_of, names_server, unverified_context, verified_context, why_failed
+from posthouse.net.peer import (
+    TlsFailure,
+    chain_of,
+    kind_of_failure,
+    names_server,
+    unverified_context,
+    verified_context,
+    why_failed,
+)
 from posthouse.net.tls import CertificateFiles, load
 
 
@@ -128,23 +136,24 @@ def test_odd_certificates(entries: tuple[tuple[str, str], ...], name: str, expec
     assert names_server(cast(ssl.SSLObject, Shown(*entries)), (name,)) is expected
 
 
-async def failing(server: ssl.SSLContext | None, client: ssl.SSLContext) -> str:
-    """Why the handshake failed."""
+async def failing(server: ssl.SSLContext | None, client: ssl.SSLContext) -> tuple[str, TlsFailure]:
+    """Why the handshake failed, in words and for a report."""
     async with link_to(server) as link:
         with pytest.raises(ConnectionError) as caught:
             await link.start_client_tls(client, "mx.test")
         assert link.closing
-        return why_failed(caught.value)
+        return why_failed(caught.value), kind_of_failure(caught.value)
 
 
 async def test_why_a_handshake_fails(files: CertificateFiles, tmp_path: Path) -> None:
     own = load(self_signed(tmp_path, "mx.test"))
-    assert await failing(own, verified_context()) == "self-signed certificate"
-    assert await failing(load(files), verified_context()) == "self-signed certificate in certificate chain"
-    assert await failing(None, unverified_context()) == "wrong version number"
+    assert await failing(own, verified_context()) == ("self-signed certificate", TlsFailure.NOT_TRUSTED)
+    unknown = "self-signed certificate in certificate chain"
+    assert await failing(load(files), verified_context()) == (unknown, TlsFailure.NOT_TRUSTED)
+    assert await failing(None, unverified_context()) == ("wrong version number", TlsFailure.OTHER)
     older = load(files)
     older.maximum_version = ssl.TLSVersion.TLSv1_2
-    newer = unverified_context()
+    newer = unverified_context.__wrapped__()  # one of its own
     newer.minimum_version = ssl.TLSVersion.TLSv1_3
-    assert await failing(older, newer) == "the server hung up"  # asyncio's server sends no alert
+    assert await failing(older, newer) == ("the server hung up", TlsFailure.OTHER)  # asyncio's server sends no alert
     assert why_failed(ConnectionResetError("x")) == "the server hung up"

@@ -8,6 +8,7 @@ from mmap import mmap
 from fakes import START
 from posthouse.mail.address import Address, Domain, ForwardPath, ReversePath
 from posthouse.mail.envelope import Envelope, Recipient
+from posthouse.mail.ids import Trail
 from posthouse.mail.outcome import Action, Outcome
 from posthouse.transport.connection import Sending, SendLimits
 from posthouse.transport.send import Sender
@@ -15,6 +16,7 @@ from posthouse.transport.target import Target, Unreachable
 from sink import Sink
 
 WORK = Domain("work.test")
+TRAIL = Trail("0123456789abcdef")
 ANNA = ReversePath(Address("anna", Domain("home.test")))
 MESSAGE = b"Subject: hello\r\n\r\n.dot\r\n..two\r\nbye\r\n"
 HASTY = SendLimits(connect=2, hello=0.4, handshake=2, mail=0.4, rcpt=0.4, data=0.4, block=0.6, dot=0.4, idle=5)
@@ -31,6 +33,7 @@ class Item:
 
     envelope: Envelope
     destination: Domain = WORK
+    trail: Trail = TRAIL
 
 
 def item(*names: str, sender: ReversePath = ANNA) -> Item:

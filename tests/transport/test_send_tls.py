@@ -12,15 +12,17 @@ from dataclasses import replace
 import pytest
 
 from posthouse.mail.address import ReversePath
+from posthouse.mail.ids import Trail
 from posthouse.mail.outcome import Action
 from posthouse.net.authority import authority, issue, self_signed
-from posthouse.net.peer import verified_context
+from posthouse.net.peer import TlsFailure
 from posthouse.net.tls import CertificateFiles, load
-from posthouse.transport.connection import Sending
+from posthouse.transport.connection import Connection, Sending
 from posthouse.transport.target import RelayLogin, Target, TlsDemand, TlsLevel
 from posthouse.trust.resolver import Tlsa
 from posthouse.wire import sasl
 from posthouse.wire.scram import derive
+from posthouse.wire.smtp.conversation import Conversation
 from sink import CLOSE, OFFERS, RESET, STALL, After, Answer, Say, Sink, sink
 from transport.sending import MESSAGE, Item, brief, item, rig, target
 
@@ -51,9 +53,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
 @pytest.fixture(scope="module")
 def sending(root: CertificateFiles) -> Sending:
     """Who trusts that authority; of the DNS, everything that is asked with RECORD."""
-    return Sending(
-        "us.test", dane=lambda chain, demand: RECORD in demand.tlsa, verified=verified_context(root.certificate)
-    )
+    return Sending("us.test", dane=lambda chain, demand: RECORD in demand.tlsa, authorities=root.certificate)
 
 
 def demanding(server: Sink, level: TlsLevel, *names: str, tlsa: Sequence[Tlsa] = (RECORD,)) -> Target:
@@ -174,6 +174,66 @@ async def test_the_next_server_shows_what_is_asked(good: ssl.SSLContext, own: ss
         async with rig(*targets, sending=sending) as ours:
             assert brief([await ours.outcome()]) == [TAKEN]
             assert not first.taken
+
+
+@pytest.mark.parametrize(
+    ("level", "names", "shows", "answer", "failures"),
+    [
+        (TlsLevel.OPPORTUNISTIC, (), "good", None, [None]),
+        (TlsLevel.VERIFIED, (), "good", None, [None]),
+        (TlsLevel.VERIFIED, ("x.test",), "good", None, [TlsFailure.HOST_MISMATCH]),
+        (TlsLevel.VERIFIED, (), "own", None, [TlsFailure.NOT_TRUSTED]),
+        (TlsLevel.VERIFIED, (), "nothing", None, [TlsFailure.NOT_OFFERED]),
+        (TlsLevel.OPPORTUNISTIC, (), "nothing", None, [TlsFailure.NOT_OFFERED]),
+        (TlsLevel.ENCRYPTED, (), "good", "454 no", [TlsFailure.NOT_OFFERED]),
+        (TlsLevel.OPPORTUNISTIC, (), "good", Say("220 go", After.CLOSE), [TlsFailure.OTHER]),
+        (TlsLevel.DANE, ("x.test",), "good", None, [TlsFailure.OTHER]),
+    ],
+)
+async def test_how_tls_went_is_told(
+    good: ssl.SSLContext,
+    own: ssl.SSLContext,
+    sending: Sending,
+    level: TlsLevel,
+    names: tuple[str, ...],
+    shows: str,
+    answer: Answer | None,
+    failures: list[TlsFailure | None],
+) -> None:
+    """For each session, in the words of RFC 8460 §4.3."""
+    told: list[tuple[str, TlsFailure | None]] = []
+    context = {"good": good, "own": own}.get(shows)
+    async with sink({} if answer is None else {"starttls": answer}, tls=context) as server:
+        where = demanding(server, level, *names, tlsa=() if names else (RECORD,))
+        listening = replace(sending, saw_tls=lambda target, ip, failure: told.append((ip, failure)))
+        async with rig(where, sending=listening) as ours:
+            await ours.outcome()
+    assert told == [("127.0.0.1", failure) for failure in failures]
+
+
+async def test_a_conversation_is_handed_over_at_the_end(good: ssl.SSLContext, sending: Sending) -> None:
+    """With the messages that it had to do with; the password is not in it."""
+    over: list[tuple[Conversation, list[Trail]]] = []
+
+    def ended(connection: Connection) -> None:
+        assert connection.engine.conversation is not None
+        over.append((connection.engine.conversation, connection.trails))
+
+    listening = replace(sending, listen=lambda target, ip: Conversation(lambda: 0), ended=ended)
+    async with sink(offers=(*OFFERS, "AUTH PLAIN"), tls=good) as server, rig(relay(server), sending=listening) as ours:
+        for _ in range(2):
+            await ours.outcome()
+        assert not over
+        await ours.sender.close()
+    [(conversation, trails)] = over
+    assert trails == [item().trail] * 2
+    lines = [line.text for line in conversation.lines]
+    assert lines[0] == "220 sink.test ESMTP"
+    assert "(TLS: TLSv1.3 TLS_AES_256_GCM_SHA384 verified)" in lines
+    assert "AUTH PLAIN ***" in lines
+    assert "(36 octets of the message)" in lines
+    assert lines[-1] == "QUIT"
+    assert "cret" not in "".join(lines)
 
 
 async def test_dane_is_handed_the_chain(good: ssl.SSLContext, sending: Sending) -> None:

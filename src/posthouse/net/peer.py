@@ -7,12 +7,15 @@ records in chain.py. What it does NOT do: it looks at no revocation list and sho
 import ipaddress
 import ssl
 from collections.abc import Sequence
+from enum import Enum
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
 CHAIN = 12  # certificates of one server that are handed on
 
 
+@lru_cache(1)
 def unverified_context() -> ssl.SSLContext:
     """For servers whose certificate does not matter, or is judged afterwards (RFC 7435 §3, RFC 7672 §3).
 
@@ -24,9 +27,12 @@ def unverified_context() -> ssl.SSLContext:
     return context
 
 
+@lru_cache(4)
 def verified_context(authorities: Path | None = None) -> ssl.SSLContext:
     """For servers that must show a certificate of an authority: the system's, or those in a PEM file. The name is
-    compared afterwards (`names_server`), because there may be several reference identifiers (RFC 6125 §6.2.1)."""
+    compared afterwards (`names_server`), because there may be several reference identifiers (RFC 6125 §6.2.1).
+
+    Made when it is first needed: reading the system's authorities takes 60 ms."""
     context = _client_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_REQUIRED
@@ -89,6 +95,27 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return ipaddress.ip_address(text)
     except ValueError:
         return None
+
+
+class TlsFailure(Enum):
+    """What went wrong, in the words of a report (RFC 8460 §4.3)."""
+
+    NOT_OFFERED = "starttls-not-supported"
+    HOST_MISMATCH = "certificate-host-mismatch"
+    EXPIRED = "certificate-expired"
+    NOT_TRUSTED = "certificate-not-trusted"
+    OTHER = "validation-failure"
+
+
+_EXPIRED = 10  # X509_V_ERR_CERT_HAS_EXPIRED
+
+
+def kind_of_failure(error: BaseException) -> TlsFailure:
+    """The kind of a failed handshake."""
+    cause = error.__cause__ or error
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return TlsFailure.EXPIRED if cause.verify_code == _EXPIRED else TlsFailure.NOT_TRUSTED
+    return TlsFailure.OTHER
 
 
 def why_failed(error: BaseException) -> str:

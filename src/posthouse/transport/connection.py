@@ -10,15 +10,24 @@ only an opportunistic connection goes on in plain text (RFC 7435 §3). Every ste
 import asyncio
 import re
 import secrets
-import ssl
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 
+from posthouse.mail.ids import Trail
 from posthouse.mail.outcome import Action
 from posthouse.mail.status import Reply, Status
 from posthouse.net.connect import Connected
 from posthouse.net.link import WOKEN, Link, LinkLimits, Woken, open_link
-from posthouse.net.peer import chain_of, names_server, unverified_context, verified_context, why_failed
+from posthouse.net.peer import (
+    TlsFailure,
+    chain_of,
+    kind_of_failure,
+    names_server,
+    unverified_context,
+    verified_context,
+    why_failed,
+)
 from posthouse.transport.result import Result, Where, garbled, insecure, lost, refused, silent
 from posthouse.transport.target import Target, TlsDemand, TlsLevel
 from posthouse.wire import sasl, sasl_client
@@ -50,28 +59,28 @@ class SendLimits:
     age: float = 300.0  # of a connection that is used again
 
 
-def _nobody(target: Target, ip: str) -> Conversation | None:
-    return None
-
-
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """What everyone who sends needs to know: our name, patience, and how certificates are judged.
+    """What everyone who sends needs to know: our name, patience, how certificates are judged, and who listens.
 
-    `dane` says whether a chain (DER, the server's own certificate first) is what the demand's TLSA records stand for.
-    `listen` may give a Conversation for a new connection to be written down in."""
+    `dane` says whether a chain (DER, the server's own certificate first) is what the demand's TLSA records stand for;
+    `authorities` is a PEM file to be trusted instead of the system's. `saw_tls` is told for each session with a server
+    at an address how its TLS went, None for well (RFC 8460 §4.3). `listen` may give a Conversation to a new connection;
+    `ended` is told when that connection is over."""
 
     hostname: str
     limits: SendLimits = SendLimits()
     dane: Callable[[Sequence[bytes], TlsDemand], bool] = lambda chain, demand: False
-    listen: Callable[[Target, str], Conversation | None] = _nobody
-    unverified: ssl.SSLContext = field(default_factory=unverified_context)
-    verified: ssl.SSLContext = field(default_factory=verified_context)
+    authorities: Path | None = None
+    saw_tls: Callable[[Target, str, TlsFailure | None], None] = lambda target, ip, failure: None
+    listen: Callable[[Target, str], Conversation | None] = lambda target, ip: None
+    ended: "Callable[[Connection], None]" = lambda connection: None
 
 
 class Connection:
     """One connection. `transactions` and `domains` count what it was used for, `answers` what the server has said;
-    `farewell` is its last word, `silent` is true where it was waited for in vain, `kept` where it was used before."""
+    `farewell` is its last word, `silent` is true where it was waited for in vain, `kept` where it was used before.
+    `trails` are the messages that it had to do with."""
 
     __slots__ = (
         "answers",
@@ -85,6 +94,7 @@ class Connection:
         "sending",
         "silent",
         "target",
+        "trails",
         "transactions",
     )
 
@@ -101,6 +111,7 @@ class Connection:
         self.farewell: Reply | None = None
         self.silent = False
         self.kept = False
+        self.trails: list[Trail] = []
 
     @property
     def usable(self) -> bool:
@@ -139,7 +150,7 @@ class Connection:
                 event = await self.link.next(self.engine)
         except TimeoutError:
             self.silent = True
-            self.link.abort()
+            self.abort()
             return silent(where, seconds, perhaps_taken=perhaps_taken)
         except ConnectionError:
             event = None
@@ -163,12 +174,23 @@ class Connection:
     def leave(self) -> None:
         """Say QUIT where that is possible, and close without waiting for the answer: nothing hangs on it
         (RFC 5321 §4.1.1.10)."""
-        if self.usable or self.engine.state in (State.START, State.GREETING):
-            if not self.engine.waiting:
-                self.say(command.Quit())
-            self.link.close()
-        else:
-            self.link.abort()
+        if not (self.usable or self.engine.state in (State.START, State.GREETING)):
+            self.abort()
+            return
+        if not self.engine.waiting:
+            self.say(command.Quit())
+        self.link.close()
+        self._end()
+
+    def abort(self) -> None:
+        """Hang up."""
+        self.link.abort()
+        self._end()
+
+    def _end(self) -> None:
+        if self.engine.conversation is not None:
+            self.sending.ended(self)
+            self.engine.conversation = None
 
 
 async def begin(connected: Connected, target: Target, sending: Sending, *, tls: bool = True) -> Connection | Result:
@@ -186,7 +208,7 @@ async def begin(connected: Connected, target: Target, sending: Sending, *, tls: 
     try:
         wrong = await _introduce(connection, tls=tls)
     except BaseException:
-        link.abort()
+        connection.abort()
         raise
     if wrong is None:
         return connection
@@ -227,11 +249,13 @@ async def _secure(connection: Connection) -> Result | None:
     demand = connection.target.tls
     opportunistic = demand.level is TlsLevel.OPPORTUNISTIC
     if not connection.engine.announced.starttls:
+        _saw_tls(connection, TlsFailure.NOT_OFFERED)
         return None if opportunistic else insecure(NOT_SUPPORTED, _demanded("the server offers no TLS", demand))
     answer = await connection.ask(command.StartTls(), Where.TLS, connection.sending.limits.hello)
     if isinstance(answer, Result):
         return answer
     if not answer.positive:
+        _saw_tls(connection, TlsFailure.NOT_OFFERED)
         refusal = insecure(NOT_SUPPORTED, _demanded("the server would not begin TLS", demand), answer)
         return None if opportunistic and not answer.close else refusal
     return await _handshake(connection, connection.engine) or await _hello(connection)
@@ -241,24 +265,37 @@ def _demanded(what: str, demand: TlsDemand) -> str:
     return f"{what}, which {demand.why} asks for" if demand.why else f"{what}, which is asked for"
 
 
+def _saw_tls(connection: Connection, failure: TlsFailure | None) -> None:
+    connection.sending.saw_tls(connection.target, connection.ip, failure)
+
+
 async def _handshake(connection: Connection, engine: SmtpClient | None) -> Result | None:
     target, sending = connection.target, connection.sending
     demand = target.tls
-    context = sending.verified if demand.level is TlsLevel.VERIFIED else sending.unverified
+    verified = demand.level is TlsLevel.VERIFIED
+    context = verified_context(sending.authorities) if verified else unverified_context()
     try:
         await connection.link.start_client_tls(context, _server_name(target, connection.ip), engine)
     except ConnectionError as error:
+        _saw_tls(connection, kind_of_failure(error))
         return insecure(NOT_SHOWN, _demanded(f"TLS could not be begun: {why_failed(error)}", demand))
-    session = connection.link.tls_session
-    if session is None:  # pragma: no cover  (a transport without its object)
-        return insecure(NOT_SHOWN, "TLS did not begin")
     if connection.engine.conversation is not None:
         connection.engine.conversation.mark(f"TLS: {connection.tls}")
-    if demand.level is TlsLevel.VERIFIED and not names_server(session, demand.names or (target.host,)):
-        names = " or ".join(demand.names or (target.host,))
-        return insecure(NOT_SHOWN, _demanded(f"the certificate of the server is not for {names}", demand))
-    if demand.level is TlsLevel.DANE and not sending.dane(chain_of(session), demand):
-        return insecure(NOT_SHOWN, _demanded("the certificate of the server is not the one in the DNS", demand))
+    wrong = _judge(connection, demand)
+    _saw_tls(connection, None if wrong is None else wrong[0])
+    return None if wrong is None else insecure(NOT_SHOWN, _demanded(wrong[1], demand))
+
+
+def _judge(connection: Connection, demand: TlsDemand) -> tuple[TlsFailure, str] | None:
+    """Why what the server has shown is not what is demanded."""
+    session = connection.link.tls_session
+    if session is None:  # pragma: no cover  (a transport without its object)
+        return TlsFailure.OTHER, "TLS did not begin"
+    names = demand.names or (connection.target.host,)
+    if demand.level is TlsLevel.VERIFIED and not names_server(session, names):
+        return TlsFailure.HOST_MISMATCH, f"the certificate of the server is not for {' or '.join(names)}"
+    if demand.level is TlsLevel.DANE and not connection.sending.dane(chain_of(session), demand):
+        return TlsFailure.OTHER, "the certificate of the server is not the one in the DNS"
     return None
 
 

@@ -17,7 +17,7 @@ from typing import Protocol
 
 from posthouse.mail.address import Domain
 from posthouse.mail.envelope import Envelope, Recipient
-from posthouse.mail.ids import Millis
+from posthouse.mail.ids import Millis, Trail
 from posthouse.mail.outcome import Action, Outcome
 from posthouse.mail.status import Status
 from posthouse.net.connect import NotConnected, connect
@@ -38,6 +38,11 @@ Find = Callable[[Domain, Envelope], Awaitable[tuple[Target, ...] | Unreachable]]
 
 class Item(Protocol):
     """What a Sender needs of an item of the queue."""
+
+    @property
+    def trail(self) -> Trail:
+        """What joins all that is known of the message."""
+        ...
 
     @property
     def envelope(self) -> Envelope:
@@ -73,7 +78,7 @@ class Sender:
             return self._all(envelope, status, parcel.fault.text, Where.DATA.value)
         by = envelope.deliver_by
         left = 0 if by is None else (by.until - self._clock()) // 1000
-        attempt = _Attempt(self, Consignment(envelope, parcel, left), item.destination)
+        attempt = _Attempt(self, Consignment(envelope, parcel, left), item)
         try:
             async with asyncio.timeout(self.sending.limits.attempt):
                 await attempt.run(found)
@@ -121,12 +126,12 @@ class _Place:
 class _Attempt:
     """One message on its way to one destination."""
 
-    __slots__ = ("_addresses", "_consignment", "_conversations", "_destination", "_places", "_sender", "_useless")
+    __slots__ = ("_addresses", "_consignment", "_conversations", "_item", "_places", "_sender", "_useless")
 
-    def __init__(self, sender: Sender, consignment: Consignment, destination: Domain) -> None:
+    def __init__(self, sender: Sender, consignment: Consignment, item: Item) -> None:
         self._sender = sender
         self._consignment = consignment
-        self._destination = destination
+        self._item = item
         self._places = [_Place(one) for one in consignment.envelope.recipients]
         self._addresses = ADDRESSES  # that may still be connected to
         self._conversations = 0
@@ -165,7 +170,9 @@ class _Attempt:
         """Offer the message to one server, by kept connections as long as there are, and by new ones."""
         todo = self._open()
         while todo:
-            connection = self._sender.idle.take(target, self._destination.name) or await self._connect(target, todo)
+            connection = self._sender.idle.take(target, self._item.destination.name) or await self._connect(
+                target, todo
+            )
             if connection is None:
                 return
             kept = connection.kept
@@ -214,6 +221,7 @@ class _Attempt:
     async def _offer(self, connection: Connection, todo: Sequence[_Place]) -> list[_Place]:
         """Transactions over one connection. Those left have heard nothing: it was kept too long, or is used up."""
         left = list(todo)
+        connection.trails.append(self._item.trail)
         try:
             while left and connection.usable and self._may_begin(connection):
                 batch = left[: min(RECIPIENTS, connection.engine.announced.rcpt_max or RECIPIENTS)]
@@ -223,7 +231,7 @@ class _Attempt:
                     break  # it had been closed before we asked
                 left = left[len(batch) :] + _note(connection, batch, results)
         except BaseException:
-            connection.link.abort()
+            connection.abort()
             raise
         self._sender.idle.keep(connection)
         return left

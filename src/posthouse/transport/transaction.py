@@ -270,7 +270,7 @@ async def _early(connection: Connection) -> Result | None:
     answer = connection.read(engine.next_event(), Where.DATA)
     while isinstance(answer, Reply) and answer.positive:
         answer = connection.read(engine.next_event(), Where.DATA)
-    connection.link.abort()
+    connection.abort()
     said = answer if isinstance(answer, Reply) else answer.answer
     if said is not None and not said.positive:
         return refused(said, Where.DATA)
