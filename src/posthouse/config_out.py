@@ -57,6 +57,7 @@ class SendingSection(Struct, frozen=True):
     private_networks: tuple[str, ...] = ()
     authorities: str = ""
     probes: tuple[str, ...] = PROBES
+    tls_reports: bool = True
 
 
 SmartHost = Route | RelaySection

@@ -30,10 +30,18 @@ FAILED = 10_000  # domains whose last failure is remembered
 log = logging.getLogger(__name__)
 
 
+def _unheard(domain: str, reason: str) -> None:
+    """Nobody counts failures."""
+
+
 class Policies:
     """The policies of one worker, with those of all workers in the store."""
 
-    def __init__(self, store: Store, https: Https, clock: Callable[[], Millis]) -> None:
+    def __init__(
+        self, store: Store, https: Https, clock: Callable[[], Millis], told: Callable[[str, str], None] = _unheard
+    ) -> None:
+        """`told` hears of each policy that could not be had: the domain, and why (RFC 8460 §4.3.2.2)."""
+        self._told = told
         self._store = store
         self._https = https
         self._clock = clock
@@ -119,6 +127,7 @@ class Policies:
         self._failed.pop(domain, None)
         if isinstance(found, str):
             log.info("an MTA-STS policy could not be fetched", extra={"domain": domain, "reason": found})
+            self._told(domain, found)
             self._failed[domain] = (self._clock(), found)
             while len(self._failed) > FAILED:
                 self._failed.popitem(last=False)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from posthouse.mail.status import Status
+from posthouse.trust.reports import Applied
 from posthouse.trust.resolver import Tlsa
 
 SMTP_PORT = 25  # RFC 5321 §4.5.4.2
@@ -55,6 +56,7 @@ class Target:
     implicit_tls: bool = False  # TLS from the first octet (RFC 8314 §3.3)
     login: RelayLogin | None = None
     source: str = ""  # the address to connect from, "" for any
+    applied: Applied | None = None  # to whom, and as what, sessions with it are reported (RFC 8460); None: to nobody
 
 
 @dataclass(frozen=True, slots=True)

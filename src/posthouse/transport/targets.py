@@ -10,7 +10,7 @@ from posthouse.net.reach import may_reach
 from posthouse.transport.mailhosts import LOOP, NO_ROUTE, Lookup, find_hosts
 from posthouse.transport.relays import CONFIGURATION, RelayPlan, relay_target
 from posthouse.transport.target import SMTP_PORT, Target, TlsLevel, Unreachable
-from posthouse.transport.tlspolicy import ENCRYPTION_NEEDED, Wanted, demands
+from posthouse.transport.tlspolicy import ENCRYPTION_NEEDED, Wanted, applied, demands
 from posthouse.trust.mtasts import Policy
 
 
@@ -74,11 +74,15 @@ async def _by_mx(domain: str, envelope: Envelope, routing: Routing) -> tuple[Tar
         return tuple(Target(host.host, host.ips, routing.port, host.preference) for host in found.hosts)
     # RFC 8689 §4.2.1: a bounce goes on without what its message required
     required = envelope.require_tls and envelope.sender.address is not None
-    wanted = Wanted(await routing.policy(domain), await routing.remembered(domain), required)
+    policy = await routing.policy(domain)
+    wanted = Wanted(policy, await routing.remembered(domain), required)
     decided = await demands(domain, found, wanted, routing.lookup.resolver, routing.port)
     if isinstance(decided, Unreachable):
         return decided
-    return tuple(Target(host.host, host.ips, routing.port, host.preference, demand) for host, demand in decided)
+    return tuple(
+        Target(host.host, host.ips, routing.port, host.preference, demand, applied=applied(domain, demand, policy))
+        for host, demand in decided
+    )
 
 
 def _from_sources(

@@ -12,6 +12,7 @@ from posthouse.transport.mailhosts import MailHost, MailHosts
 from posthouse.transport.target import SMTP_PORT, TlsDemand, TlsLevel, Unreachable
 from posthouse.trust import dane
 from posthouse.trust.mtasts import Mode, Policy, matches_policy
+from posthouse.trust.reports import Applied, PolicyType
 from posthouse.trust.resolver import Found, Resolver
 
 NO_TLSA = Status(4, 4, 3)
@@ -109,3 +110,13 @@ def _required(
         f"The sender asks that this message travels only to servers that prove who they are (REQUIRETLS), and {domain} "
         "has neither DNSSEC nor MTA-STS to do so. Send it without that wish, or by another way",
     )
+
+
+def applied(domain: str, demand: TlsDemand, policy: Policy | None) -> Applied:
+    """As what a session under this demand is reported (RFC 8460 §4.4)."""
+    if demand.tlsa:
+        records = (f"{t.usage} {t.selector} {t.matching} {t.association.hex()}" for t in demand.tlsa)
+        return Applied(domain, PolicyType.TLSA, tuple(records))
+    if policy is not None and policy.mode is not Mode.NONE:
+        return Applied(domain, PolicyType.STS, policy.lines, policy.patterns)
+    return Applied(domain, PolicyType.NONE)
