@@ -54,6 +54,7 @@ class Smtp(Struct, frozen=True):
     """Mail from other servers (RFC 5321)."""
 
     listen: tuple[Listen, ...] = (Listen("*", 25),)
+    forged_notices: Literal["junk", "refuse", "accept"] = "junk"
 
 
 class Submission(Struct, frozen=True):

@@ -37,7 +37,7 @@ from posthouse.store.queue import Patience
 from posthouse.store.script import StoreError
 from posthouse.store.store import Store
 from posthouse.transport import journey
-from posthouse.transport.house import House, MessageLimits, SmtpRole, SubmissionRules
+from posthouse.transport.house import ForgedNotices, House, MessageLimits, SmtpRole, SubmissionRules
 from posthouse.vitals import DiskWatch, Vitals, resident
 
 BEAT_SECONDS = 1.0  # between two heartbeats
@@ -132,6 +132,7 @@ class Worker:
             leave=settings.queue.leave,
             patience=patience(settings.queue),
             secret=secret,
+            forged_notices=ForgedNotices(settings.smtp.forged_notices),
             submission=SubmissionRules(settings.submission.highest_priority, settings.submission.longest_hold_seconds),
         )
         watch = DiskWatch(house, first=self._orders.slot == 0)

@@ -114,6 +114,12 @@ def recent(since: Millis, kinds: Sequence[str], limit: int = FOUND) -> Script[li
     return [Told(*row) for row in reversed(rows)]
 
 
+def oldest() -> Script[Millis | None]:
+    """When the first thing happened that is still told of; None where nothing is."""
+    rows = yield sql("SELECT at FROM journal ORDER BY at LIMIT 1")
+    return rows[0][0] if rows else None
+
+
 def forget_wire(before: Millis, limit: int = FORGOTTEN_AT_ONCE) -> Script[int]:
     """Remove up to `limit` conversations older than that; 0: nothing is left to do. Their keys go with their day."""
     rows = yield sql("SELECT id FROM journal WHERE kind = 'wire' AND at < $1 ORDER BY at LIMIT $2", before, limit)

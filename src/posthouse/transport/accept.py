@@ -26,6 +26,7 @@ from posthouse.store.script import NotFound, Script
 from posthouse.store.store import Store
 from posthouse.transport.depart import Departures
 
+INBOX, JUNK = "inbox", "junk"  # roles of mailboxes (RFC 8621 §2)
 DESCRIBED_ON_LOOP = 256 * 1024  # octets; larger messages are read in a thread, so that nobody else waits for them
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ class Delivered(NamedTuple):
 
     box: Box
     uid: UID
+    mailbox: str = "INBOX"  # its name
 
 
 class Queued(NamedTuple):
@@ -103,11 +105,12 @@ def take_in(
     recipients: tuple[AccountId, ...],
     leaving: Departures | None = None,
     tell: Tell | None = None,
+    into: str = INBOX,
 ) -> Script[None]:
-    """The script of `accept`."""
+    """The script of `accept`. `into`: the role of the mailbox that it is delivered to."""
     delivered: list[Delivered] = []
     if isinstance(message, NewEmail):
-        delivered = yield from deliver_to_inboxes(recipients, message)
+        delivered = yield from deliver_to(recipients, message, into)
     queued: list[Queued] = []
     if leaving is not None:
         queued = yield from _depart(message.blob if isinstance(message, NewEmail) else message, leaving)
@@ -124,14 +127,16 @@ def _depart(blob: NewBlob, leaving: Departures) -> Script[list[Queued]]:
     return queued
 
 
-def deliver_to_inboxes(recipients: tuple[AccountId, ...], email: NewEmail) -> Script[list[Delivered]]:
-    """A message for those who are here. Which mailbox is INBOX is looked up inside the transaction, so it cannot be
-    stale."""
-    items = []
+def deliver_to(recipients: tuple[AccountId, ...], email: NewEmail, role: str = INBOX) -> Script[list[Delivered]]:
+    """A message for those who are here. Which mailbox is meant is looked up inside the transaction, so it cannot be
+    stale; who has none of this role gets it in INBOX."""
+    items, names = [], []
     for account in recipients:
-        inbox = yield from mailboxes.find(account, "INBOX")
-        if inbox is None:
+        row = None if role == INBOX else (yield from mailboxes.find_role(account, role))
+        row = row or (yield from mailboxes.find(account, "INBOX"))
+        if row is None:
             raise NotFound("The recipient is no longer here")
-        items.append((Box(account, inbox.id), email))
+        items.append((Box(account, row.id), email))
+        names.append(row.name)
     uids = yield from emails.deliver(items)
-    return [Delivered(box, uid) for (box, _), uid in zip(items, uids, strict=True)]
+    return [Delivered(box, uid, name) for (box, _), uid, name in zip(items, uids, names, strict=True)]

@@ -38,6 +38,14 @@ class MessageLimits:
     spool_above: int = 256 * 1024  # larger messages wait in a file, not in memory
 
 
+class ForgedNotices(Enum):
+    """What becomes of notices about mail that was not sent from here (decision 0087)."""
+
+    JUNK = "junk"  # they are filed in Junk
+    REFUSE = "refuse"
+    ACCEPT = "accept"  # they are mail as any other
+
+
 @dataclass(frozen=True, slots=True)
 class SubmissionRules:
     """What users may wish of their mail. Settable."""
@@ -75,6 +83,7 @@ class House:
     patience: Patience = field(default_factory=Patience)
     moment: Callable[[Millis], Moment] = moment
     submission: SubmissionRules = SubmissionRules()
+    forged_notices: ForgedNotices = ForgedNotices.JUNK
     secret: bytes = field(default_factory=lambda: token_bytes(32))
 
     @property

@@ -215,7 +215,7 @@ def answered(at: Millis, item: QueueItem, delivered: Sequence[Delivered], queued
 def where(delivered: Sequence[Delivered], queued: Sequence[Queued]) -> Story:
     """Where a message went, as a story tells it."""
     return {
-        "delivered": [{"account": b.account, "mailbox": "INBOX", "box": b.mailbox, "uid": u} for b, u in delivered],
+        "delivered": [{"account": b.account, "mailbox": n, "box": b.mailbox, "uid": u} for b, u, n in delivered],
         "queued": [{"id": item, "for": destination} for item, destination in queued],
     }
 

@@ -18,7 +18,7 @@ from posthouse.store.crashpoint import crashpoint
 from posthouse.store.emails import NewEmail
 from posthouse.store.journal import Entry
 from posthouse.transport import journey
-from posthouse.transport.accept import Delivered, Queued, accept, prepare
+from posthouse.transport.accept import INBOX, JUNK, Delivered, Queued, prepare
 from posthouse.transport.bounce import Told, report
 from posthouse.transport.client import Client
 from posthouse.transport.depart import Departures, departures
@@ -26,7 +26,8 @@ from posthouse.transport.forwarding import departing
 from posthouse.transport.house import House
 from posthouse.transport.letter import Ready, make_ready, take_letters
 from posthouse.transport.route import Leads
-from posthouse.transport.spool import copy_to_file, kept
+from posthouse.transport.spool import copy_to_file
+from posthouse.transport.spool import kept as left_over
 from posthouse.transport.submit import Edit
 from posthouse.transport.trace import received_field, return_path
 
@@ -36,7 +37,8 @@ DELIVERED = Status(2, 1, 5)  # RFC 3463 §3.2: destination address valid
 @dataclass(frozen=True, slots=True)
 class Incoming:
     """A message that has arrived whole, and what is known of it. `leads` is where its recipients led at RCPT, in their
-    order. `release`: users may have it held back until this moment (RFC 4865 §4)."""
+    order. `release`: users may have it held back until this moment (RFC 4865 §4). `junk`:
+    those who are here find it in Junk."""
 
     trail: Trail
     client: Client
@@ -44,6 +46,7 @@ class Incoming:
     leads: tuple[Leads, ...]
     octets: bytes | mmap
     release: int = 0
+    junk: bool = False
 
 
 async def keep(mail: Incoming, edit: Edit, received: Millis, house: House) -> None:
@@ -63,11 +66,9 @@ async def keep(mail: Incoming, edit: Edit, received: Millis, house: House) -> No
     leaving = Departures(house.moment(received), ways) if ways else None
     told = partial(_told, mail, received, _message_id(message, octets))
     letter = await _of_success(mail, leads, received, house)
-    if letter is None:
-        await accept(house.store, message, accounts, leaving, told)
-        return
     crashpoint("smtp.before_commit")
-    await house.store.run(take_letters, (Ready(message, tuple(sorted(accounts)), leaving, told), letter))
+    kept = Ready(message, tuple(sorted(accounts)), leaving, told, JUNK if mail.junk else INBOX)
+    await house.store.run(take_letters, (kept,) if letter is None else (kept, letter))
 
 
 def _tls_is_optional(mail: Incoming) -> bool:
@@ -122,5 +123,5 @@ def _told(
 async def _edited(octets: bytes | mmap, edit: Edit, house: House) -> bytes | mmap:
     """The message as it will be kept: a new file where it came in one. Raises OSError."""
     if isinstance(octets, bytes):
-        return b"".join([edit.front, *kept(octets, edit.cuts)])
+        return b"".join([edit.front, *left_over(octets, edit.cuts)])
     return await asyncio.to_thread(copy_to_file, octets, edit.front, edit.cuts, house.spool)

@@ -5,6 +5,7 @@ Every refusal is a Reply. Errors of the store are raised as they are; `serve/err
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from mmap import mmap
 
 from posthouse.mail.address import Address, ForwardPath, ReversePath
@@ -17,6 +18,7 @@ from posthouse.transport.client import Client
 from posthouse.transport.forwarding import circles
 from posthouse.transport.house import House, MessageLimits
 from posthouse.transport.keep import Incoming, keep
+from posthouse.transport.notices import FORGED, Verdict, judge
 from posthouse.transport.resolve import leads_to, resolve
 from posthouse.transport.route import Leads
 from posthouse.transport.submit import Edit, complete, may_send
@@ -91,6 +93,10 @@ async def take(mail: Incoming, house: House) -> Reply:
         return ROUTING_LOOP
     if any(way.forwards and circles(mail.octets, stop, house.hostname, address) for address, way in _ways(mail)):
         return FORWARDING_LOOP
+    verdict = await judge(mail, house)
+    if verdict is Verdict.REFUSE:
+        return FORGED
+    mail = replace(mail, junk=verdict is Verdict.JUNK)
     received = house.clock()
     edit = await _completed(mail, stop, received, house)
     if isinstance(edit, Reply):
