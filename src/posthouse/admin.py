@@ -163,6 +163,11 @@ def add_domain(store: SyncStore, name: str) -> None:
     print(f"Added the domain {domain}.")
 
 
+def domain_names(store: SyncStore) -> list[str]:
+    """The domains of this house."""
+    return [row.name.name for row in store.read(accounts.list_domains)]
+
+
 def list_domains(store: SyncStore, *, as_json: bool) -> None:
     """posthouse domain list."""
     found = store.read(accounts.list_domains)

@@ -168,6 +168,28 @@ def check(file: Path | None = None, /, *, config: Config = None) -> int:
 
 
 @app.command
+def doctor(*, place: Place = HERE, as_json: Json = False) -> int:
+    """Look whether the network lets this server send and receive mail, and say what to do where it does not."""
+    import asyncio
+
+    from posthouse import admin
+    from posthouse import doctor as doctors
+    from posthouse.config import load
+
+    settings = load(place.config)
+    domains: list[str] = []
+    status = _do(place, lambda store: domains.extend(admin.domain_names(store)))
+    if status:
+        return status
+    try:
+        findings = asyncio.run(doctors.examine(doctors.patient(settings, domains)))
+    except OSError as error:
+        return _fail(str(error))
+    print(doctors.printed(findings, as_json=as_json))
+    return 0 if doctors.healthy(findings) else 1
+
+
+@app.command
 def message(file: Annotated[Path, Parameter(allow_leading_hyphen=True)], /, *, part: str | None = None) -> int:
     """Show how Posthouse reads a message, as JSON (RFC 8621).
 

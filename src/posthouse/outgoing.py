@@ -43,8 +43,18 @@ def _servers(settings: Settings) -> tuple[Server, ...]:
 
 def make_https(settings: Settings, resolver: Resolver) -> Https:
     """How policies are fetched and reports handed over. Raises OSError for authorities that cannot be read."""
-    authorities = Path(settings.sending.authorities) if settings.sending.authorities else None
-    return Https(resolver, https_context(authorities), networks(settings.sending.private_networks))
+    return Https(resolver, https_context(authorities(settings)), networks(settings.sending.private_networks))
+
+
+def authorities(settings: Settings) -> Path | None:
+    """The file of authorities that are believed of others; None: the system's."""
+    return Path(settings.sending.authorities) if settings.sending.authorities else None
+
+
+def make_relays(settings: Settings) -> tuple[Relay, ...]:
+    """Every smart host of the settings, once. Raises OSError for a password file that cannot be read."""
+    named: list[Route | RelaySection] = [settings.relay, *settings.relay.routes]
+    return tuple(dict.fromkeys(_relay(one) for one in named if one.host))
 
 
 def make_routing(
