@@ -134,6 +134,27 @@ async def test_a_server_that_never_comes_to_an_end() -> None:
         assert {one.action for one in outcomes} == {DELAYED}
 
 
+@pytest.mark.parametrize("twice", ["mail", "rcpt"])
+async def test_a_server_that_answers_twice(way: str, twice: str) -> None:
+    """No answer can be told from another then: nothing is sent to it."""
+    if (way, twice) == ("chunks", "mail"):
+        pytest.skip("in a burst it cannot be seen: the second answer stands where the one to RCPT is due")
+    async with sink({twice: "250 ok\n250 and again"}, WAYS[way]) as server, rig(server) as ours:
+        outcome = await ours.outcome()
+        assert outcome.action is DELAYED
+        assert str(outcome.status) == "4.5.0"
+        assert not server.taken
+
+
+@pytest.mark.parametrize("offers", [WAYS["data"], WAYS["chunks"]])
+async def test_an_end_that_is_answered_twice(offers: tuple[str, ...]) -> None:
+    twice = "250 ok\n550 5.7.1 or rather not"
+    async with sink({"dot": twice, "bdat": twice}, offers) as server, rig(server) as ours:
+        outcome = await ours.outcome()
+        assert brief([outcome]) == [(DELAYED, "dot", "4.5.0")]
+        assert outcome.reason.endswith(PERHAPS_TAKEN)
+
+
 async def test_a_server_without_ehlo() -> None:
     """RFC 5321 §3.2: HELO, and no extensions."""
     async with sink({"ehlo": "500 what?"}) as server, rig(server) as ours:

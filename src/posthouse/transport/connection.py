@@ -132,6 +132,17 @@ class Connection:
         A word that nothing asked for is a goodbye (RFC 5321 §3.8)."""
         return self.usable and self.engine.next_event() is None and self.usable
 
+    def out_of_step(self, where: Where, *, perhaps_taken: bool = False) -> Result | None:
+        """Whether the server has said something where nothing waits: then no answer can be told from another any more,
+        unless it was a goodbye (RFC 5321 §3.8)."""
+        if self.engine.waiting or not self.engine.pending:
+            return None
+        event = self.engine.next_event()
+        if isinstance(event, Unasked) and not event.reply.close:
+            return garbled("the server said more than it was asked", where, perhaps_taken=perhaps_taken)
+        found = None if event is None else self.read(event, where, perhaps_taken=perhaps_taken)
+        return found if isinstance(found, Result) else None
+
     def say(self, request: Request | command.Octets | command.DataEnded) -> None:
         """Write a request; it leaves with the next wait for an answer."""
         self.link.write(self.engine.send(request))

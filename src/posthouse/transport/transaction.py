@@ -151,9 +151,12 @@ async def _ask_all(connection: Connection, requests: Sequence[Request], parcel: 
             ends = True
     answers: list[Reply | Result] = []
     for request in requests:
-        if not pipelined:
-            connection.say(request)
         where, seconds = _step(connection, request)
+        if not pipelined:
+            wrong = connection.out_of_step(where)
+            if wrong is not None:
+                return answers + [wrong] * (len(requests) - len(answers))
+            connection.say(request)
         answer = await connection.answer(where, seconds, perhaps_taken=ends)
         answers.append(answer)
         over = isinstance(answer, Result) or (answer.close and len(answers) < len(requests))
@@ -183,7 +186,10 @@ async def _content(connection: Connection, parcel: Parcel, behind: Sequence[Repl
     """What became of the content for all recipients that were accepted. `behind`: the answer to what was sent along."""
     chunking = connection.engine.announced.chunking
     if behind and (chunking or isinstance(behind[0], Result)):
-        return _taken(behind[0])
+        return _taken(connection, behind[0])
+    wrong = connection.out_of_step(Where.DATA)
+    if wrong is not None:
+        return wrong
     if connection.engine.state is State.CLOSED:  # the last recipient was answered 421
         return lost(Where.DATA, connection.farewell)
     if chunking:
@@ -195,10 +201,13 @@ async def _content(connection: Connection, parcel: Parcel, behind: Sequence[Repl
     return await _lines(connection, parcel) if opened.code == 354 else refused(opened, Where.DATA)
 
 
-def _taken(answer: Reply | Result) -> Result:
-    """The answer to the end of the message."""
+def _taken(connection: Connection, answer: Reply | Result) -> Result:
+    """The answer to the end of the message; it is believed where it can be no other answer's."""
     if isinstance(answer, Result):
         return answer
+    wrong = connection.out_of_step(Where.DOT, perhaps_taken=True)
+    if wrong is not None and wrong.answer is None:  # more than a goodbye
+        return wrong
     return relayed(answer) if answer.positive else refused(answer, Where.DOT)
 
 
@@ -210,7 +219,8 @@ async def _lines(connection: Connection, parcel: Parcel) -> Result:
         if early is not None:
             return early
     connection.say(command.DataEnded())
-    return _taken(await connection.answer(Where.DOT, connection.sending.limits.dot, perhaps_taken=True))
+    answer = await connection.answer(Where.DOT, connection.sending.limits.dot, perhaps_taken=True)
+    return _taken(connection, answer)
 
 
 async def _chunks(connection: Connection, parcel: Parcel) -> Result:
@@ -230,9 +240,11 @@ async def _chunks(connection: Connection, parcel: Parcel) -> Result:
         early = await _early(connection) if left else None
         if early is not None:
             return early
-    return await _answered_chunks(connection, 0) or _taken(
-        await connection.answer(Where.DOT, connection.sending.limits.dot, perhaps_taken=True)
-    )
+    refusal = await _answered_chunks(connection, 0)
+    if refusal is not None:
+        return refusal
+    answer = await connection.answer(Where.DOT, connection.sending.limits.dot, perhaps_taken=True)
+    return _taken(connection, answer)
 
 
 def _begin_chunk(connection: Connection, left: int) -> int:
