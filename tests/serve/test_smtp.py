@@ -456,7 +456,7 @@ async def test_a_spool_that_fails(house: House, door: Door, store: Store) -> Non
     assert len(await inbox(store, ANNA)) == 1
 
 
-@pytest.mark.parametrize("verb", ["resolve", "take_letters"])
+@pytest.mark.parametrize("verb", ["resolve", "take_charged"])
 async def test_a_store_that_is_not_available(
     house: House, door: Door, store: Store, monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:

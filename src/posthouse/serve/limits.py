@@ -11,7 +11,7 @@ Every table is bounded by TABLE entries: the oldest is forgotten first.
 import ipaddress
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from enum import Enum
@@ -264,10 +264,6 @@ class Peers:
         self._unknown = Window(3_600.0, self.limits.unknown_recipients)
         self._deferred: OrderedDict[str, float] = OrderedDict()
         self._offences = Window(3_600.0, self.limits.offences)
-        self._messages = Window(3_600.0, self.limits.messages_hour)
-        self._recipients = Window(86_400.0, self.limits.recipients_day)
-        self._firsts = Window(86_400.0, self.limits.first_recipients_day)
-        self._written_to: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._failures = [
             (prefix, Window(seconds, most * factor), most * factor)
             for seconds, most in ((60.0, self.limits.login_failures_minute), (86_400.0, self.limits.login_failures_day))
@@ -364,30 +360,6 @@ class Peers:
             del self._deferred[key]
             return False
         return until is not None
-
-    def may_submit(self, user: str, ip: str, recipients: Sequence[str]) -> bool:
-        """Whether a user may hand in one more message to these recipients; counts it if so.
-
-        Whom a user has written to is remembered by this worker only, and forgotten when it ends."""
-        if self.exempt(ip):
-            return True
-        now = self.now()
-        firsts = {(user, path) for path in recipients} - self._written_to.keys()
-        if self._messages.count(user, now) >= self.limits.messages_hour:
-            return False
-        if self._recipients.count(user, now) + len(recipients) > self.limits.recipients_day:
-            return False
-        if self._firsts.count(user, now) + len(firsts) > self.limits.first_recipients_day:
-            return False
-        self._messages.add(user, now)
-        for _ in recipients:
-            self._recipients.add(user, now)
-        for first in firsts:
-            self._firsts.add(user, now)
-            self._written_to[first] = None
-        while len(self._written_to) > TABLE:
-            self._written_to.popitem(last=False)
-        return True
 
     def offended(self, ip: str) -> None:
         """A session of this address had to be ended, or all its recipients deferred."""

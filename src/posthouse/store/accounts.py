@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from posthouse.mail.address import Address, Domain, parse_address
 from posthouse.mail.ids import AccountId
+from posthouse.store import sending
 from posthouse.store.mailboxes import NEW_MAILBOXES, Box, create, discard, list_mailboxes, next_modseq, subscribe
 from posthouse.store.namespace import prefix_of
 from posthouse.store.script import Exists, NotFound, Refused, Row, Script, sql
@@ -241,6 +242,7 @@ def remove_account(address: Address) -> Script[None]:
     yield sql("DELETE FROM subscription WHERE account = $1", account)
     yield sql("DELETE FROM annotation WHERE reader = $1", account)
     yield sql("DELETE FROM url_key WHERE account = $1", account)
+    yield from sending.forget(account)
     yield sql("DELETE FROM credential WHERE account = $1", account)
     yield sql("DELETE FROM account WHERE id = $1", account)
 

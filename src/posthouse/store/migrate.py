@@ -50,6 +50,7 @@ def _fourth(connection: apsw.Connection) -> None:
     _run(connection, "step4.sql")
     _run(connection, "journal.sql")
     _run(connection, "tls.sql")
+    _run(connection, "sending.sql")
 
 
 def _clear_namespace(connection: apsw.Connection) -> None:

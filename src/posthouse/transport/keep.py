@@ -13,10 +13,13 @@ from posthouse.mail.header import first, message_ids
 from posthouse.mail.ids import Millis, Trail
 from posthouse.mail.outcome import Action, Outcome
 from posthouse.mail.status import Status
+from posthouse.store import sending
 from posthouse.store.blobs import NewBlob
 from posthouse.store.crashpoint import crashpoint
 from posthouse.store.emails import NewEmail
 from posthouse.store.journal import Entry
+from posthouse.store.script import Script
+from posthouse.store.sending import Charge, TooMuch
 from posthouse.transport import journey
 from posthouse.transport.accept import INBOX, JUNK, Delivered, Queued, prepare
 from posthouse.transport.bounce import Told, report
@@ -38,7 +41,7 @@ DELIVERED = Status(2, 1, 5)  # RFC 3463 §3.2: destination address valid
 class Incoming:
     """A message that has arrived whole, and what is known of it. `leads` is where its recipients led at RCPT, in their
     order. `release`: users may have it held back until this moment (RFC 4865 §4). `junk`:
-    those who are here find it in Junk."""
+    those who are here find it in Junk. `charge`: a user sends it, who may send so much."""
 
     trail: Trail
     client: Client
@@ -47,10 +50,12 @@ class Incoming:
     octets: bytes | mmap
     release: int = 0
     junk: bool = False
+    charge: Charge | None = None
 
 
-async def keep(mail: Incoming, edit: Edit, received: Millis, house: House) -> None:
-    """Put the trace fields in front, and keep it for everyone. Raises NotFound, Unavailable and OSError."""
+async def keep(mail: Incoming, edit: Edit, received: Millis, house: House) -> TooMuch | None:
+    """Put the trace fields in front, and keep it for everyone; for nobody where its user has sent too much. Raises
+    NotFound, Unavailable and OSError."""
     leads = _ways(mail, received)
     accounts = {account for way in leads for account in way.accounts}
     login = mail.client.login
@@ -68,7 +73,15 @@ async def keep(mail: Incoming, edit: Edit, received: Millis, house: House) -> No
     letter = await _of_success(mail, leads, received, house)
     crashpoint("smtp.before_commit")
     kept = Ready(message, tuple(sorted(accounts)), leaving, told, JUNK if mail.junk else INBOX)
-    await house.store.run(take_letters, (kept,) if letter is None else (kept, letter))
+    return await house.store.run(take_charged, mail.charge, (kept,) if letter is None else (kept, letter))
+
+
+def take_charged(charge: Charge | None, letters: tuple[Ready, ...]) -> Script[TooMuch | None]:
+    """Keep the message and what tells of it, where its user may send it."""
+    refused = None if charge is None else (yield from sending.charge(charge))
+    if refused is None:
+        yield from take_letters(letters)
+    return refused
 
 
 def _tls_is_optional(mail: Incoming) -> bool:

@@ -21,7 +21,7 @@ from posthouse.transport.keep import Incoming, keep
 from posthouse.transport.notices import FORGED, Verdict, judge
 from posthouse.transport.resolve import leads_to, resolve
 from posthouse.transport.route import Leads
-from posthouse.transport.submit import Edit, complete, may_send
+from posthouse.transport.submit import Edit, complete, may_send, too_much
 from posthouse.transport.trace import hops
 
 SENDER_OK = reply(250, "2.1.0", "Sender accepted")
@@ -101,7 +101,9 @@ async def take(mail: Incoming, house: House) -> Reply:
     edit = await _completed(mail, stop, received, house)
     if isinstance(edit, Reply):
         return edit
-    await keep(mail, Edit(before(mail.octets, stop, edit.front), edit.cuts), received, house)
+    refused = await keep(mail, Edit(before(mail.octets, stop, edit.front), edit.cuts), received, house)
+    if refused is not None:
+        return too_much(refused, received)
     crashpoint("smtp.after_commit_before_250")
     return TAKEN
 

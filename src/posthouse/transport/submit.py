@@ -19,6 +19,7 @@ from posthouse.mail.status import Reply, reply
 from posthouse.store import accounts
 from posthouse.store.accounts import Login
 from posthouse.store.script import Script
+from posthouse.store.sending import Bound, TooMuch
 from posthouse.transport.house import House
 
 NOT_YOUR_ADDRESS = reply(553, "5.7.1", "This sender address is not yours; use your own address or an alias of it")
@@ -82,6 +83,23 @@ async def complete(
     if pretended:
         cut += senders
     return Edit(front, tuple(sorted({(field.start, field.stop) for field in cut})))
+
+
+def too_much(found: TooMuch, now: Millis) -> Reply:
+    """The answer to a user who has sent as much as a user may: how much that is, and when it is possible again."""
+    said = _BOUNDS[found.bound].format(found.most)
+    if found.again is None:
+        return reply(554, "5.7.1", f"This message is for more people than you may write to: {said}")
+    minutes = -(-(found.again - now) // 60_000)
+    wait = f"{minutes} minutes" if minutes < 120 else f"{-(-minutes // 60)} hours"
+    return reply(451, "4.7.1", f"You have sent as much as you may ({said}); it is possible again in {wait}")
+
+
+_BOUNDS = {
+    Bound.MESSAGES: "{} messages in an hour",
+    Bound.RECIPIENTS: "{} recipients in a day",
+    Bound.FIRSTS: "{} people in a day whom you never wrote to before",
+}
 
 
 def _sender_names(named: dict[bytes, list[Field]]) -> tuple[bytes, ...]:

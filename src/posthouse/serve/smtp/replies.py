@@ -19,7 +19,6 @@ NO_AUTH = reply(503, "5.5.1", "There is no login on this port; users send mail o
 TLS_INJECTION = reply(421, "4.7.0", "Nothing may follow STARTTLS before TLS begins", close=True)
 HARVEST = reply(450, "4.7.1", "Too many unknown recipients; try again later")
 TOO_MANY_RECIPIENTS = reply(452, "4.5.3", "Too many recipients for one message; send the rest in another")
-SUBMISSION_LIMIT = reply(451, "4.7.1", "You have sent as much as you may for now; try again later")
 
 FOR_NOTICES_ONLY = reply(550, "5.7.1", "This address is only for notices of non-delivery, which have no sender")
 

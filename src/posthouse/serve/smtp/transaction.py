@@ -17,7 +17,6 @@ from posthouse.serve.smtp.replies import (
     LOGIN_FIRST,
     OK,
     STORE_FAILED,
-    SUBMISSION_LIMIT,
     TLS_FIRST,
     TOO_MANY_ERRORS,
     TOO_MANY_RECIPIENTS,
@@ -27,6 +26,7 @@ from posthouse.serve.smtp.replies import (
 from posthouse.serve.smtp.state import Session, Transaction, forget
 from posthouse.serve.smtp.wishes import highest_priority, lowered, wished
 from posthouse.store.crashpoint import crashpoint
+from posthouse.store.sending import Allowance, Charge
 from posthouse.transport import receive
 from posthouse.transport.house import SmtpRole
 from posthouse.transport.keep import Incoming
@@ -208,14 +208,21 @@ def _note(talk: Session, transaction: Transaction, answer: Reply) -> None:
 
 
 async def _hand_over(talk: Session, transaction: Transaction, spool: Spool) -> Reply:
-    """Give the message to transport, unless the user has sent enough."""
+    """Give the message to transport."""
     client, wishes = talk.client, transaction.wishes
-    if client.login is not None:
-        user = str(client.login.address)
-        paths = [str(each.path) for each in transaction.recipients]
-        if not talk.door.peers.may_submit(user, client.ip, paths):
-            return SUBMISSION_LIMIT
     envelope = replace(wishes.envelope, recipients=tuple(transaction.recipients))
     leads = tuple(transaction.leads)
     incoming = Incoming(transaction.trail, client, envelope, leads, await spool.octets(), wishes.release)
+    incoming = replace(incoming, charge=_charge(talk, incoming))
     return await receive.take(incoming, talk.house)
+
+
+def _charge(talk: Session, incoming: Incoming) -> Charge | None:
+    """What a user's message counts, unless nothing is counted where they are."""
+    peers, login = talk.door.peers, talk.client.login
+    if login is None or peers.exempt(talk.client.ip):
+        return None
+    limits = peers.limits
+    allowance = Allowance(limits.messages_hour, limits.recipients_day, limits.first_recipients_day)
+    paths = tuple(str(each.path) for each in incoming.envelope.recipients)
+    return Charge(login.account, talk.house.clock(), paths, allowance)
