@@ -78,6 +78,11 @@ async def test_a_dns_that_fails_is_all_that_is_said() -> None:
     assert "->" in printed(findings, as_json=False)
 
 
+async def test_a_dns_of_another_world() -> None:
+    [finding] = await examine(replace(somebody(), signed="elsewhere.test"))
+    assert (finding.health, "not the DNS of the Internet" in finding.found) == (Health.BAD, True)
+
+
 async def test_a_dns_that_does_not_validate() -> None:
     who = replace(somebody(), resolver=ZoneResolver(ZONE))
     finding = await found(who, "dnssec")

@@ -88,6 +88,11 @@ async def _dns(who: Patient) -> list[Finding]:
                 "Look whether the servers in /etc/resolv.conf, or dns.servers in the settings, can be reached.",
             )
         ]
+    if answer.found is not Found.RECORDS:
+        words = f"The DNS server answers, and does not know {who.signed}: it is not the DNS of the Internet."
+        return [
+            Finding("dns", Health.BAD, words, "Name another in dns.servers, or install one on this machine: unbound.")
+        ]
     findings = [Finding("dns", Health.GOOD, "The DNS answers.")]
     if answer.authentic:
         findings.append(Finding("dnssec", Health.GOOD, "The DNS server validates (DNSSEC), so DANE is in force."))
