@@ -1,15 +1,30 @@
 """Settings of the way out, and what they become."""
 
+import asyncio
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from fakes import FakeClock, ZoneResolver
+from household import open_store
 from posthouse.config import ConfigError, Settings, settle
+from posthouse.mail.address import Domain, ForwardPath, ReversePath, parse_address
+from posthouse.mail.envelope import Envelope, Recipient
+from posthouse.mail.outcome import Action, Outcome
+from posthouse.mail.status import Status
+from posthouse.net.https import Https
 from posthouse.net.nameservers import Server
-from posthouse.outgoing import make_resolver, make_routing, ourselves
+from posthouse.outgoing import WayOut, make_resolver, make_routing, ourselves
+from posthouse.store import tlsreports
+from posthouse.store.store import Store
+from posthouse.store.tlsmemory import DAY
+from posthouse.transport.house import House
+from posthouse.transport.policies import Policies
 from posthouse.transport.relays import Relay, Use
-from posthouse.transport.target import RelayLogin, TlsLevel
+from posthouse.transport.target import RelayLogin, Target, TlsLevel, Unreachable
+from posthouse.trust.reports import Applied, PolicyType
 
 
 def wrong(**tables: object) -> list[str]:
@@ -80,3 +95,43 @@ def test_who_we_are() -> None:
     assert "127.0.0.1" in everywhere.ips
     one = settle({"smtp": {"listen": ["192.0.2.1:25", "*:2525"]}, "hostname": socket.gethostname()})
     assert ourselves(one).ips == {"192.0.2.1"}
+
+
+async def test_the_way_out_of_a_worker(store: Store) -> None:
+    """What an attempt has shown is remembered of the domain's own servers, and never of a smart host."""
+    house = House(store, "mail.home.test", FakeClock().now)
+    relay = {"routes": [{"domains": ["relayed.test"], "host": "127.0.0.1", "port": 1, "tls": "encrypted"}]}
+    way = WayOut(settle({"relay": relay, "smtp": {"listen": ["5.5.0.1:25"]}}), house)
+    ben = parse_address("ben@a.test")
+    assert ben is not None
+    over_tls = Outcome(Recipient(ForwardPath(ben)), Action.RELAYED, Status(2, 0, 0), "", house.clock(), tls="TLSv1.3")
+    for name in ("a.test", "relayed.test", "[5.5.5.5]"):
+        await way.learn(Domain(name), [over_tls])
+    assert await way.remembered.level("a.test") is TlsLevel.ENCRYPTED
+    assert await way.remembered.level("relayed.test") is TlsLevel.OPPORTUNISTIC
+    envelope = Envelope(ReversePath(ben), ())
+    found = await way.find(Domain("relayed.test"), envelope)
+    assert not isinstance(found, Unreachable)
+    assert [target.host for target in found] == ["127.0.0.1"]
+    way.saw_tls(Target("mx.a.test", (), applied=Applied("a.test", PolicyType.NONE)), "5.5.5.5", None)
+    running = asyncio.create_task(way.run())
+    await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    rows = await store.read(tlsreports.sessions, house.clock() // DAY, "a.test")
+    assert [row.sessions for row in rows] == [1], "what was counted is written at the end"
+    await way.close()
+
+
+async def test_a_store_that_cannot_answer_lets_mail_wait(tmp_path: Path) -> None:
+    store = await open_store(tmp_path)
+    way = WayOut(settle({"smtp": {"listen": ["5.5.0.1:25"]}}), House(store, "mail.home.test", FakeClock().now))
+    fake = ZoneResolver("a.test. A 5.5.5.5")
+    way.routing = replace(way.routing, lookup=replace(way.routing.lookup, resolver=fake))
+    way.policies = Policies(store, Https(fake), FakeClock().now)
+    way.routing = replace(way.routing, policy=way.policies.find)
+    await store.close()
+    found = await way.find(Domain("a.test"), Envelope(ReversePath(), ()))
+    assert isinstance(found, Unreachable)
+    assert found.status.cls == 4
+    await way.close()

@@ -1,6 +1,8 @@
 """From settings to the way out: resolver, smart hosts, source addresses and TLS policies as transport knows them."""
 
+import asyncio
 import functools
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,22 +11,34 @@ import psutil  # type: ignore[import-untyped]
 
 from posthouse.config import Settings
 from posthouse.config_out import EVERYBODY, RelaySection, Route
+from posthouse.mail.address import Domain
+from posthouse.mail.envelope import Envelope
 from posthouse.mail.ids import Millis
+from posthouse.mail.outcome import Outcome
+from posthouse.mail.status import Status
 from posthouse.net.chain import dane_verified
 from posthouse.net.dns import DnsLimits, NetworkResolver
 from posthouse.net.https import Https, https_context
 from posthouse.net.nameservers import Server, Trust, servers_of, system_servers
+from posthouse.net.peer import TlsFailure
 from posthouse.net.reach import networks
+from posthouse.store.script import StoreError
+from posthouse.transport.house import House
 from posthouse.transport.mailhosts import Lookup, Ourselves
-from posthouse.transport.policies import Policies
+from posthouse.transport.policies import Policies, keep_policies
 from posthouse.transport.port25 import Port25, probe
 from posthouse.transport.relays import Relay, RelayPlan, Use
 from posthouse.transport.remembered import Remembered
-from posthouse.transport.target import SMTP_PORT, RelayLogin, TlsDemand, TlsLevel
-from posthouse.transport.targets import Routing, no_policy, nothing_remembered
+from posthouse.transport.reports import keep_reporting
+from posthouse.transport.target import SMTP_PORT, RelayLogin, Target, TlsDemand, TlsLevel, Unreachable
+from posthouse.transport.targets import Routing, find_targets, no_policy, nothing_remembered
+from posthouse.transport.tlscount import TlsCount
 from posthouse.trust.resolver import Resolver
 
+NOT_NOW = Status(4, 3, 0)  # RFC 3463 §3.4
 PASSWORD_OCTETS = 4_096  # of a password file; only its first line counts
+
+log = logging.getLogger(__name__)
 
 
 def make_resolver(settings: Settings) -> NetworkResolver:
@@ -111,3 +125,52 @@ def _relay(one: Route | RelaySection) -> Relay:
             password = file.readline(PASSWORD_OCTETS).rstrip("\r\n")
     login = RelayLogin(one.user, password) if one.user else None
     return Relay(one.host.lower(), one.port, login, TlsLevel(one.tls))
+
+
+class WayOut:
+    """All that says where the mail of one worker goes, and what is known of the servers there."""
+
+    def __init__(self, settings: Settings, house: House) -> None:
+        """Raises OSError where a file that the settings name cannot be read."""
+        self.resolver = make_resolver(settings)
+        self._house = house
+        self._https = make_https(settings, self.resolver)
+        self._reporting = settings.sending.tls_reports
+        self.count = TlsCount(house.store, house.clock)
+        self.policies = Policies(house.store, self._https, house.clock, self.count.no_policy)
+        self.remembered = Remembered(house.store, house.clock)
+        self.routing = make_routing(settings, self.resolver, self.policies, self.remembered)
+
+    async def find(self, destination: Domain, envelope: Envelope) -> tuple[Target, ...] | Unreachable:
+        """The servers to try. A store that cannot answer lets mail wait."""
+        try:
+            return await find_targets(destination, envelope, self.routing)
+        except StoreError as error:
+            return Unreachable(NOT_NOW, f"This server cannot look up what it knows of {destination} ({error})")
+
+    def saw_tls(self, target: Target, ip: str, failure: TlsFailure | None) -> None:
+        """`Sending.saw_tls`."""
+        if self._reporting:
+            self.count.saw_tls(target, ip, failure)
+
+    async def learn(self, destination: Domain, outcomes: Sequence[Outcome]) -> None:
+        """Remember what an attempt has shown, if it was with the destination's own servers."""
+        if destination.literal or await self.routing.relays.choose(destination) is not None:
+            return
+        try:
+            await self.remembered.learn(destination.name, outcomes)
+        except StoreError as error:
+            log.warning("the TLS of a domain was not remembered: %s", error, extra={"domain": destination.name})
+
+    async def run(self) -> None:
+        """Refresh policies, count sessions and send reports, until it is cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(keep_policies(self.policies, self._house.store, self._house.clock))
+            if self._reporting:
+                group.create_task(self.count.keep())
+                group.create_task(keep_reporting(self._house, self._https))
+
+    async def close(self) -> None:
+        """End what is being asked and fetched."""
+        await self.policies.close()
+        await self.resolver.close()

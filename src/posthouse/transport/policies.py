@@ -25,6 +25,8 @@ TRY_AGAIN = 300_000  # milliseconds between two tries to fetch a policy (RFC 846
 FRESH = DAY  # a policy fetched so long ago is fetched anew, also where its id is the same
 IN_USE = 30 * DAY  # policies of domains without mail for so long are not refreshed
 REFRESHED_AT_ONCE = 200  # domains of one round
+ROUND_SECONDS = 3_600.0
+SEEN_KEPT = 180 * DAY  # what is remembered of a domain's TLS goes after so long without mail, well after it counts
 FAILED = 10_000  # domains whose last failure is remembered
 
 log = logging.getLogger(__name__)
@@ -140,6 +142,18 @@ class Policies:
             log.warning("an MTA-STS policy could not be kept", extra={"domain": domain, "reason": str(error)})
         self._kept.forget(domain)
         return found
+
+
+async def keep_policies(policies: Policies, store: Store, clock: Callable[[], Millis]) -> None:
+    """Refresh what is in use and forget what is old, from time to time. Any worker may: who comes second finds nothing
+    to do."""
+    while True:
+        await asyncio.sleep(ROUND_SECONDS)
+        try:
+            await policies.refresh()
+            await store.run(tlsmemory.forget_old, clock(), Millis(clock() - SEEN_KEPT))
+        except StoreError as error:
+            log.warning("MTA-STS policies were not refreshed: %s", error)
 
 
 async def fetch_policy(domain: str, https: Https) -> Policy | str:
