@@ -88,6 +88,8 @@ async def test_success_is_told(
         assert anna.original == (OriginalRecipient("rfc822", "Anna@home.test") if "ORCPT" in notify else None)
         assert report.status.envid == "QQ1"
         assert b"How are you" not in letter
+        assert b"Return-Path" not in report.returned
+        assert report.returned.startswith(b"Received: from client.test")
 
 
 async def test_an_alias_that_leads_elsewhere_too_is_expanded(house: House, door: Door, store: Store) -> None:

@@ -9,7 +9,7 @@ from functools import partial
 from mmap import mmap
 
 from posthouse.mail.envelope import Envelope, Notify
-from posthouse.mail.header import first, message_ids
+from posthouse.mail.header import body_start, first, message_ids
 from posthouse.mail.ids import Millis, Trail
 from posthouse.mail.outcome import Action, Outcome
 from posthouse.mail.status import Status
@@ -70,7 +70,7 @@ async def keep(mail: Incoming, edit: Edit, received: Millis, house: House) -> To
     ways = tuple(replace(way, skip=len(path), release=mail.release) for way in outgoing)
     leaving = Departures(house.moment(received), ways) if ways else None
     told = partial(_told, mail, received, _message_id(message, octets))
-    letter = await _of_success(mail, leads, received, house)
+    letter = await _of_success(mail, leads, (octets, len(path)), house)
     crashpoint("smtp.before_commit")
     kept = Ready(message, tuple(sorted(accounts)), leaving, told, JUNK if mail.junk else INBOX)
     return await house.store.run(take_charged, mail.charge, (kept,) if letter is None else (kept, letter))
@@ -99,8 +99,12 @@ def _ways(mail: Incoming, received: Millis) -> tuple[Leads, ...]:
     return tuple(Leads(leaves=True) for _ in mail.leads) if held else mail.leads
 
 
-async def _of_success(mail: Incoming, leads: Sequence[Leads], received: Millis, house: House) -> Ready | None:
-    """The DSN of those to whom it is delivered here and now, where their NOTIFY asks for it (RFC 3461 §5.2.3)."""
+async def _of_success(
+    mail: Incoming, leads: Sequence[Leads], kept: tuple[bytes | mmap, int], house: House
+) -> Ready | None:
+    """The DSN of those to whom it is delivered here and now, where their NOTIFY asks for it (RFC 3461 §5.2.3). `kept`:
+    the message, and how much of its front is not part of it."""
+    received = house.clock()
     pairs = zip(mail.envelope.recipients, leads, strict=True)
     outcomes = [
         Outcome(recipient, action(way), DELIVERED, "", received)
@@ -109,7 +113,9 @@ async def _of_success(mail: Incoming, leads: Sequence[Leads], received: Millis, 
     ]
     letter = None
     if outcomes:
-        about = Told(mail.envelope, mail.octets, received, mail.trail)
+        octets, skip = kept
+        head = octets[skip : body_start(octets)]  # no more of it comes back where nothing failed
+        about = Told(mail.envelope, head, received, mail.trail)
         letter = report(about, outcomes, house.hostname, received)
     return None if letter is None else await make_ready(letter, mail.trail, house)
 
