@@ -87,8 +87,8 @@ def test_one_of_them(line: QueueRig, run: Run) -> None:
     code, text, _ = run("show", "q1")
     assert code == 0
     for words in (
-        "Q1: anna@home.test writes to 3 at one.test", "tried     once", "x@one.test: done: it was so (",
-        "y@one.test: it was so (", "id trail",
+        "Q1: anna@home.test writes to 3 at one.test", "tried     once", "x@one.test: done: it was so; ",
+        "y@one.test: it was so; ", "id trail",
     ):  # fmt: skip
         assert words in text
     found = json.loads(run("show", "1", "--json")[1])

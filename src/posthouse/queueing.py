@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 
 from posthouse.admin import Refused, confirmed, domain_of
 from posthouse.mail.ids import QUEUE_LETTER, Millis, QueueId
-from posthouse.mail.outcome import Outcome
 from posthouse.store import waiting
 from posthouse.store.moment import Moment, moment
 from posthouse.store.queue import State
@@ -162,15 +161,8 @@ def sentence(row: Waiting, now: Millis) -> str:
 def _fate(one: RecipientRow) -> str:
     if one.outcome is None:
         return "not tried yet"
-    answer = _answer(one.outcome)
-    words = f"{one.outcome.reason} ({_date(one.outcome.at)})"
-    return f"{'done: ' if one.settled else ''}{words}{answer}"
-
-
-def _answer(outcome: Outcome) -> str:
-    if outcome.answer is None:
-        return ""
-    return f"; {outcome.mta or 'the server'} answered {outcome.answer.code} {outcome.answer.text}"
+    server = f", {one.outcome.mta}" if one.outcome.mta else ""
+    return f"{'done: ' if one.settled else ''}{one.outcome.words}; {_date(one.outcome.at)}{server}"
 
 
 def _id(item: QueueId) -> str:

@@ -20,7 +20,7 @@ from typing import TypeVar
 import msgspec
 
 from posthouse import log as logs
-from posthouse.config import QueueSection
+from posthouse.departure import Departure, patience
 from posthouse.mail.ids import Millis
 from posthouse.net.link import LinkLimits
 from posthouse.net.listen import Listener, OnLink, inherited, serve
@@ -33,7 +33,6 @@ from posthouse.serve.smtp.session import session as smtp_session
 from posthouse.serve.stress import Stress, StressLimits
 from posthouse.store.gc import collect_garbage
 from posthouse.store.indexer import keep_index
-from posthouse.store.queue import Patience
 from posthouse.store.script import StoreError
 from posthouse.store.store import Store
 from posthouse.transport import journey
@@ -138,12 +137,23 @@ class Worker:
         watch = DiskWatch(house, first=self._orders.slot == 0)
         loop = asyncio.get_running_loop()
         self._duties += [loop.create_task(watch.watch()), loop.create_task(house.journey.keep(store))]
+        try:
+            departure = Departure(settings, house) if settings.queue.leave else None
+        except OSError as error:  # a password or certificates
+            log.error("cannot start: %s", error)
+            self._status = CANNOT_START
+            return
+        if departure is not None:
+            self._duties.append(loop.create_task(departure.run()))
         self._listeners = [self._serve(service, sockets, house, door) for service, sockets in self._sockets()]
         self._vitals = Vitals(store, peers, ours)
         gc.freeze()  # what is here stays: no collection needs to look at it again
         os.write(self._orders.heartbeat, READY)
         await self._stop.wait()
-        await asyncio.gather(*(listener.drain(self._drain) for listener in self._listeners))
+        ending = [listener.drain(self._drain) for listener in self._listeners]
+        if departure is not None:
+            ending.append(departure.stop(self._drain))
+        await asyncio.gather(*ending)
         door.close()
 
     def _serve(self, service: str, sockets: list[socket.socket], house: House, door: Door) -> Listener:
@@ -234,11 +244,6 @@ def connections(limits: WorkerLimits) -> int:
 def now() -> Millis:
     """The wall clock."""
     return Millis(time.time_ns() // 1_000_000)
-
-
-def patience(section: QueueSection) -> Patience:
-    """How long mail waits, from the settings."""
-    return Patience(int(section.delay_notice_seconds * 1000), int(section.lifetime_seconds * 1000))
 
 
 def _plain(kind: type[T], section: msgspec.Struct) -> T:

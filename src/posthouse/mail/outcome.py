@@ -7,6 +7,8 @@ from posthouse.mail.envelope import Recipient
 from posthouse.mail.ids import Millis
 from posthouse.mail.status import Reply, Status
 
+SHOWN = 300  # characters of an answer in one sentence
+
 
 class Action(Enum):
     """The action words of a DSN (RFC 3464 §2.3.3)."""
@@ -40,3 +42,11 @@ class Outcome:
     where: str = ""
     tls: str = ""  # "TLSv1.3 TLS_AES_256_GCM_SHA384 dane" and the like, "" for plain text
     dsn: bool = False
+
+    @property
+    def words(self) -> str:
+        """The reason, and the answer where there was one: "it cannot be taken now (450 4.2.0 Come back later)"."""
+        if self.answer is None:
+            return self.reason
+        status = f"{self.answer.status} " if self.answer.status is not None else ""
+        return f"{self.reason} ({self.answer.code} {status}{self.answer.text[:SHOWN]})"

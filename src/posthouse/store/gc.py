@@ -17,6 +17,7 @@ from posthouse.store.crashpoint import crashpoint
 from posthouse.store.emails import Count, bury
 from posthouse.store.mailboxes import next_modseq
 from posthouse.store.script import Script, sql
+from posthouse.store.settlement import forget_destinations
 from posthouse.store.store import Store, SyncStore
 
 PURGE_CHUNK = 1_000  # placements in one script: about 20 ms of the writer
@@ -126,6 +127,7 @@ async def collect_garbage(store: Store, now: Millis) -> Swept:
     while count := await store.run(purge):
         placements += count
     await store.run(mark, now)
+    await store.run(forget_destinations, now)
     blobs = 0
     while True:
         count, files = await store.run(collect, Millis(now - KEEP_MILLIS))

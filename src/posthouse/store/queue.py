@@ -213,7 +213,8 @@ def claim(at: Moment, token: int, most: int, lease: int) -> Script[Taken]:
             yield from _promote(at.now, name, served, share)
             taken = yield from _lease_ready(at, token, lease, name, share)
         yield from _served(at.now, name, [rank for *_, rank in taken])
-        crashpoint("queue.inside_claim")
+        if taken:
+            crashpoint("queue.inside_claim")
         items += yield from _with_recipients(token, [row[:-1] for row in taken])
         left -= len(taken)
     return Taken(items, *(yield from _next(at.now, asleep=not items)))

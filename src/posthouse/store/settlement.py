@@ -182,7 +182,7 @@ def _learn(now: Millis, name: str, ended: Settlement, rules: Rules) -> Script[No
     if ended.feedback is Feedback.GOOD:
         width, failures, rests_until, reason = min(width + 1, rules.width), 0, 0, ""
     elif ended.feedback is Feedback.BAD:
-        width, reason = max(1, min(width, rules.width) // 2), ended.outcomes[0].reason
+        width, reason = max(1, min(width, rules.width) // 2), ended.outcomes[0].words
         if rests_until <= now:  # what was under way when it began to rest says nothing new
             failures += 1
             rests_until = now + rest(failures, rules, ended.jitter)

@@ -99,7 +99,7 @@ def look(now: Millis, items: Sequence[QueueId]) -> Script[list[Waiting]]:
         if rows:
             trail, sender, domain, size, priority, state, attempts, created, due, expires, reason = rows[0]
             people = [row for row in (yield from recipients(item)) if not row.settled]
-            said = next((row.outcome.reason for row in people if row.outcome is not None), reason)
+            said = next((row.outcome.words for row in people if row.outcome is not None), reason)
             paths = tuple(row.path for row in people)
             row = (item, trail, sender, domain, paths, size, priority, State(state), attempts, created, due, expires)
             found.append(Waiting(*row, said))

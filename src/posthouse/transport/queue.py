@@ -128,7 +128,8 @@ class QueueRunner:
         except StoreError as error:
             log.warning("the queue cannot be read: %s", error)
             return PAUSE_SECONDS
-        crashpoint("queue.claimed")
+        if taken.items:
+            crashpoint("queue.claimed")
         for claimed in taken.items:
             self._begin(group, claimed, self._attempt)
         for claimed in overdue:
