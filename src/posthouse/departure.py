@@ -1,28 +1,33 @@
-"""The way out of one worker: resolver, routes, sender and the runner of the queue, made from the settings."""
+"""The way out of one worker: routes, TLS policies, sender and the runner of the queue, made from the settings."""
 
+import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from mmap import mmap
-from pathlib import Path
+from typing import Any
 
 from posthouse.config import QueueSection, Settings
 from posthouse.mail.ids import Millis
 from posthouse.mail.outcome import Outcome
-from posthouse.net.chain import dane_verified
-from posthouse.net.peer import verified_context
-from posthouse.outgoing import make_resolver, make_routing
+from posthouse.outgoing import authorities, dane, make_https, make_resolver, make_routing
 from posthouse.store.queue import Patience, QueueItem
+from posthouse.store.script import StoreError
 from posthouse.store.settlement import Rules
-from posthouse.transport import bounce
+from posthouse.transport import bounce, journey
 from posthouse.transport.bounce import Letter
-from posthouse.transport.connection import Sending
+from posthouse.transport.connection import Connection, Sending
 from posthouse.transport.house import House
+from posthouse.transport.policies import Policies
 from posthouse.transport.queue import QueueLimits, QueueRunner
+from posthouse.transport.remembered import Remembered
+from posthouse.transport.reports import keep_reporting
 from posthouse.transport.send import Sender
-from posthouse.transport.target import TlsDemand
 from posthouse.transport.targets import find_targets
+from posthouse.transport.tlscount import TlsCount
+from posthouse.wire.smtp.conversation import Conversation
+
+REFRESH_SECONDS = 3_600.0  # between two looks for policies that grow old (RFC 8461 §10.2)
 
 log = logging.getLogger("posthouse.queue")
 
@@ -32,31 +37,81 @@ class Departure:
 
     def __init__(self, settings: Settings, house: House) -> None:
         """Raises OSError where a file that the settings name cannot be read."""
+        self._house = house
+        self._closed = asyncio.Event()
         self._resolver = make_resolver(settings)
-        routing = make_routing(settings, self._resolver)
-        authorities = Path(settings.sending.authorities) if settings.sending.authorities else None
-        sending = Sending(settings.hostname, dane=_shows_dane, verified=verified_context(authorities))
-        self._sender = Sender(partial(find_targets, routing=routing), sending, house.clock)
+        self._https = make_https(settings, self._resolver)
+        self._count = TlsCount(house.store, house.clock)
+        self._policies = Policies(house.store, self._https, house.clock, self._count.no_policy)
+        self._remembered = Remembered(house.store, house.clock)
+        self._routing = make_routing(settings, self._resolver, self._policies, self._remembered)
+        sending = Sending(
+            settings.hostname,
+            dane=dane(house.clock),
+            authorities=authorities(settings),
+            saw_tls=self._count.saw_tls,
+            listen=lambda target, ip: Conversation(house.clock),
+            ended=self._over,
+        )
+        self._sender = Sender(partial(find_targets, routing=self._routing), sending, house.clock)
         report = partial(_report, hostname=settings.hostname, clock=house.clock)
-        self._runner = QueueRunner(house, self._sender.attempt, report, limits(settings.queue))
+        self._runner = QueueRunner(house, self._attempt, report, limits(settings.queue))
 
     async def run(self) -> None:
-        """Send what is due."""
+        """Send what is due, and keep what belongs to it."""
+        duties = [
+            asyncio.create_task(_logged(duty))
+            for duty in (self._count.keep(), keep_reporting(self._house, self._https), self._refresh())
+        ]
         try:
-            await self._runner.run()
-        except Exception:  # a mistake of ours; the others go on, and the log says why this worker sends nothing
-            log.exception("this worker sends no mail any more")
+            await _logged(self._runner.run())
         finally:
-            self._sender.close()
+            await self._sender.close()
+            for duty in duties:
+                duty.cancel()
+            await asyncio.gather(*duties, return_exceptions=True)
+            await self._policies.close()
             await self._resolver.close()
+            self._closed.set()
 
     async def stop(self, seconds: float) -> None:
-        """Begin nothing new; what is under way has so long to end."""
+        """Begin nothing new; what is under way has so long to end, and all is closed then."""
         await self._runner.stop(seconds)
+        await self._closed.wait()
+
+    async def _attempt(self, item: QueueItem, octets: bytes | mmap) -> tuple[Outcome, ...]:
+        """One attempt, and what it shows of the TLS of a domain's own servers."""
+        outcomes = await self._sender.attempt(item, octets)
+        direct = not item.destination.literal and await self._routing.relays.choose(item.destination) is None
+        if direct:
+            try:
+                await self._remembered.learn(item.destination.name, outcomes)
+            except StoreError as error:  # what became of the message is known all the same
+                log.warning("the TLS of %s could not be remembered: %s", item.destination, error)
+        return outcomes
+
+    async def _refresh(self) -> None:
+        while True:
+            await asyncio.sleep(REFRESH_SECONDS)
+            try:
+                await self._policies.refresh()
+            except StoreError as error:
+                log.warning("TLS policies were not renewed: %s", error)
+
+    def _over(self, connection: Connection) -> None:
+        """Keep what was said on a connection, if it was about a message."""
+        conversation, house = connection.engine.conversation, self._house
+        if conversation is not None and connection.trails:
+            peer = f"{connection.target.host} [{connection.ip}]"
+            house.journey.note(journey.wire(house.clock(), conversation, connection.trails, peer))
 
 
-def _shows_dane(chain: Sequence[bytes], demand: TlsDemand) -> bool:
-    return dane_verified(chain, demand.tlsa, demand.names, datetime.now(UTC))
+async def _logged(work: Coroutine[Any, Any, None]) -> None:
+    """A mistake of ours ends one duty, and the log says so."""
+    try:
+        await work
+    except Exception:
+        log.exception("a duty of sending has ended")
 
 
 def _report(
