@@ -55,6 +55,7 @@ class Smtp(Struct, frozen=True):
 
     listen: tuple[Listen, ...] = (Listen("*", 25),)
     forged_notices: Literal["junk", "refuse", "accept"] = "junk"
+    dsn: bool = True
 
 
 class Submission(Struct, frozen=True):

@@ -132,6 +132,7 @@ class Worker:
             patience=patience(settings.queue),
             secret=secret,
             forged_notices=ForgedNotices(settings.smtp.forged_notices),
+            dsn_for_strangers=settings.smtp.dsn,
             submission=SubmissionRules(settings.submission.highest_priority, settings.submission.longest_hold_seconds),
         )
         watch = DiskWatch(house, first=self._orders.slot == 0)

@@ -64,6 +64,10 @@ async def test_what_ehlo_offers_on_each_port(house: House, door: Door, tls: ssl.
     assert await offered(replace(house, tls=None), MX) == set()
     assert await offered(strict, MX) == {"STARTTLS"}
     assert await offered(strict, MX, upgrade=True) == {"REQUIRETLS"}
+    common -= {"DSN"}
+    assert await offered(replace(strict, dsn_for_strangers=False), MX) == {"STARTTLS"}
+    assert await offered(replace(strict, dsn_for_strangers=False), SUBMISSION) == {"STARTTLS", "DSN", *users}
+    common |= {"DSN"}
     assert await offered(strict, SUBMISSION) == {"STARTTLS", *users}
     assert await offered(strict, SUBMISSION, upgrade=True) == {auth, "REQUIRETLS", *users}
     assert await offered(strict, SUBMISSIONS) == {auth, "REQUIRETLS", *users}

@@ -64,7 +64,7 @@ class House:
     (False), or a Sender field names them (RFC 6409 §8.1). `unauthenticate` offers UNAUTHENTICATE (RFC 8437 §8).
     `withheld` are IMAP capabilities that are not announced (docs/quirks.md). `leave`: users may send to other servers,
     and aliases lead there. `moment` adds to the wall clock what nobody can set (store/moment.py). `secret`
-    is the same in all workers, and for ever.
+    is the same in all workers, and for ever. `dsn_for_strangers` offers DSN to other servers.
     """
 
     store: Store
@@ -84,6 +84,7 @@ class House:
     moment: Callable[[Millis], Moment] = moment
     submission: SubmissionRules = SubmissionRules()
     forged_notices: ForgedNotices = ForgedNotices.JUNK
+    dsn_for_strangers: bool = True
     secret: bytes = field(default_factory=lambda: token_bytes(32))
 
     @property

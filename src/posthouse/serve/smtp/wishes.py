@@ -31,7 +31,7 @@ def offers(talk: Session, *, login: bool) -> Extensions:
         size=house.limits.message_size,
         starttls=house.tls is not None and talk.client.tls is None,
         auth=sasl.MECHANISMS if login else (),
-        dsn=True,
+        dsn=house.dsn_for_strangers or talk.role is not SmtpRole.MX,
         require_tls=talk.client.tls is not None,
         priority=users or talk.client.lmtp,
         deliver_by=LEAST_BY,
