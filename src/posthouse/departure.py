@@ -10,24 +10,16 @@ from typing import Any
 from posthouse.config import QueueSection, Settings
 from posthouse.mail.ids import Millis
 from posthouse.mail.outcome import Outcome
-from posthouse.outgoing import authorities, dane, make_https, make_resolver, make_routing
+from posthouse.outgoing import WayOut, authorities, dane
 from posthouse.store.queue import Patience, QueueItem
-from posthouse.store.script import StoreError
 from posthouse.store.settlement import Rules
 from posthouse.transport import bounce, journey
 from posthouse.transport.bounce import Letter
 from posthouse.transport.connection import Connection, Sending
 from posthouse.transport.house import House
-from posthouse.transport.policies import Policies
 from posthouse.transport.queue import QueueLimits, QueueRunner
-from posthouse.transport.remembered import Remembered
-from posthouse.transport.reports import keep_reporting
 from posthouse.transport.send import Sender
-from posthouse.transport.targets import find_targets
-from posthouse.transport.tlscount import TlsCount
 from posthouse.wire.smtp.conversation import Conversation
-
-REFRESH_SECONDS = 3_600.0  # between two looks for policies that grow old (RFC 8461 §10.2)
 
 log = logging.getLogger("posthouse.queue")
 
@@ -39,39 +31,29 @@ class Departure:
         """Raises OSError where a file that the settings name cannot be read."""
         self._house = house
         self._closed = asyncio.Event()
-        self._resolver = make_resolver(settings)
-        self._https = make_https(settings, self._resolver)
-        self._count = TlsCount(house.store, house.clock)
-        self._policies = Policies(house.store, self._https, house.clock, self._count.no_policy)
-        self._remembered = Remembered(house.store, house.clock)
-        self._routing = make_routing(settings, self._resolver, self._policies, self._remembered)
+        self._way = WayOut(settings, house)
         sending = Sending(
             settings.hostname,
             dane=dane(house.clock),
             authorities=authorities(settings),
-            saw_tls=self._count.saw_tls,
+            saw_tls=self._way.saw_tls,
             listen=lambda target, ip: Conversation(house.clock),
             ended=self._over,
         )
-        self._sender = Sender(partial(find_targets, routing=self._routing), sending, house.clock)
+        self._sender = Sender(self._way.find, sending, house.clock)
         report = partial(_report, hostname=settings.hostname, clock=house.clock)
         self._runner = QueueRunner(house, self._attempt, report, limits(settings.queue))
 
     async def run(self) -> None:
         """Send what is due, and keep what belongs to it."""
-        duties = [
-            asyncio.create_task(_logged(duty))
-            for duty in (self._count.keep(), keep_reporting(self._house, self._https), self._refresh())
-        ]
+        keeping = asyncio.create_task(_logged(self._way.run()))
         try:
             await _logged(self._runner.run())
         finally:
             await self._sender.close()
-            for duty in duties:
-                duty.cancel()
-            await asyncio.gather(*duties, return_exceptions=True)
-            await self._policies.close()
-            await self._resolver.close()
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
+            await self._way.close()
             self._closed.set()
 
     async def stop(self, seconds: float) -> None:
@@ -80,23 +62,10 @@ class Departure:
         await self._closed.wait()
 
     async def _attempt(self, item: QueueItem, octets: bytes | mmap) -> tuple[Outcome, ...]:
-        """One attempt, and what it shows of the TLS of a domain's own servers."""
+        """One attempt, and what it shows of the servers of the destination."""
         outcomes = await self._sender.attempt(item, octets)
-        direct = not item.destination.literal and await self._routing.relays.choose(item.destination) is None
-        if direct:
-            try:
-                await self._remembered.learn(item.destination.name, outcomes)
-            except StoreError as error:  # what became of the message is known all the same
-                log.warning("the TLS of %s could not be remembered: %s", item.destination, error)
+        await self._way.learn(item.destination, outcomes)
         return outcomes
-
-    async def _refresh(self) -> None:
-        while True:
-            await asyncio.sleep(REFRESH_SECONDS)
-            try:
-                await self._policies.refresh()
-            except StoreError as error:
-                log.warning("TLS policies were not renewed: %s", error)
 
     def _over(self, connection: Connection) -> None:
         """Keep what was said on a connection, if it was about a message."""
