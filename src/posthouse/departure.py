@@ -16,6 +16,7 @@ from posthouse.store.settlement import Rules
 from posthouse.transport import bounce, journey
 from posthouse.transport.bounce import Letter
 from posthouse.transport.connection import Connection, Sending
+from posthouse.transport.home import at_home_first
 from posthouse.transport.house import House
 from posthouse.transport.queue import QueueLimits, QueueRunner
 from posthouse.transport.send import Sender
@@ -42,7 +43,7 @@ class Departure:
         )
         self._sender = Sender(self._way.find, sending, house.clock)
         report = partial(_report, hostname=settings.hostname, clock=house.clock)
-        self._runner = QueueRunner(house, self._attempt, report, limits(settings.queue))
+        self._runner = QueueRunner(house, at_home_first(house, self._attempt), report, limits(settings.queue))
 
     async def run(self) -> None:
         """Send what is due, and keep what belongs to it."""
