@@ -25,7 +25,8 @@ domain_app = App(name="domain", help="The domains this server takes mail for.")
 user_app = App(name="user", help="The people who have a mailbox here.")
 alias_app = App(name="alias", help="Addresses that lead to other addresses.")
 queue_app = App(name="queue", help="Mail that waits to leave for other servers.")
-for _app in (trial_app, domain_app, user_app, alias_app, queue_app):
+tls_app = App(name="tls", help="What is known of the TLS of other domains.")
+for _app in (trial_app, domain_app, user_app, alias_app, queue_app, tls_app):
     app.command(_app)
 
 Config = Annotated[Path | None, Parameter(name=["--config", "-c"], help="The settings file.")]
@@ -464,6 +465,25 @@ def alias_remove(address: str, /, *, place: Place = HERE) -> int:
     from posthouse import admin
 
     return _do(place, lambda store: admin.remove_alias(store, address))
+
+
+# --- the TLS of others
+
+
+@tls_app.command(name="show")
+def tls_show(domain: str, /, *, place: Place = HERE, as_json: Json = False) -> int:
+    """Show whether a domain must have TLS, and its MTA-STS policy."""
+    from posthouse import tlsknown
+
+    return _do(place, lambda store: tlsknown.show_known(store, domain, as_json=as_json))
+
+
+@tls_app.command(name="forget")
+def tls_forget(domain: str, /, *, place: Place = HERE) -> int:
+    """Let a domain take mail without TLS again."""
+    from posthouse import tlsknown
+
+    return _do(place, lambda store: tlsknown.forget(store, domain))
 
 
 # --- the queue

@@ -120,7 +120,10 @@ def _in_order(records: Iterable[Mx], chance: random.Random) -> tuple[Mx, ...]:
 async def _with_addresses(
     domain: str, found: MailHosts, records: Sequence[Mx], lookup: Lookup
 ) -> MailHosts | Unreachable:
-    looked = await asyncio.gather(*[find_addresses(mx.host, lookup.resolver) for mx in records])
+    if len(records) == 1:  # no task for each where there is one
+        looked = [await find_addresses(records[0].host, lookup.resolver)]
+    else:
+        looked = await asyncio.gather(*[find_addresses(mx.host, lookup.resolver) for mx in records])
     ours = [mx.preference for mx, one in zip(records, looked, strict=True) if lookup.ourselves.ips & set(one.ips)]
     hosts, private = [], []
     for mx, one in zip(records, looked, strict=True):

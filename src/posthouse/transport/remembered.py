@@ -37,7 +37,7 @@ class Remembered:
         seen = await self._find(domain)
         if not seen.last or seen.last + REMEMBERED < self._clock():
             return TlsLevel.OPPORTUNISTIC
-        return TlsLevel.OPPORTUNISTIC if _given_up(seen) else TlsLevel.ENCRYPTED
+        return TlsLevel.OPPORTUNISTIC if given_up(seen) else TlsLevel.ENCRYPTED
 
     async def learn(self, domain: str, outcomes: Sequence[Outcome]) -> None:
         """Take in what an attempt has shown of the domain's own servers."""
@@ -68,5 +68,6 @@ class Remembered:
         return known
 
 
-def _given_up(seen: Seen) -> bool:
+def given_up(seen: Seen) -> bool:
+    """It has refused TLS for so long that it is believed."""
     return bool(seen.failing) and seen.missed - seen.failing >= PATIENCE

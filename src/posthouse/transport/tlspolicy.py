@@ -33,7 +33,10 @@ async def demands(
     domain: str, found: MailHosts, wanted: Wanted, resolver: Resolver, port: int = SMTP_PORT
 ) -> list[tuple[MailHost, TlsDemand]] | Unreachable:
     """The hosts that may be tried, each with what it must show."""
-    asked = await asyncio.gather(*[_dane(domain, found, host, resolver, port) for host in found.hosts])
+    if found.authentic:
+        asked = await asyncio.gather(*[_dane(domain, host, resolver, port) for host in found.hosts])
+    else:  # anybody may have changed the answer: their certificates would prove nothing
+        asked = [TlsDemand() for _ in found.hosts]
     kept = [(host, demand) for host, demand in zip(found.hosts, asked, strict=True) if demand is not None]
     if not kept:
         return Unreachable(
@@ -52,9 +55,9 @@ async def demands(
     return _required(domain, found, kept) if wanted.require_tls else kept
 
 
-async def _dane(domain: str, found: MailHosts, host: MailHost, resolver: Resolver, port: int) -> TlsDemand | None:
+async def _dane(domain: str, host: MailHost, resolver: Resolver, port: int) -> TlsDemand | None:
     """What the TLSA records ask of this host; None: they cannot be had (RFC 7672 §2.2)."""
-    if not (found.authentic and host.authentic):
+    if not host.authentic:
         return TlsDemand()
     for name in dict.fromkeys((host.end or host.host, host.host)):  # RFC 7672 §2.2.3: where CNAMEs lead, first
         answer = await resolver.tlsa(dane.owner(name, port))
