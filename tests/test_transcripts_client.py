@@ -22,7 +22,7 @@ from posthouse.net.tls import load
 from posthouse.transport import send
 from posthouse.transport.target import RelayLogin, Target, TlsDemand, TlsLevel
 from transcript import Cut, at_random, octet_by_octet, read_transcript, run_transcript, whole
-from transport.sending import ANNA, HASTY, Item, rig
+from transport.sending import ANNA, Item, rig, seconds
 
 TRANSCRIPTS = sorted((Path(__file__).parent / "transcripts" / "smtp-client").glob("*.txt"))
 SEED = 21
@@ -76,7 +76,7 @@ async def test_transcript(path: Path, cut: Cut, tls: ssl.SSLContext, monkeypatch
         return SocketStream(await called.get(), tls)
 
     monkeypatch.setattr(send, "connect", dial)
-    async with rig(target(given), limits=replace(HASTY, hello=5, mail=5, rcpt=5, data=5, dot=5)) as ours:
+    async with rig(target(given), limits=seconds()) as ours:
         ours.targets = [target(given)]
 
         async def client() -> list[str]:

@@ -228,6 +228,23 @@ class LinkSection(Struct, frozen=True):
     high_water: Octets = Octets(1024 * 1024)
 
 
+class SendSection(Struct, frozen=True):
+    """How long other servers are waited for, and how long a connection to them is used."""
+
+    connect_seconds: Seconds = 30.0
+    hello_seconds: Seconds = 300.0
+    handshake_seconds: Seconds = 30.0
+    mail_seconds: Seconds = 300.0
+    rcpt_seconds: Seconds = 300.0
+    data_seconds: Seconds = 120.0
+    block_seconds: Seconds = 180.0
+    dot_seconds: Seconds = 600.0
+    attempt_seconds: Seconds = 3_600.0
+    idle_seconds: Seconds = 10.0
+    transactions: Count = 100
+    age_seconds: Seconds = 300.0
+
+
 class DnsSection(Struct, frozen=True):
     """How long the DNS is waited for, and how much of it is remembered."""
 
@@ -271,6 +288,7 @@ class Limits(Struct, frozen=True):
     session: SessionSection = SessionSection()
     imap: ImapSection = ImapSection()
     link: LinkSection = LinkSection()
+    send: SendSection = SendSection()
     worker: WorkerSection = WorkerSection()
     stress: StressSection = StressSection()
     dns: DnsSection = DnsSection()

@@ -144,7 +144,7 @@ async def test_too_large(world: tuple[Postfix, Sink]) -> None:
 async def test_a_connection_that_was_idle_for_too_long_there(world: tuple[Postfix, Sink]) -> None:
     """It says 421 and closes; the next message goes over a new connection, and nobody notices."""
     server, behind = world
-    async with rig(at(server, "hasty"), limits=SendLimits(idle=60)) as ours:
+    async with rig(at(server, "hasty"), limits=SendLimits(idle_seconds=60)) as ours:
         for _ in range(2):
             assert (await ours.outcome(MESSAGES["small"])).action is RELAYED
             await asyncio.sleep(1.5)

@@ -19,7 +19,15 @@ WORK = Domain("work.test")
 TRAIL = Trail("0123456789abcdef")
 ANNA = ReversePath(Address("anna", Domain("home.test")))
 MESSAGE = b"Subject: hello\r\n\r\n.dot\r\n..two\r\nbye\r\n"
-HASTY = SendLimits(connect=2, hello=0.4, handshake=2, mail=0.4, rcpt=0.4, data=0.4, block=0.6, dot=0.4, idle=5)
+
+
+def seconds(**each: float) -> SendLimits:
+    """Limits with so many seconds for the steps named, and 5 for the others."""
+    waits = ("connect", "hello", "handshake", "mail", "rcpt", "data", "block", "dot", "idle")
+    return SendLimits(**{f"{step}_seconds": each.get(step, 5.0) for step in waits})  # type: ignore[arg-type]
+
+
+HASTY = seconds(hello=0.4, mail=0.4, rcpt=0.4, data=0.4, block=0.6, dot=0.4, connect=2, handshake=2)
 
 
 def to(name: str) -> Recipient:

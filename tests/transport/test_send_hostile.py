@@ -4,6 +4,7 @@ RFC 5321 §4.2.1, §4.5.3.2, §4.5.4.1; limits.md, "peers stall, reset, lie".
 """
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -127,7 +128,7 @@ async def test_endlessly_slow_is_silence() -> None:
 
 async def test_a_server_that_never_comes_to_an_end() -> None:
     """Each recipient is answered in time, all together are not."""
-    limits = HASTY.__class__(**{**{n: getattr(HASTY, n) for n in HASTY.__slots__}, "attempt": 1.0})
+    limits = replace(HASTY, attempt_seconds=1.0)
     async with sink({"rcpt": Say("250 ok", pause=0.3)}) as server, rig(server, limits=limits) as ours:
         outcomes = await ours.send(item(*(f"u{n}" for n in range(20))))
         assert {str(one.status) for one in outcomes} == {"4.4.2"}

@@ -10,15 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from posthouse.mail.outcome import Action, Outcome
-from posthouse.transport.connection import SendLimits
 from posthouse.transport.result import PERHAPS_TAKEN
 from sink import CLOSE, OFFERS, RESET, STALL, After, Answer, Say, Sink, sink
-from transport.sending import item, rig
+from transport.sending import item, rig, seconds
 
 SHORT = 0.06
-LIMITS = SendLimits(
-    connect=1, hello=SHORT, handshake=SHORT, mail=SHORT, rcpt=SHORT, data=SHORT, block=SHORT, dot=SHORT, idle=5
-)
+LIMITS = seconds(hello=SHORT, handshake=SHORT, mail=SHORT, rcpt=SHORT, data=SHORT, block=SHORT, dot=SHORT)
 NAMES = ("a", "b", "c")
 FINE = {"connect": "220 hi", "mail": "250 ok", "rcpt": "250 ok", "data": "354 go", "dot": "250 ok", "bdat": "250 ok"}
 

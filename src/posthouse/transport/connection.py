@@ -45,18 +45,18 @@ NO_LOGIN = Status(4, 7, 0)
 class SendLimits:
     """Seconds that each step may take (RFC 5321 §4.5.3.2, limits.md), and how long a connection is used."""
 
-    connect: float = 30.0
-    hello: float = 300.0  # the greeting, EHLO, STARTTLS, AUTH
-    handshake: float = 30.0
-    mail: float = 300.0
-    rcpt: float = 300.0
-    data: float = 120.0
-    block: float = 180.0  # without the server taking anything of the content
-    dot: float = 600.0
-    attempt: float = 3_600.0  # for all servers and recipients together: a server may answer, and yet never end
-    idle: float = 10.0  # unused, before it is closed
+    connect_seconds: float = 30.0
+    hello_seconds: float = 300.0  # the greeting, EHLO, STARTTLS, AUTH
+    handshake_seconds: float = 30.0
+    mail_seconds: float = 300.0
+    rcpt_seconds: float = 300.0
+    data_seconds: float = 120.0
+    block_seconds: float = 180.0  # without the server taking anything of the content
+    dot_seconds: float = 600.0
+    attempt_seconds: float = 3_600.0  # for all servers and recipients together: a server may answer, and yet never end
+    idle_seconds: float = 10.0  # unused, before it is closed
     transactions: int = 100  # over one connection
-    age: float = 300.0  # of a connection that is used again
+    age_seconds: float = 300.0  # of a connection that is used again
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +208,7 @@ async def begin(connected: Connected, target: Target, sending: Sending, *, tls: 
     """A Connection on which mail may flow, or why none may. `tls=False` is for an opportunistic target whose handshake
     has failed."""
     limits = sending.limits
-    link_limits = LinkLimits(handshake_seconds=limits.handshake, stall_seconds=limits.block)
+    link_limits = LinkLimits(handshake_seconds=limits.handshake_seconds, stall_seconds=limits.block_seconds)
     try:
         link = await open_link(connected.sock, limits=link_limits)
     except OSError:  # it was gone as soon as it was there
@@ -228,7 +228,7 @@ async def begin(connected: Connected, target: Target, sending: Sending, *, tls: 
 
 
 async def _introduce(connection: Connection, *, tls: bool) -> Result | None:
-    seconds = connection.sending.limits.hello
+    seconds = connection.sending.limits.hello_seconds
     if connection.target.implicit_tls:
         wrong = await _handshake(connection, None)
         if wrong is not None:
@@ -248,7 +248,7 @@ def _unless_positive(answer: Reply | Result, where: Where) -> Result | None:
 
 async def _hello(connection: Connection) -> Result | None:
     """EHLO; HELO where the server does not know that, which it must not have forgotten under TLS (RFC 5321 §3.2)."""
-    name, seconds = connection.sending.hostname, connection.sending.limits.hello
+    name, seconds = connection.sending.hostname, connection.sending.limits.hello_seconds
     answer = await connection.ask(command.Ehlo(name), Where.HELLO, seconds)
     if isinstance(answer, Reply) and answer.code >= 500 and not answer.close:
         answer = await connection.ask(command.Helo(name), Where.HELLO, seconds)
@@ -262,7 +262,7 @@ async def _secure(connection: Connection) -> Result | None:
     if not connection.engine.announced.starttls:
         _saw_tls(connection, TlsFailure.NOT_OFFERED)
         return None if opportunistic else insecure(NOT_SUPPORTED, _demanded("the server offers no TLS", demand))
-    answer = await connection.ask(command.StartTls(), Where.TLS, connection.sending.limits.hello)
+    answer = await connection.ask(command.StartTls(), Where.TLS, connection.sending.limits.hello_seconds)
     if isinstance(answer, Result):
         return answer
     if not answer.positive:
@@ -340,7 +340,7 @@ async def _login(connection: Connection) -> Result | None:
 
 
 async def _exchange(connection: Connection, mechanism: str, exchange: sasl_client.ClientExchange) -> Reply | Result:
-    seconds = connection.sending.limits.hello
+    seconds = connection.sending.limits.hello_seconds
     answer = await connection.ask(command.Auth(mechanism, exchange.initial), Where.LOGIN, seconds)
     for _ in range(CHALLENGES):
         if isinstance(answer, Result) or answer.code != 334:

@@ -24,7 +24,7 @@ def key_of(target: Target, ip: str) -> Key:
 
 
 class Idle:
-    """The connections that wait for another message, each at most `limits.idle` seconds."""
+    """The connections that wait for another message, each at most `limits.idle_seconds` seconds."""
 
     __slots__ = ("_kept", "_limits", "_timer")
 
@@ -42,7 +42,7 @@ class Idle:
         loop = asyncio.get_running_loop()
         limits, announced = self._limits, connection.engine.announced
         most = min(limits.transactions, announced.mail_max or limits.transactions)  # RFC 9422 §4.1
-        worn = connection.transactions >= most or loop.time() - connection.began > limits.age
+        worn = connection.transactions >= most or loop.time() - connection.began > limits.age_seconds
         if worn or not connection.usable or connection.engine.waiting:
             connection.leave()
             return
@@ -51,7 +51,7 @@ class Idle:
         if len(self._kept) > KEPT:
             self._kept.popleft()[2].leave()
         if self._timer is None:
-            self._timer = loop.call_later(limits.idle, self._sweep)
+            self._timer = loop.call_later(limits.idle_seconds, self._sweep)
 
     def take(self, target: Target, domain: str) -> Connection | None:
         """The connection used last for this target, if one stands and may be used for this domain."""
@@ -83,9 +83,9 @@ class Idle:
     def _sweep(self) -> None:
         """Close what has waited long enough."""
         loop = asyncio.get_running_loop()
-        while self._kept and self._kept[0][0] + self._limits.idle <= loop.time():
+        while self._kept and self._kept[0][0] + self._limits.idle_seconds <= loop.time():
             self._kept.popleft()[2].leave()
-        again = None if not self._kept else self._kept[0][0] + self._limits.idle
+        again = None if not self._kept else self._kept[0][0] + self._limits.idle_seconds
         self._timer = None if again is None else loop.call_at(again, self._sweep)
 
 

@@ -80,7 +80,7 @@ class Sender:
         left = 0 if by is None else (by.until - self._clock()) // 1000
         attempt = _Attempt(self, Consignment(envelope, parcel, left), item)
         try:
-            async with asyncio.timeout(self.sending.limits.attempt):
+            async with asyncio.timeout(self.sending.limits.attempt_seconds):
                 await attempt.run(found)
         except TimeoutError:
             attempt.overdue()
@@ -152,7 +152,7 @@ class _Attempt:
 
     def overdue(self) -> None:
         """Time is up."""
-        reason = f"the attempt was given up after {self._sender.sending.limits.attempt:.0f} seconds"
+        reason = f"the attempt was given up after {self._sender.sending.limits.attempt_seconds:.0f} seconds"
         for place in self._open():
             place.result = Result(Action.DELAYED, Status(4, 4, 2), reason, Where.DATA)
 
@@ -202,7 +202,7 @@ class _Attempt:
     async def _open_one(self, target: Target, ips: Sequence[str]) -> Connection | tuple[Result, tuple[str, ...]]:
         """A connection to one of these addresses; or why not, and the addresses that are not to be tried again."""
         sending = self._sender.sending
-        connected = await connect(ips, target.port, target.source, sending.limits.connect)
+        connected = await connect(ips, target.port, target.source, sending.limits.connect_seconds)
         if isinstance(connected, NotConnected):
             self._addresses -= len(connected.tried)
             reason = Result(Action.DELAYED, Status(4, 4, 1), connected.reason, Where.CONNECT, elsewhere=True)
@@ -213,7 +213,7 @@ class _Attempt:
             return found
         opportunistic = target.tls.level is TlsLevel.OPPORTUNISTIC and not target.implicit_tls
         if found.where is Where.TLS and opportunistic and target.login is None:
-            again = await connect((connected.ip,), target.port, target.source, sending.limits.connect)
+            again = await connect((connected.ip,), target.port, target.source, sending.limits.connect_seconds)
             if not isinstance(again, NotConnected):
                 found = await begin(again, target, sending, tls=False)
         return found if isinstance(found, Connection) else (found, (connected.ip,))

@@ -174,12 +174,12 @@ def _step(connection: Connection, request: Request) -> tuple[Where, float]:
     limits = connection.sending.limits
     match request:
         case RcptTo():
-            return Where.RCPT, limits.rcpt
+            return Where.RCPT, limits.rcpt_seconds
         case command.Data():
-            return Where.DATA, limits.data
+            return Where.DATA, limits.data_seconds
         case command.Bdat():
-            return Where.DOT, limits.dot
-    return Where.MAIL, limits.mail
+            return Where.DOT, limits.dot_seconds
+    return Where.MAIL, limits.mail_seconds
 
 
 async def _content(connection: Connection, parcel: Parcel, behind: Sequence[Reply | Result]) -> Result:
@@ -195,7 +195,7 @@ async def _content(connection: Connection, parcel: Parcel, behind: Sequence[Repl
     if chunking:
         return await _chunks(connection, parcel)
     limits = connection.sending.limits
-    opened = behind[0] if behind else await connection.ask(command.Data(), Where.DATA, limits.data)
+    opened = behind[0] if behind else await connection.ask(command.Data(), Where.DATA, limits.data_seconds)
     if isinstance(opened, Result):
         return opened
     return await _lines(connection, parcel) if opened.code == 354 else refused(opened, Where.DATA)
@@ -219,7 +219,7 @@ async def _lines(connection: Connection, parcel: Parcel) -> Result:
         if early is not None:
             return early
     connection.say(command.DataEnded())
-    answer = await connection.answer(Where.DOT, connection.sending.limits.dot, perhaps_taken=True)
+    answer = await connection.answer(Where.DOT, connection.sending.limits.dot_seconds, perhaps_taken=True)
     return _taken(connection, answer)
 
 
@@ -243,7 +243,7 @@ async def _chunks(connection: Connection, parcel: Parcel) -> Result:
     refusal = await _answered_chunks(connection, 0)
     if refusal is not None:
         return refusal
-    answer = await connection.answer(Where.DOT, connection.sending.limits.dot, perhaps_taken=True)
+    answer = await connection.answer(Where.DOT, connection.sending.limits.dot_seconds, perhaps_taken=True)
     return _taken(connection, answer)
 
 
@@ -260,7 +260,7 @@ async def _answered_chunks(connection: Connection, left: int) -> Result | None:
     left += engine.state is State.ENDING
     while engine.waiting > left:
         answer = await connection.answer(
-            Where.DATA, connection.sending.limits.dot, perhaps_taken=engine.state is State.ENDING
+            Where.DATA, connection.sending.limits.dot_seconds, perhaps_taken=engine.state is State.ENDING
         )
         if isinstance(answer, Result):
             return answer
@@ -292,4 +292,4 @@ async def _early(connection: Connection) -> Result | None:
 async def _nothing(connection: Connection) -> None:
     """All recipients were refused, and yet DATA was taken: a single dot (RFC 2920 §3.1)."""
     connection.say(command.DataEnded())
-    await connection.answer(Where.DOT, connection.sending.limits.dot)
+    await connection.answer(Where.DOT, connection.sending.limits.dot_seconds)

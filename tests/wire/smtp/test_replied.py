@@ -8,6 +8,7 @@ from posthouse.mail.status import Reply, Status, reply
 from posthouse.wire.buffer import ReceiveBuffer
 from posthouse.wire.smtp.replied import (
     LINE_TOO_LONG,
+    MECHANISMS,
     NOT_A_REPLY,
     REPLY_LINE,
     REPLY_LINES,
@@ -111,6 +112,14 @@ def test_everything_that_a_server_may_offer() -> None:
 )
 def test_odd_offers(line: str, expected: Announced) -> None:
     assert read_ehlo(Reply(250, None, ("mx.test PIPELINING", line))) == expected
+
+
+def test_endless_offers() -> None:
+    """No more is looked at than anybody needs."""
+    lines = ("mx.test", "AUTH " + " ".join(f"M{n}" for n in range(1_000)), *(f"X-{n}" for n in range(150)), "DSN")
+    found = read_ehlo(Reply(250, None, lines))
+    assert len(found.auth) == MECHANISMS
+    assert not found.dsn
 
 
 texts = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=80)
