@@ -7,6 +7,8 @@ from functools import partial
 from mmap import mmap
 from typing import Any
 
+import msgspec
+
 from posthouse.config import QueueSection, Settings
 from posthouse.mail.ids import Millis
 from posthouse.mail.outcome import Outcome
@@ -15,7 +17,7 @@ from posthouse.store.queue import Patience, QueueItem
 from posthouse.store.settlement import Rules
 from posthouse.transport import bounce, journey
 from posthouse.transport.bounce import Letter
-from posthouse.transport.connection import Connection, Sending
+from posthouse.transport.connection import Connection, Sending, SendLimits
 from posthouse.transport.home import at_home_first
 from posthouse.transport.house import House
 from posthouse.transport.queue import QueueLimits, QueueRunner
@@ -35,6 +37,7 @@ class Departure:
         self._way = WayOut(settings, house)
         sending = Sending(
             settings.hostname,
+            SendLimits(**msgspec.structs.asdict(settings.limits.send)),
             dane=dane(house.clock),
             authorities=authorities(settings),
             saw_tls=self._way.saw_tls,
