@@ -68,6 +68,8 @@ async def test_what_ehlo_offers_on_each_port(house: House, door: Door, tls: ssl.
     assert await offered(replace(strict, dsn_for_strangers=False), MX) == {"STARTTLS"}
     assert await offered(replace(strict, dsn_for_strangers=False), SUBMISSION) == {"STARTTLS", "DSN", *users}
     common |= {"DSN"}
+    alone = {keyword for keyword in users if not keyword.startswith("FUTURERELEASE")}
+    assert await offered(replace(strict, leave=False), SUBMISSION) == {"STARTTLS", *alone}
     assert await offered(strict, SUBMISSION) == {"STARTTLS", *users}
     assert await offered(strict, SUBMISSION, upgrade=True) == {auth, "REQUIRETLS", *users}
     assert await offered(strict, SUBMISSIONS) == {auth, "REQUIRETLS", *users}

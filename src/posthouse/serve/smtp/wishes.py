@@ -35,7 +35,7 @@ def offers(talk: Session, *, login: bool) -> Extensions:
         require_tls=talk.client.tls is not None,
         priority=users or talk.client.lmtp,
         deliver_by=LEAST_BY,
-        future_release=(longest, until) if users else None,
+        future_release=(longest, until) if users and house.leave else None,  # without a queue nothing is held back
         burl=("imap",) if users and talk.client.login is not None else () if users else None,
     )
 
