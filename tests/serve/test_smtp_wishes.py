@@ -12,11 +12,13 @@ from posthouse.mail.envelope import BodyType, DeliverBy, DsnReturn, Notify, Orig
 from posthouse.mail.ids import Millis
 from posthouse.mail.outcome import Action, Outcome
 from posthouse.serve.login import Door
-from posthouse.store import accounts, queue
+from posthouse.store import accounts, journal, queue
 from posthouse.store.moment import Moment
 from posthouse.store.queue import QueueItem
 from posthouse.store.script import Script, sql
 from posthouse.store.store import Store
+from posthouse.trace import sentences
+from posthouse.transport import journey
 from posthouse.transport.home import at_home_first
 from posthouse.transport.house import House, SmtpRole, SubmissionRules
 from posthouse.transport.route import Routes
@@ -88,6 +90,9 @@ async def test_success_is_told(
         assert anna.original == (OriginalRecipient("rfc822", "Anna@home.test") if "ORCPT" in notify else None)
         assert report.status.envid == "QQ1"
         assert b"How are you" not in letter
+        rows = await store.read(journal.find, [journey.address_key(sender)], Millis(0), Millis(1 << 60))
+        assert [row.kind for row in rows] == ["taken", "answered"]
+        assert sentences(journey.read(rows[1]))[0] == "its sender, ben@work.test, was told so in a mail"
         assert b"Return-Path" not in report.returned
         assert report.returned.startswith(b"Received: from client.test")
 

@@ -56,6 +56,10 @@ def test_texts_are_whole_sentences_for_people() -> None:
             assert not re.search(r"\{(?!(address|domain|server|house)\})", text), text
 
 
+def test_nobody_is_told_that_all_is_well_with_what_was_given_up() -> None:
+    assert not [advice for _, advice in everything() if "Nothing" in advice]
+
+
 def test_patterns_have_no_unbounded_repetition() -> None:
     """However an answer is spelled, looking at it takes one pass for each pattern."""
     for rule in words.RULES:

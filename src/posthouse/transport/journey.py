@@ -212,6 +212,12 @@ def answered(at: Millis, item: QueueItem, delivered: Sequence[Delivered], queued
     return _entry(at, "answered", (trail_key(item.trail), address_key(sender)), story)
 
 
+def confirmed(at: Millis, trail: Trail, sender: str, delivered: Sequence[Delivered], queued: Sequence[Queued]) -> Entry:
+    """The sender was told that a message was delivered, as they had asked."""
+    story = {"trail": trail, "to": [sender], **where(delivered, queued)}
+    return _entry(at, "answered", (trail_key(trail), address_key(sender)), story)
+
+
 def where(delivered: Sequence[Delivered], queued: Sequence[Queued]) -> Story:
     """Where a message went, as a story tells it."""
     return {

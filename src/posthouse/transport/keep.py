@@ -117,7 +117,10 @@ async def _of_success(
         head = octets[skip : body_start(octets)]  # no more of it comes back where nothing failed
         about = Told(mail.envelope, head, received, mail.trail)
         letter = report(about, outcomes, house.hostname, received)
-    return None if letter is None else await make_ready(letter, mail.trail, house)
+    if letter is None:
+        return None
+    tell = partial(journey.confirmed, received, mail.trail, str(mail.envelope.sender))
+    return await make_ready(letter, mail.trail, house, tell)
 
 
 def action(way: Leads) -> Action:

@@ -141,7 +141,7 @@ RULES = (
          "(gr[ea]y ?-?list|temporarily deferred, try again|try again in .{1,20}(second|minute))",
         Words(
         "Their server turns away mail from senders it does not know at first, and takes it a little later.",
-        "Nothing needs to be done.")),
+        _SEND_LATER)),
     # The sender's domain and address
     Rule("dmarc", "4 5", "", "dmarc", Words(
         "The domain of the sender asks others not to take mail that it did not sign (DMARC), and this message has no"
