@@ -4,6 +4,7 @@ import asyncio
 import functools
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -139,7 +140,8 @@ class WayOut:
         self.count = TlsCount(house.store, house.clock)
         self.policies = Policies(house.store, self._https, house.clock, self.count.no_policy)
         self.remembered = Remembered(house.store, house.clock)
-        self.routing = make_routing(settings, self.resolver, self.policies, self.remembered)
+        routing = make_routing(settings, self.resolver, self.policies, self.remembered)
+        self.routing = replace(routing, unnamed=self.count.unnamed)
 
     async def find(self, destination: Domain, envelope: Envelope) -> tuple[Target, ...] | Unreachable:
         """The servers to try. A store that cannot answer lets mail wait."""

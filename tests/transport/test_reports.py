@@ -12,6 +12,7 @@ import pytest
 
 from fakes import FakeClock, ZoneResolver
 from household import ANNA, HOSTNAME, NOW, inbox
+from posthouse.mail.outcome import Action
 from posthouse.net.authority import authority, issue, self_signed
 from posthouse.net.https import Https, https_context
 from posthouse.net.peer import TlsFailure
@@ -240,3 +241,22 @@ async def test_one_worker_sends_it(house: House, store: Store) -> None:
     assert await store.run(tlsreports.take_next, TODAY + 1, again) == (TODAY, "work.test"), "its worker may have died"
     assert [row.sessions for row in await store.read(tlsreports.sessions, TODAY, "work.test")] == [1, 1]
     assert SessionRow(1, "", "", "", "", "", "", 1).sessions == 1
+
+
+async def test_a_policy_that_is_being_tested_is_reported_and_mail_goes_out(store: Store, folder: Path) -> None:
+    """RFC 8461 §5: first as if it were enforced, then without it, over one server."""
+    count = TlsCount(store, lambda: NOW)
+    sending = Sending("us.test", saw_tls=count.saw_tls)
+    async with sink(tls=load(self_signed(folder / "tested", "mx.test"))) as server:
+        strict = replace(reported(server, TlsLevel.VERIFIED, "mx.test"), preference=20)
+        loose = replace(target(server), preference=21)
+        async with rig(strict, loose, sending=sending) as ours:
+            ours.targets[:] = [loose, strict]
+            outcome = await ours.outcome()
+            assert outcome.action is Action.RELAYED
+            assert "unverified" in outcome.tls
+        assert len(server.taken) == 1
+    await count.write()
+    assert [(failure, sessions) for _, failure, _, _, sessions in await store.read(rows)] == [
+        ("certificate-not-trusted", 1)
+    ]

@@ -285,9 +285,48 @@ async def test_mta_sts() -> None:
     assert await demands("two.test", with_policy(Mode.ENFORCE, "a.two.test")) == [("a.two.test", verified)]
     assert len(await demands("two.test", with_policy(Mode.ENFORCE, "*.two.test"))) == 2
     refused(await find("two.test", with_policy(Mode.ENFORCE, "*.other.test")), "4.7.5", "MTA-STS")
-    for mode in (Mode.TESTING, Mode.NONE):
-        loose = await demands("two.test", with_policy(mode, "a.two.test"))
-        assert {demand.level for _, demand in loose} == {TlsLevel.OPPORTUNISTIC}
+    loose = await demands("two.test", with_policy(Mode.NONE, "a.two.test"))
+    assert {demand.level for _, demand in loose} == {TlsLevel.OPPORTUNISTIC}
+
+
+async def test_a_policy_that_is_being_tested_is_tried_and_changes_nothing() -> None:
+    """RFC 8461 §5: failures are reported, and mail goes as if there were no policy."""
+    told: list[tuple[str, str]] = []
+    way = replace(
+        with_policy(Mode.TESTING, "a.two.test"), unnamed=lambda shown, host: told.append((shown.kind.value, host))
+    )
+    found = await find("two.test", way)
+    assert not isinstance(found, Unreachable)
+    assert [(t.host, t.preference, t.tls.level, t.applied is not None) for t in found] == [
+        ("a.two.test", 20, TlsLevel.VERIFIED, True),
+        ("a.two.test", 21, TlsLevel.OPPORTUNISTIC, False),
+        ("b.two.test", 41, TlsLevel.OPPORTUNISTIC, False),
+    ]
+    assert told == [("sts", "b.two.test")]
+    zone = "".join(f"many.test. MX 10 m{i}.test.\nm{i}.test. A 5.5.4.{i + 1}\n" for i in range(8))
+    found = await find("many.test", with_policy(Mode.TESTING, "*.test", way=routing(zone)))
+    assert not isinstance(found, Unreachable)
+    assert [target.preference for target in found].count(20) == 3
+    assert [target.preference for target in found].count(21) == 8
+    told.clear()
+    await find("two.test", replace(way, policy=with_policy(Mode.ENFORCE, "*.other.test").policy))
+    assert told == [("sts", "a.two.test"), ("sts", "b.two.test")]
+
+
+async def test_as_what_sessions_are_reported() -> None:
+    """RFC 8460 §4.4."""
+    found = await find("safe.test", with_policy(Mode.ENFORCE, "mx.plain.test", way=signed()))
+    assert not isinstance(found, Unreachable)
+    assert [target.applied and (target.applied.kind.value, target.applied.domain) for target in found] == [
+        ("tlsa", "safe.test"),
+        ("sts", "safe.test"),
+    ]
+    assert found[0].applied is not None
+    assert found[0].applied.lines == (f"3 1 1 {DIGEST}",)
+    [plain] = await find("implicit.test")  # type: ignore[misc]
+    assert plain.applied.kind.value == "no-policy-found"
+    [relayed] = await find("two.test", replace(routing(), relays=RelayPlan(everything=SMART)))  # type: ignore[misc]
+    assert relayed.applied is None, "a smart host is nobody's policy"
 
 
 async def test_dane_goes_before_mta_sts() -> None:

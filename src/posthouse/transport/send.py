@@ -135,7 +135,8 @@ class _Attempt:
         self._places = [_Place(one) for one in consignment.envelope.recipients]
         self._addresses = ADDRESSES  # that may still be connected to
         self._conversations = 0
-        self._useless: set[tuple[str, int]] = set()  # addresses and ports where no transaction could be begun
+        # Where no transaction could be begun, under which demand: a host may be tried again under a lesser one.
+        self._useless: set[tuple[str, int, TlsLevel]] = set()
 
     async def run(self, targets: Sequence[Target]) -> None:
         """Ask the servers, as many as it takes."""
@@ -185,14 +186,15 @@ class _Attempt:
     async def _connect(self, target: Target, todo: Sequence[_Place]) -> Connection | None:
         """A new connection on which a transaction can begin; None when no address of this server is left."""
         while self._addresses > 0:
-            ips = [ip for ip in target.ips if (ip, target.port) not in self._useless]
+            level = target.tls.level
+            ips = [ip for ip in target.ips if (ip, target.port, level) not in self._useless]
             if not ips and self._useless:
                 return None
             found = await self._open_one(target, ips)
             if isinstance(found, Connection):
                 return found
             result, tried = found
-            self._useless.update((ip, target.port) for ip in tried)
+            self._useless.update((ip, target.port, level) for ip in tried)
             for place in todo:
                 place.note(result, target, None, tried[-1] if tried else "")
             if not tried:

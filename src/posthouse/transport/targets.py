@@ -1,17 +1,20 @@
 """From a destination to the servers to try: smart host, address literal, or MX with DANE and MTA-STS (RFC 5321 §5)."""
 
 import ipaddress
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from posthouse.mail.address import Domain
 from posthouse.mail.envelope import Envelope
 from posthouse.net.reach import may_reach
-from posthouse.transport.mailhosts import LOOP, NO_ROUTE, Lookup, find_hosts
+from posthouse.transport.mailhosts import LOOP, NO_ROUTE, Lookup, MailHost, MailHosts, find_hosts
 from posthouse.transport.relays import CONFIGURATION, RelayPlan, relay_target
-from posthouse.transport.target import SMTP_PORT, Target, TlsLevel, Unreachable
+from posthouse.transport.target import SMTP_PORT, Target, TlsDemand, TlsLevel, Unreachable
 from posthouse.transport.tlspolicy import ENCRYPTION_NEEDED, Wanted, applied, demands
-from posthouse.trust.mtasts import Policy
+from posthouse.trust.mtasts import Mode, Policy, matches_policy
+from posthouse.trust.reports import Applied
+
+TESTED = 3  # hosts that a policy in mode `testing` is tried with: more would leave no tries for going without it
 
 
 async def no_policy(domain: str) -> Policy | None:
@@ -27,13 +30,15 @@ async def nothing_remembered(domain: str) -> TlsLevel:
 @dataclass(frozen=True, slots=True)
 class Routing:
     """All that decides where mail goes. `sources`: from which addresses the mail of a sender's domain leaves; "*" is
-    everybody's. `policy` and `remembered` say what is known of a domain's TLS."""
+    everybody's. `policy` and `remembered` say what is known of a domain's TLS. `unnamed` hears of hosts that a policy
+    does not name."""
 
     lookup: Lookup
     relays: RelayPlan = field(default_factory=RelayPlan)
     sources: dict[str, tuple[str, ...]] = field(default_factory=dict)
     policy: Callable[[str], Awaitable[Policy | None]] = no_policy
     remembered: Callable[[str], Awaitable[TlsLevel]] = nothing_remembered
+    unnamed: Callable[[Applied, str], None] = lambda shown, host: None
     port: int = SMTP_PORT
 
 
@@ -77,12 +82,44 @@ async def _by_mx(domain: str, envelope: Envelope, routing: Routing) -> tuple[Tar
     policy = await routing.policy(domain)
     wanted = Wanted(policy, await routing.remembered(domain), required)
     decided = await demands(domain, found, wanted, routing.lookup.resolver, routing.port)
+    if policy is not None and policy.mode is not Mode.NONE:
+        _tell_unnamed(domain, found, policy, decided, routing)
     if isinstance(decided, Unreachable):
         return decided
-    return tuple(
-        Target(host.host, host.ips, routing.port, host.preference, demand, applied=applied(domain, demand, policy))
-        for host, demand in decided
-    )
+    targets: list[Target] = []
+    for at, (host, demand) in enumerate(decided):
+        targets += _targets(Target(host.host, host.ips, routing.port, host.preference, demand), domain, policy, at)
+    return tuple(targets)
+
+
+def _tell_unnamed(
+    domain: str,
+    found: MailHosts,
+    policy: Policy,
+    decided: Sequence[tuple[MailHost, TlsDemand]] | Unreachable,
+    routing: Routing,
+) -> None:
+    """Hosts that the policy does not name are reported, whether they are tried or not (RFC 8461 §5)."""
+    dane = [] if isinstance(decided, Unreachable) else [h for h, demand in decided if demand.level is TlsLevel.DANE]
+    for host in found.hosts:
+        if host not in dane and not matches_policy(policy, host.host):
+            routing.unnamed(applied(domain, TlsDemand(), policy), host.host)
+
+
+def _targets(plain: Target, domain: str, policy: Policy | None, at: int) -> list[Target]:
+    """The host as a Target. A policy in mode `testing` is tried first, and its failure is only reported: the same host
+    follows without it (RFC 8461 §5)."""
+    plain = replace(plain, applied=applied(domain, plain.tls, policy))
+    if policy is None or policy.mode is not Mode.TESTING:
+        return [plain]
+    plain = replace(plain, preference=2 * plain.preference + 1)
+    if plain.tls.level in (TlsLevel.DANE, TlsLevel.VERIFIED):
+        return [plain]
+    loose = replace(plain, applied=None)
+    if at >= TESTED or not matches_policy(policy, plain.host):
+        return [loose]
+    demand = TlsDemand(TlsLevel.VERIFIED, (plain.host,), why=f"MTA-STS of {domain}, which is being tested,")
+    return [replace(plain, preference=plain.preference - 1, tls=demand), loose]
 
 
 def _from_sources(

@@ -40,6 +40,10 @@ class TlsCount:
         else:
             self._add(target.applied, failure.value, target.host, ip, "")
 
+    def unnamed(self, applied: Applied, host: str) -> None:
+        """`Routing.unnamed`: the DNS names a host that the policy does not (RFC 8461 §5)."""
+        self._add(applied, Failure.VALIDATION.value, host, "", "this host is not in the policy")
+
     def no_policy(self, domain: str, reason: str) -> None:
         """`told` of Policies: a policy that is announced could not be had (RFC 8460 §4.3.2.2)."""
         failure = Failure.STS_INVALID if reason.startswith(("the policy", "'")) else Failure.STS_FETCH
