@@ -105,6 +105,14 @@ async def test_senders_that_stay_as_they_are(house: House, door: Door, store: St
     assert str(item.envelope.sender) == sender
 
 
+async def test_two_aliases_that_lead_to_one(house: House, door: Door, store: Store) -> None:
+    async with call(house, door) as caller:
+        await caller.begin("ben@work.test", ["club@home.test", "more@home.test"])
+        assert (await caller.message(MESSAGE)).startswith("250")
+    [item] = await ready(store)
+    assert [each.path.address for each in item.envelope.recipients] == [OUTSIDE]
+
+
 async def test_who_is_here_gets_it_too(house: House, door: Door, store: Store) -> None:
     assert (await send(house, door, "ben@work.test", "more@home.test")).startswith("250")
     assert len(await inbox(store, ANNA)) == 1

@@ -52,11 +52,14 @@ def departures(envelope: Envelope, leads: Sequence[Leads], way: Departing) -> tu
 def _forwarded(pairs: Iterable[tuple[Recipient, Leads]]) -> dict[Domain, list[Recipient]]:
     """Those whom aliases lead to, by the domain of the alias."""
     found: dict[Domain, list[Recipient]] = {}
+    known: set[tuple[Domain, Address]] = set()
     for recipient, leading in pairs:
         several = len(leading.forwards) + len(leading.accounts) > 1
         for address in leading.forwards:
-            onward = forward(recipient, address, several=several)
-            found.setdefault(recipient.path.address.domain, []).append(onward)
+            domain = recipient.path.address.domain
+            if (domain, address) not in known:  # two aliases may lead to one
+                known.add((domain, address))
+                found.setdefault(domain, []).append(forward(recipient, address, several=several))
     return found
 
 

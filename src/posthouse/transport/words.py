@@ -49,8 +49,8 @@ RULES = (
         "The Google account {address} is switched off or has not been used for very long.", _ASK_THEM)),
     Rule("gmail-full", "4 5", r"[45]\.2\.2", "(out of storage|inbox is full|over quota)", Words(
         "The mailbox of {address} is full.", "Tell them by another way that they must make room, then send it again.")),
-    Rule("gmail-rate-of-user", "4 5", r"[45]\.2\.1", "receiving mail (at a rate|too quickly)", Words(
-        "{address} gets so much mail at the moment that Google takes no more.", _SEND_LATER)),
+    Rule("recipient-busy", "4 5", "", "receiving mail (at a rate|too quickly)|deferred due to excessive volume", Words(
+        "{address} gets so much mail at the moment that their server takes no more.", _SEND_LATER)),
     Rule("gmail-unauthenticated", "4 5", r"[45]\.7\.(26|27|30|40)", "unauthenticated|gmail|SPF|DKIM", Words(
         "Google does not believe that this message comes from the domain of its sender, because SPF or DKIM did not"
         " prove it.", _ASK_US)),
@@ -231,6 +231,8 @@ RULES = (
     Rule("rate", "4", "",
          "rate ?limit|too many (messages|connections|mails|emails)|too (fast|much)|throttl|exceeded.{0,30}(limit|rate)",
          Words("Our server has sent them more mail in a short time than they take.", _SEND_LATER)),
+    Rule("policy-by-text", "4 5", "", "policy (violation|restriction|reason)", Words(
+        "Their server did not take the message by its own rules.", "What it said stands below. " + _ASK_THEM)),
     Rule("busy", "421", "", "", Words("Their server has too much to do, or is about to be restarted.", _SEND_LATER)),
     Rule("disk", "4", r"4\.3\.1", "", Words("Their server has no room for mail at present.", _SEND_LATER)),
     Rule("local-error", "451", "",

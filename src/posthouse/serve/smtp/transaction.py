@@ -201,6 +201,8 @@ def _note(talk: Session, transaction: Transaction, answer: Reply) -> None:
         "recipients": ",".join(str(each.path) for each in transaction.recipients[:LOGGED_RECIPIENTS]),
         "size": transaction.spool.size,
     }
+    if transaction.wishes.envelope.priority:
+        fields["priority"] = transaction.wishes.envelope.priority  # RFC 6710 §4.1
     if answer.positive:
         log.info("message accepted", extra=fields)
     else:
