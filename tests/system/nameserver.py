@@ -48,13 +48,15 @@ def find_programs() -> dict[str, str]:
 
 
 @contextlib.asynccontextmanager
-async def real_dns(folder: Path, zones: Mapping[str, Zone]) -> AsyncIterator[Server]:
-    """The validating server, running."""
+async def real_dns(
+    folder: Path, zones: Mapping[str, Zone], at: str = "127.0.0.1", port: int = 0
+) -> AsyncIterator[Server]:
+    """The validating server, running at this address, on a free port unless one is named."""
     programs = find_programs()
-    nsd, unbound = _free_port(), _free_port()
+    nsd, unbound = _free_port(), port or _free_port()
     anchors = [_write_zone(folder, name, zone) for name, zone in zones.items()]
     (folder / "nsd.conf").write_text(_nsd_conf(folder, nsd, zones))
-    (folder / "unbound.conf").write_text(_unbound_conf(unbound, nsd, zones, [a for a in anchors if a]))
+    (folder / "unbound.conf").write_text(_unbound_conf(f"{at}@{unbound}", nsd, zones, [a for a in anchors if a]))
     commands = [
         [programs["nsd"], "-d", "-c", str(folder / "nsd.conf")],
         [programs["unbound"], "-d", "-c", str(folder / "unbound.conf")],
@@ -64,8 +66,9 @@ async def real_dns(folder: Path, zones: Mapping[str, Zone]) -> AsyncIterator[Ser
         for command in commands:
             with (folder / "dns.log").open("ab") as log:
                 running.append(await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log))
-        await _answering(unbound, next(iter(zones)), (folder / "dns.log").read_text)
-        yield Server("127.0.0.1", unbound, trusted=True)
+        server = Server(at, unbound, trusted=True)
+        await _answering(server, next(iter(zones)), (folder / "dns.log").read_text)
+        yield server
     finally:
         for process in running:
             with contextlib.suppress(ProcessLookupError):
@@ -119,9 +122,9 @@ remote-control:
     return server + "".join(f"zone:\n    name: {name}\n    zonefile: {name}.zone\n" for name in zones)
 
 
-def _unbound_conf(port: int, nsd: int, zones: Mapping[str, Zone], anchors: list[str]) -> str:
+def _unbound_conf(interface: str, nsd: int, zones: Mapping[str, Zone], anchors: list[str]) -> str:
     server = f"""server:
-    interface: 127.0.0.1@{port}
+    interface: {interface}
     username: ""
     chroot: ""
     pidfile: ""
@@ -139,8 +142,8 @@ def _unbound_conf(port: int, nsd: int, zones: Mapping[str, Zone], anchors: list[
     return f"{server}{anchor}remote-control:\n    control-enable: no\n{stubs}"
 
 
-async def _answering(port: int, zone: str, log: Callable[[], str]) -> None:
-    resolver = NetworkResolver(lambda: (Server("127.0.0.1", port),), DnsLimits(try_seconds=0.5, tries=1))
+async def _answering(server: Server, zone: str, log: Callable[[], str]) -> None:
+    resolver = NetworkResolver(lambda: (server,), DnsLimits(try_seconds=0.5, tries=1))
     try:
         async with asyncio.timeout(PATIENCE):
             while not (await resolver.a(f"ns.{zone}")).records:

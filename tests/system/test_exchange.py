@@ -1,0 +1,268 @@
+"""Three Posthouse systems and a Postfix exchange mail by MX: DANE between two, MTA-STS to the third (RFC 5321 §5).
+
+Each has a loopback address of its own and port 25 there, so this wants root, who may also give Postfix a resolv.conf of
+its own; NSD and Unbound are the DNS. Elsewhere it is skipped, and says why.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import shutil
+import smtplib
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from posthouse.net.authority import authority, issue, self_signed
+from posthouse.net.tls import CertificateFiles
+from system.nameserver import Zone, find_programs, real_dns
+from system.postfix import DAEMONS, MASTER
+from system.running import Person, Running
+from webserver import https_server, page
+
+ONE, TWO, THREE, FOUR, NAMES = "127.7.1.1", "127.7.2.1", "127.7.3.1", "127.7.4.1", "127.7.0.53"
+PATIENCE = 60.0  # seconds for a mail to arrive
+POLICY = "version: STSv1\r\nmode: enforce\r\nmx: mx.three.test\r\nmax_age: 86400\r\n"
+POSTFIX = """
+compatibility_level = 3.6
+queue_directory = {folder}/spool
+data_directory = {folder}/data
+daemon_directory = {daemons}
+command_directory = /usr/sbin
+maillog_file = {folder}/maillog
+maillog_file_prefixes = {folder}
+mail_owner = postfix
+setgid_group = postdrop
+myhostname = mx.four.test
+mydestination = four.test
+mynetworks = 127.7.4.0/24
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+smtp_bind_address = {address}
+alias_maps =
+alias_database =
+biff = no
+local_recipient_maps =
+mailbox_transport = virtual
+virtual_mailbox_base = {folder}/mail
+virtual_mailbox_maps = inline:{{ {{ dora@four.test = dora/ }} }}
+virtual_uid_maps = static:65534
+virtual_gid_maps = static:65534
+smtp_dns_support_level = dnssec
+smtp_tls_security_level = dane
+smtp_tls_loglevel = 1
+smtpd_tls_security_level = may
+smtpd_tls_received_header = yes
+smtpd_tls_cert_file = {certificate}
+smtpd_tls_key_file = {key}
+smtpd_peername_lookup = no
+smtpd_relay_restrictions = permit_mynetworks, reject_unauth_destination
+"""
+pytestmark = [pytest.mark.xdist_group("postfix"), pytest.mark.asyncio(loop_scope="module")]
+
+
+@dataclass(frozen=True)
+class World:
+    """Who is there: anna@one.test, ben@two.test, carl@three.test and, at Postfix, dora@four.test."""
+
+    homes: dict[str, Running]
+    people: dict[str, Person]
+    postfix: Path
+
+    def send(self, sender: str, *recipients: str, subject: str = "hello") -> None:
+        """By submission, as mail programs do; dora by her Postfix."""
+        octets = f"From: {sender}\r\nTo: {', '.join(recipients)}\r\nSubject: {subject}\r\n\r\nHow are you?\r\n".encode()
+        if sender.endswith("four.test"):
+            with smtplib.SMTP(FOUR, 25, timeout=30, source_address=(FOUR, 0)) as client:
+                client.sendmail(sender, recipients, octets)
+            return
+        home, person = self.homes[sender.rpartition("@")[2]], self.people[sender]
+        with smtplib.SMTP("localhost", home.ports.submission, timeout=30) as client:
+            client.starttls(context=home.trust())
+            client.login(person.address, person.password)
+            client.sendmail(sender, recipients, octets)
+
+    def arrived(self, recipient: str, subject: str) -> bytes:
+        """The message with this subject, when it has come."""
+        until = time.monotonic() + PATIENCE
+        while time.monotonic() < until:
+            found = [octets for octets in self._messages(recipient) if f"Subject: {subject}".encode() in octets]
+            if found:
+                assert len(found) == 1, "it came twice"
+                return found[0]
+            time.sleep(0.2)
+        logs = "".join(f"\n--- {name}\n{home.log.read_text()[-3000:]}" for name, home in self.homes.items())
+        raise AssertionError(f"nothing came to {recipient}: {logs}\n{(self.postfix / 'maillog').read_text()[-3000:]}")
+
+    def _messages(self, recipient: str) -> list[bytes]:
+        if recipient in self.people:
+            return self.people[recipient].messages()
+        return [file.read_bytes() for file in (self.postfix / "mail" / "dora" / "new").glob("*")]
+
+
+def home(folder: Path, name: str, address: str, files: CertificateFiles, authorities: Path) -> Running:
+    """A Posthouse whose MX is at this address."""
+    folder.mkdir()
+    one = Running(folder, workers=1)
+    text = one.settings.read_text().replace('hostname = "mail.home.test"', f'hostname = "mx.{name}"')
+    text = text.replace("[smtp]\nlisten = [", f'[smtp]\nlisten = ["{address}:25", ')
+    # STARTTLS on port 25 shows the first certificate; mail programs ask for localhost by name.
+    shown = f'{{ certificate = "{files.certificate}", key = "{files.key}" }}'
+    text = text.replace("certificates = [", f"certificates = [{shown}, ")
+    text += f"""
+[dns]
+servers = ["{NAMES}"]
+[sending]
+private_networks = ["127.0.0.0/8"]
+authorities = "{authorities}"
+[[sending.sources]]
+domain = "*"
+addresses = ["{address}"]
+[queue]
+first_retry_seconds = 1
+"""
+    one.settings.write_text(text)
+    return one
+
+
+def tlsa(files: CertificateFiles) -> str:
+    """The record 3 1 1 of a server's key (RFC 7671 §5.1)."""
+    key = x509.load_pem_x509_certificate(files.certificate.read_bytes()).public_key()
+    spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return f"_25._tcp.mx TLSA 3 1 1 {hashlib.sha256(spki).hexdigest()}"
+
+
+@contextlib.contextmanager
+def running_postfix(folder: Path, files: CertificateFiles) -> Iterator[None]:
+    """Postfix for four.test, which asks our DNS: in a mount namespace of its own, with a resolv.conf of its own."""
+    for name in ("etc", "spool", "data", "mail"):
+        (folder / name).mkdir()
+    shutil.chown(folder / "data", "postfix")
+    shutil.chown(folder / "mail", "nobody")
+    (folder / "resolv.conf").write_text(f"nameserver {NAMES}\noptions trust-ad edns0\n")
+    main = POSTFIX.format(folder=folder, daemons=DAEMONS, address=FOUR, certificate=files.certificate, key=files.key)
+    (folder / "etc" / "main.cf").write_text(main)
+    local = "local unix - n n - - local\nvirtual unix - n n - - virtual\n"
+    (folder / "etc" / "master.cf").write_text(f"{FOUR}:25 inet n - n - - smtpd\n{local}{MASTER}")
+    program = f"postfix -c {folder}/etc"
+    inside = f"mount --bind {folder}/resolv.conf /etc/resolv.conf && exec {program} start"
+    done = subprocess.run(["unshare", "-m", "sh", "-c", inside], check=False, capture_output=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    try:
+        yield
+    finally:
+        subprocess.run(["sh", "-c", f"{program} stop"], check=False, capture_output=True, timeout=30)
+
+
+def why_not() -> str:
+    """Why this machine cannot do it; "" where it can."""
+    if os.getuid() != 0:
+        return "port 25 and mount namespaces are root's"
+    if shutil.which("postfix", path="/usr/sbin:/sbin") is None:
+        return "needs Postfix: apt-get install postfix"
+    with socket.socket() as probe:
+        try:
+            probe.bind((ONE, 25))
+        except OSError as error:
+            return f"port 25 at {ONE}: {error.strerror}"
+    done = subprocess.run(["unshare", "-m", "true"], check=False, capture_output=True)
+    return "" if done.returncode == 0 else "mount namespaces are not allowed here"
+
+
+def _open_folder() -> Path:
+    """A folder for Postfix, whose daemons are not root."""
+    folder = Path(tempfile.mkdtemp(prefix="posthouse-exchange-"))
+    folder.chmod(0o755)
+    return folder
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    """All of them, running."""
+    find_programs()
+    if reason := why_not():
+        pytest.skip(reason)
+    folder = tmp_path_factory.mktemp("exchange")
+    outside = _open_folder()
+    ca = authority(folder / "ca", "Authority of the test")
+    (folder / "c3").mkdir()
+    shown = {
+        "one.test": self_signed(folder / "c1", "mx.one.test"),
+        "two.test": self_signed(folder / "c2", "mx.two.test"),
+        "three.test": issue(ca, folder / "c3", ["mx.three.test"]),
+    }
+    zones = {
+        "one.test": Zone(f"@ MX 10 mx\nmx A {ONE}\n{tlsa(shown['one.test'])}", signed=True),
+        "two.test": Zone(f"@ MX 10 mx\nmx A {TWO}\n{tlsa(shown['two.test'])}", signed=True),
+        "three.test": Zone(f'@ MX 10 mx\nmx A {THREE}\nmta-sts A {THREE}\n_mta-sts TXT "v=STSv1; id=1"'),
+        "four.test": Zone(f"@ MX 10 mx\nmx A {FOUR}"),
+    }
+    async with contextlib.AsyncExitStack() as stack:
+        stack.callback(shutil.rmtree, outside, ignore_errors=True)
+        (folder / "dns").mkdir()
+        await stack.enter_async_context(real_dns(folder / "dns", zones, NAMES, 53))
+        web = await stack.enter_async_context(https_server(folder / "ca", "mta-sts.three.test", at=THREE, port=443))
+        web.pages["mta-sts.three.test"] = page(POLICY.encode())
+        homes = {}
+        for name, address in (("one.test", ONE), ("two.test", TWO), ("three.test", THREE)):
+            one = homes[name] = home(folder / name, name, address, shown[name], ca.certificate)
+            one.command("domain", "add", name)
+        people = {}
+        for local, (name, one) in zip(("anna", "ben", "carl"), homes.items(), strict=True):
+            one.command("user", "add", f"{local}@{name}", "--password-stdin", text="secret password\n")
+            people[f"{local}@{name}"] = Person(one, f"{local}@{name}", "secret password")
+            await asyncio.to_thread(one.start)
+            stack.callback(one.kill)
+        await asyncio.to_thread(stack.enter_context, running_postfix(outside, self_signed(outside, "mx.four.test")))
+        yield World(homes, people, outside)
+
+
+PAIRS = [
+    ("anna@one.test", "ben@two.test", "dane"),
+    ("ben@two.test", "anna@one.test", "dane"),
+    ("anna@one.test", "carl@three.test", "verified"),
+    ("carl@three.test", "ben@two.test", "dane"),
+    ("carl@three.test", "dora@four.test", "unverified"),
+    ("dora@four.test", "anna@one.test", ""),
+    ("dora@four.test", "carl@three.test", ""),
+]
+
+
+@pytest.mark.parametrize(("sender", "recipient", "level"), PAIRS)
+async def test_from_each_to_each(world: World, sender: str, recipient: str, level: str) -> None:
+    """A mail arrives once, over TLS, and the journey of it says with which proof."""
+    subject = f"from {sender} to {recipient}"
+    await asyncio.to_thread(world.send, sender, recipient, subject=subject)
+    octets = await asyncio.to_thread(world.arrived, recipient, subject)
+    assert b"TLS" in octets[: octets.index(b"\r\n\r\n" if b"\r\n\r\n" in octets else b"\n\n")]
+    if level:
+        told = world.homes[sender.rpartition("@")[2]].command("trace", recipient)
+        assert f"handed over for {recipient}" in told
+        assert level in told
+    elif "one.test" in recipient:
+        assert "Verified TLS connection established to mx.one.test" in (world.postfix / "maillog").read_text()
+
+
+async def test_one_message_for_all_of_them(world: World) -> None:
+    everybody = ("anna@one.test", "ben@two.test", "carl@three.test", "dora@four.test")
+    await asyncio.to_thread(world.send, "anna@one.test", *everybody, subject="to all")
+    for each in everybody:
+        await asyncio.to_thread(world.arrived, each, "to all")
+
+
+async def test_a_wrong_address_comes_back_with_words(world: World) -> None:
+    await asyncio.to_thread(world.send, "anna@one.test", "nobody@two.test", subject="lost")
+    octets = await asyncio.to_thread(world.arrived, "anna@one.test", "Not delivered")
+    assert b"multipart/report" in octets
+    assert b"nobody@two.test" in octets
+    assert b"There is no such user here" in octets
