@@ -36,7 +36,7 @@ async def ordered(
     if len(matched) <= FEW:
         return list(await store.read(sorting.some_in_order, box, runs(sorted(matched)), terms(criteria)))
     everything = await store.read(sorting.in_order, box, terms(criteria))
-    return await asyncio.to_thread(lambda: [uid for uid in everything if uid in matched])
+    return await asyncio.to_thread(lambda: list(filter(frozenset(matched).__contains__, everything)))
 
 
 async def _by_score(

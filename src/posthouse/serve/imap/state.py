@@ -10,9 +10,10 @@ from contextlib import ExitStack
 
 from posthouse.mail.ids import ModSeq
 from posthouse.net.link import Link
+from posthouse.serve.imap.columns import columns_of
 from posthouse.serve.imap.news import news_of
 from posthouse.serve.imap.notices import Notices
-from posthouse.serve.imap.selected import MailboxGone, Selected, column, columns_of
+from posthouse.serve.imap.selected import MailboxGone, Selected, column
 from posthouse.serve.imap.updates import Found
 from posthouse.serve.imap.view import FlagRow, Ranges, Told, View, join
 from posthouse.serve.limits import ImapSessionLimits, Refusal

@@ -29,7 +29,7 @@ _turns = asyncio.Semaphore(AT_ONCE)
 async def thread(session: Session, command: Thread) -> StatusResponse:
     """RFC 5256 §3."""
     view = await session.load()
-    matched = await matching(await asked(session), command.key)
+    matched = frozenset(await matching(await asked(session), command.key))
     async with _turns:
         threader = Threader(command.algorithm)
         found = await _read(session, matched, threader)

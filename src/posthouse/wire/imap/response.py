@@ -20,7 +20,7 @@ from posthouse.wire.imap.context import Edits, print_edits
 from posthouse.wire.imap.fetch_response import ALL_FLAGS, print_flag_list
 from posthouse.wire.imap.grammar import ASTRING_CHARS
 from posthouse.wire.imap.list import DELIMITER, StatusItem
-from posthouse.wire.imap.number_set import print_in_order, print_numbers
+from posthouse.wire.imap.number_set import print_each, print_in_order, print_numbers
 from posthouse.wire.imap.partial import PartialRange
 from posthouse.wire.imap.utf7 import encode_utf7
 
@@ -380,7 +380,7 @@ def _flags(response: Flags, utf8: bool) -> bytes:
 
 
 def _search_result(response: SearchResult, utf8: bool) -> bytes:
-    line = " ".join(["* SEARCH", *map(str, response.numbers)]).encode()
+    line = b"* SEARCH" + print_each(response.numbers)
     if response.modseq is not None:
         line += b" (MODSEQ %d)" % response.modseq
     return line + b"\r\n"
