@@ -45,7 +45,7 @@ class Selected:
     is the account's ModSeq of the last hint that was looked after. `shown` is the highest MODSEQ shown since the last
     tagged answer, `lowered` that a lower HIGHESTMODSEQ had to be said after one (RFC 7162 §3.2). `rights` are all of
     them where the mailbox is the user's own; those on another's were looked up at `vouched`, after the hint `judged`.
-    `examined`: by EXAMINE.
+    `examined`: by EXAMINE. `url_key`: the user's key for URLs of the mailbox, as it was last seen (RFC 4467 §2).
     """
 
     __slots__ = (
@@ -62,6 +62,7 @@ class Selected:
         "shown",
         "unwatch",
         "updates",
+        "url_key",
         "view",
         "vouched",
     )
@@ -78,6 +79,7 @@ class Selected:
         self.saved: tuple[tuple[int, int], ...] = ()
         self.shown = 0
         self.lowered = False
+        self.url_key: bytes | None = None
         self.limited = 0  # lowest UID of a command that was cut (RFC 9738 §3.1), 0: it was not
         self.keywords = set(USUAL_KEYWORDS)
         self.updates: Updates | None = None  # results of searches that are kept up to date

@@ -18,7 +18,7 @@ from posthouse.serve.imap.updates import Found
 from posthouse.serve.imap.view import FlagRow, Ranges, Told, View, join
 from posthouse.serve.limits import ImapSessionLimits, Refusal
 from posthouse.serve.login import Door
-from posthouse.store import access, emails
+from posthouse.store import access, emails, urlkeys
 from posthouse.store.access import identifier
 from posthouse.store.accounts import Login
 from posthouse.store.emails import Changes
@@ -36,10 +36,12 @@ from posthouse.wire.imap.response import (
     StatusResponse,
     Vanished,
     bye,
+    ok,
     print_response,
 )
 from posthouse.wire.imap.server import ImapServer, State
 from posthouse.wire.imap.uidonly import print_uid_flags, print_uid_modseq
+from posthouse.wire.imap.urlauth import URLMECH
 
 VOUCH_SECONDS = 1.0  # a session looks whether its login still holds at most so often: one small read
 TELL_AT_ONCE = 1_000  # EXPUNGE or FETCH lines joined before the peer's pace is asked for
@@ -262,7 +264,7 @@ class Session:
         if not look and not held and self.hinted <= selected.heard and "r" in selected.rights:
             return
         await self.entitled()
-        heard = self.hinted
+        heard, hint = self.hinted, self.hinted > selected.heard
         view = selected.view
         try:
             if look:
@@ -274,11 +276,22 @@ class Session:
         except NotFound:
             raise MailboxGone from None
         selected.heard = max(selected.heard, heard)
+        if hint and not (changes.arrived or changes.changed or changes.vanished):
+            await self.look_at_key()
         wanted = changes if notices is None else notices.wanted(changes)
         if wanted is not None:
             await self.tell(wanted, expunge=expunge)
             if selected.updates:
                 selected.updates.note(changes.changed)  # also where NOTIFY wants no FETCH of them
+
+    async def look_at_key(self, *, tell: bool = True) -> None:
+        """Look whether the user has another key for URLs of the selected mailbox, and say so: a hint came, and nothing
+        has changed in the mailbox itself (RFC 4467 §7, decision 0069)."""
+        selected = self.selected
+        key = await self.store.read(urlkeys.find, self.who.account, selected.box.mailbox)
+        changed, selected.url_key = key != selected.url_key, key
+        if changed and tell:
+            self.say(ok(None, "URLs of this mailbox are authorized by another key now.", URLMECH))
 
     async def entitled(self) -> None:
         """Look whether the user still has his rights on the selected mailbox of another: when a hint came, and once in
