@@ -109,8 +109,8 @@ class Column(Enum):
     PREVIEW = "v.text"  # str, None where it was not made (store/previews.py)
     HEADER = "h.block"  # bytes, the header block with its empty line
     SHORT_HEADER = f"CASE WHEN length(h.block) <= {SHORT} THEN h.block END"  # the same, or None where it is longer
-    SMALL = f"CASE WHEN e.size <= {SMALL} THEN o.packed END"  # for blobs.unpack; None where it is larger
-    DIGEST = "b.digest"  # of the octets, for blobs.unpack
+    SMALL = f"CASE WHEN e.size <= {SMALL} THEN o.packed END"  # for unpack_many; None where it is larger
+    DIGEST = "b.digest"  # of the octets, for unpack_many
     FIELDS = "h.fields"  # bytes or None, the map of mail/fieldmap.py
 
 

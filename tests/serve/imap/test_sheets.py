@@ -23,6 +23,7 @@ COMMANDS = (
     "FETCH 1:* (UID FLAGS ENVELOPE)",
     "UID FETCH 1:* (RFC822.SIZE FLAGS BODY.PEEK[HEADER.FIELDS (From Subject)])",
     "FETCH 2:* BODY.PEEK[HEADER.FIELDS (X-Number)]",
+    "FETCH 1:* (BODY.PEEK[HEADER] BODY.PEEK[HEADER.FIELDS.NOT (Date)])",
 )
 
 
@@ -68,6 +69,22 @@ async def test_sheets_say_what_the_rows_say(house, door, small, monkeypatch):
                 assert await client.do(command) == told  # drawn
                 assert await client.do(command) == told  # read
         assert {row[1] for row in rows(house)} == {0, 1, 2, 3}
+
+
+async def test_messages_themselves_are_in_no_sheet(house, door, small, monkeypatch):
+    async with connect(house, door) as client:
+        await fill(client, 9)
+        for item in (
+            "BODY.PEEK[]",
+            "BODY.PEEK[TEXT]",
+            "BODY.PEEK[1]",
+            "BODY.PEEK[HEADER]<3.9>",
+            "(ENVELOPE BODY.PEEK[])",
+        ):
+            for _ in range(2):
+                told = await client.do(f"FETCH 1:* {item}")
+                assert told == await by_rows(client, monkeypatch, f"FETCH 1:* {item}")
+        assert rows(house) == []
 
 
 async def test_the_newest_messages_are_read_from_rows(house, door, small, monkeypatch):

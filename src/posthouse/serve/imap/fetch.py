@@ -23,7 +23,6 @@ from posthouse.serve.imap.change import Order, alter_flags
 from posthouse.serve.imap.fetch_rows import (
     COLUMNS,
     HEADER_TEXTS,
-    LARGE,
     ROWS,
     WITH_CONTENTS,
     Answered,
@@ -53,6 +52,7 @@ from posthouse.wire.imap.uidonly import uid_plan
 
 log = logging.getLogger("posthouse.imap")
 
+LARGE = 256 * 1024  # octets; a larger message is read alone, parsed in a thread, and its tree remembered
 TOGETHER = 1024 * 1024  # octets of small messages read at once
 
 Content = bytes | Span | Decoded | int | None
