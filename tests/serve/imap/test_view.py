@@ -3,7 +3,7 @@
 from array import array
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -56,6 +56,12 @@ def test_numbers_to_places(numbers, places):
 def test_uids_to_places(numbers, places):
     view = loaded(10, 20, 30, 40)
     assert view.by_uid(parse_number_set(numbers).resolve(view.last_uid)) == tuple(places)
+
+
+@given(st.sets(st.integers(1, 40)), st.sets(st.integers(1, 45)))
+def test_numbers_of_many_are_those_of_each(uids, wanted):
+    view = loaded(*sorted(uids))
+    assert view.numbers(sorted(wanted)) == [view.number(uid) or 0 for uid in sorted(wanted)]
 
 
 def test_star_in_an_empty_mailbox():

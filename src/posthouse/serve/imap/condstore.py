@@ -98,8 +98,9 @@ async def resync(session: Session, asked: Resync, since: Since) -> None:
     view = await session.load()
     session.name_keywords(row[2] for row in rows if row[2])
     for start in range(0, len(rows), TELL_AT_ONCE):
-        numbered = ((view.number(row[0]), row) for row in rows[start : start + TELL_AT_ONCE])
-        session.link.write(*[session.flag_line(number, row) for number, row in numbered if number is not None])
+        some = rows[start : start + TELL_AT_ONCE]
+        numbers = view.numbers([row[0] for row in some])
+        session.link.write(session.flag_lines([pair for pair in zip(numbers, some, strict=True) if pair[0]]))
         await session.link.flush()
         await asyncio.sleep(0)  # others have their turn
 

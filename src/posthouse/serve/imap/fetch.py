@@ -11,6 +11,7 @@ import hashlib
 import logging
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from operator import itemgetter
 from typing import NamedTuple
 
 from posthouse.mail import content, structure
@@ -123,12 +124,13 @@ async def _changed(session: Session, command: Fetch, rows: Sequence[FlagRow]) ->
     """What CHANGEDSINCE asks for usually is in the rows that were found already."""
     prepared = uid_plan(command.items) if session.uid_only else plan(command.items, command.uid)
     places = [condstore.NARROW[column] for column in prepared.columns]
-    view = session.selected.view
+    wanted = itemgetter(*places) if len(places) > 1 else None
     for start in range(0, len(rows), ROWS):
         piece = rows[start : start + ROWS]
-        shown = [tuple(row[place] for place in places) for row in piece]
+        shown = [row[:1] for row in piece] if wanted is None else list(map(wanted, piece))
         name_keywords(session, prepared, shown)
-        numbers = [row[0] if session.uid_only else view.number(row[0]) or 0 for row in piece]
+        uids = [row[0] for row in piece]
+        numbers = uids if session.uid_only else session.selected.view.numbers(uids)
         session.link.write(print_rows(prepared, numbers, shown))
         await session.link.flush()
     return ok(command.tag, "FETCH completed.")

@@ -149,8 +149,7 @@ def numbers_of(session: Session, piece: Ranges, rows: Sequence[Row]) -> Iterator
         return iter([row[0] for row in rows])
     if len(rows) == count(piece):
         return chain.from_iterable(range(start + 1, stop + 1) for start, stop in piece)
-    view = session.selected.view
-    return iter([view.number(row[0]) or 0 for row in rows])
+    return iter(session.selected.view.numbers([row[0] for row in rows]))
 
 
 def name_keywords(session: Session, prepared: FetchPlan, rows: Sequence[Row]) -> None:

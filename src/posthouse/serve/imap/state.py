@@ -26,7 +26,7 @@ from posthouse.store.names import Reader
 from posthouse.store.script import NotFound, StoreError
 from posthouse.store.store import Store
 from posthouse.transport.house import House
-from posthouse.wire.imap.fetch_response import print_flags, print_modseq
+from posthouse.wire.imap.fetch_response import print_changes, print_flags, print_modseq
 from posthouse.wire.imap.number_set import NumberSet
 from posthouse.wire.imap.response import (
     Exists,
@@ -350,7 +350,7 @@ class Session:
         self.name_keywords(row[2] for _, row in told.flags if row[2])
         for start in range(0, len(told.flags), TELL_AT_ONCE):
             some = told.flags[start : start + TELL_AT_ONCE]
-            self.link.write(*[self.flag_line(number, row) for number, row in some])
+            self.link.write(self.flag_lines(some))
             await self.link.flush()
             await asyncio.sleep(0)  # others have their turn
 
@@ -370,6 +370,13 @@ class Session:
         if self.condstore:
             return print_flags(number, row[1], row[2], row[0], row[3])
         return print_flags(number, row[1], row[2], row[0] if uid else None)
+
+    def flag_lines(self, numbered: Sequence[tuple[int, FlagRow]]) -> bytes:
+        """The same of many messages, with UID."""
+        if not self.condstore or self.uid_only or not numbered:
+            return b"".join([self.flag_line(number, row) for number, row in numbered])
+        self.show(max(row[3] for _, row in numbered))
+        return print_changes(numbered)
 
     def modseq_line(self, number: int, row: FlagRow) -> bytes:
         """The FETCH response with the new mod-sequence of a message alone (RFC 7162 §3.1.3)."""

@@ -93,6 +93,21 @@ class View:
         place = bisect_left(uids, uid)
         return place + 1 if place < len(uids) and uids[place] == uid else None
 
+    def numbers(self, wanted: Iterable[int]) -> list[int]:
+        """The same of ascending uids, 0 where the session does not count one. Where uids follow each other without a
+        gap no place is searched for."""
+        uids, total = self.column, len(self.column)
+        found: list[int] = []
+        place, last = 0, uids[0] if uids else 0
+        for uid in wanted:
+            guess = max(place, place + uid - last)
+            if guess >= total or uids[guess] != uid:
+                guess = bisect_left(uids, uid, place, min(guess, total))
+            there = guess < total and uids[guess] == uid
+            found.append(guess + 1 if there else 0)
+            place, last = (guess, uid) if there else (place, last)
+        return found
+
     def by_number(self, spans: Iterable[tuple[int, int]]) -> Ranges | None:
         """Inclusive spans of message sequence numbers, `*` already resolved to `total`. None when one of them is not
         that of a message: the client should be told so with BAD (RFC 9051 §9, seq-number)."""
