@@ -100,6 +100,16 @@ def keep(new: NewBlob, references: int) -> Script[BlobKey]:
     return BlobKey(key)
 
 
+def unkept(several: Sequence[NewBlob]) -> Script[list[str]]:
+    """The files of these octets that no row names: they were refused, or the same octets were here already."""
+    found: list[str] = []
+    for new in several:
+        rows = yield sql("SELECT file FROM blob WHERE digest = $1", bytes.fromhex(new.id))
+        if new.file is not None and (not rows or rows[0][0] != new.file):
+            found.append(new.file)
+    return found
+
+
 _ROW = "SELECT b.id, b.digest, b.size, b.file, o.packed FROM blob b LEFT JOIN octets o ON o.blob = b.id WHERE b.id "
 _ONE = _ROW + "= $1"
 _SOME = _ROW + f"IN ({', '.join(f'${number}' for number in range(1, ROWS_AT_ONCE + 1))})"
