@@ -187,7 +187,10 @@ def test_unpack_never_gives_wrong_octets() -> None:
     octets = message(400)
     digest = hashlib.sha256(octets).digest()
     assert unpack_many([], []) == []
+    assert unpack_many([pack(octets)] * 20, [digest] * 20) == [octets] * 20
     assert unpack_many([pack(octets), pack(b"")], [digest, hashlib.sha256(b"").digest()]) == [octets, b""]
     for packed, wanted in ((pack(octets + b"!"), digest), (b"no frame", digest), (pack(octets)[:-3], digest)):
         with pytest.raises(Unavailable):
             unpack_many([pack(octets), packed], [digest, wanted])
+        with pytest.raises(Unavailable):
+            unpack_many([pack(octets)] * 20 + [packed], [digest] * 20 + [wanted])
