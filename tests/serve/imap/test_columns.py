@@ -3,9 +3,11 @@
 from array import array
 
 from posthouse.mail.ids import MailboxId, ModSeq
+from posthouse.mail.thread import ThreadAlgorithm
 from posthouse.serve.imap import columns
-from posthouse.serve.imap.columns import Columns
+from posthouse.serve.imap.columns import Columns, Threads
 from posthouse.store.placed import EmailColumn
+from posthouse.store.sorting import Order, SortKey, Term
 
 
 def column(modseq: int, count: int) -> EmailColumn:
@@ -37,3 +39,23 @@ def test_uids_are_shared_with_the_sessions():
     kept.put_emails(MailboxId(1), column(5, 4))
     kept.put_emails(MailboxId(2), column(5, 4))
     assert [kept.emails(MailboxId(mailbox)).uids is uids for mailbox in (1, 2)] == [True, False]
+
+
+def test_orders_and_threads_are_bounded(monkeypatch):
+    monkeypatch.setattr(columns, "ORDERED", 10)
+    monkeypatch.setattr(columns, "THREADED", 100)
+    kept, uids = Columns(), array("I", range(1, 6))
+    by = [(Term(key),) for key in (SortKey.SUBJECT, SortKey.DATE, SortKey.FROM)]
+    for terms in by:
+        kept.put_order(MailboxId(1), terms, Order(ModSeq(3), 6, uids))
+    assert [kept.order(MailboxId(1), terms) is not None for terms in by] == [False, True, True]
+    assert kept.order(MailboxId(2), by[1]) is None
+    kept.put_order(MailboxId(1), by[1], Order(ModSeq(2), 5, uids[:4]))  # an older one
+    assert kept.order(MailboxId(1), by[1]).modseq == 3
+    for mailbox in (1, 2, 3):
+        kept.put_threads(MailboxId(mailbox), Threads(ThreadAlgorithm.REFERENCES, uids, None, bytes(20)))
+    assert [kept.threads(MailboxId(mailbox)) is not None for mailbox in (1, 2, 3)] == [False, True, True]
+    monkeypatch.setattr(columns, "ORDERS", 1)
+    kept.put_order(MailboxId(9), by[0], Order(ModSeq(3), 1, array("I")))
+    kept.put_threads(MailboxId(9), Threads(ThreadAlgorithm.REFS, array("I"), None, b""))
+    assert kept.order(MailboxId(1), by[1]) is kept.order(MailboxId(1), by[2]) is kept.threads(MailboxId(3)) is None

@@ -2,25 +2,45 @@
 
 from array import array
 from collections import OrderedDict
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 from posthouse.mail.ids import MailboxId, ModSeq
+from posthouse.mail.thread import ThreadAlgorithm
 from posthouse.store.placed import EmailColumn
+from posthouse.store.sorting import Order, Term
 from posthouse.store.store import Store
 
 COLUMNS = 64  # columns of uids a worker remembers; one of 100,000 messages takes 400 KB
 EMAILS = 1_000_000  # messages of all columns of Emails that a worker remembers: 8 MB, and 4 where uids are not shared
+ORDERED = 2_000_000  # messages of all orders that a worker remembers: 8 MB
+ORDERS = 64  # of them, so that those of small mailboxes are few, too
+THREADED = 8 << 20  # octets of all answers to THREAD that a worker remembers; one of 100,000 messages has 1 MB
+
+Terms = tuple[Term, ...]
+
+
+class Threads(NamedTuple):
+    """The answer to a THREAD of these messages. `counted`: all uids of the mailbox, by whose places they are numbered;
+    None where they are named by uid."""
+
+    algorithm: ThreadAlgorithm
+    uids: "array[int]"
+    counted: "array[int] | None"
+    octets: bytes
 
 
 class Columns:
-    """The uids of mailboxes as of a ModSeq, so that sessions on the same mailbox share one array, and beside them the
-    Emails of those mailboxes that were searched. Never altered."""
+    """The uids of mailboxes as of a ModSeq, so that sessions on the same mailbox share one array; of those that were
+    searched their Emails, of those that were sorted their orders, and their threads. None is ever altered."""
 
-    __slots__ = ("_emails", "_kept")
+    __slots__ = ("_emails", "_kept", "_orders", "_threads")
 
     def __init__(self) -> None:
         self._kept: OrderedDict[MailboxId, tuple[ModSeq, array[int]]] = OrderedDict()
         self._emails: OrderedDict[MailboxId, EmailColumn] = OrderedDict()
+        self._threads: OrderedDict[MailboxId, Threads] = OrderedDict()
+        self._orders: OrderedDict[tuple[MailboxId, Terms], Order] = OrderedDict()
 
     def get(self, mailbox: MailboxId, modseq: ModSeq) -> "array[int] | None":
         """The column as it was at exactly this ModSeq."""
@@ -55,6 +75,34 @@ class Columns:
         self._emails.move_to_end(mailbox)
         while sum(len(one.uids) for one in self._emails.values()) > EMAILS:
             self._emails.popitem(last=False)
+
+    def order(self, mailbox: MailboxId, terms: Terms) -> Order | None:
+        """The order by these terms as it was last seen."""
+        return self._orders.get((mailbox, terms))
+
+    def put_order(self, mailbox: MailboxId, terms: Terms, order: Order) -> None:
+        """Remember it; an older one by the same terms is forgotten."""
+        key = mailbox, terms
+        if (have := self._orders.get(key)) is None or have.modseq <= order.modseq:
+            self._orders[key] = order
+        self._orders.move_to_end(key)
+        while len(self._orders) > ORDERS or sum(len(one.uids) for one in self._orders.values()) > ORDERED:
+            self._orders.popitem(last=False)
+
+    def threads(self, mailbox: MailboxId) -> Threads | None:
+        """What THREAD last found in a mailbox."""
+        return self._threads.get(mailbox)
+
+    def put_threads(self, mailbox: MailboxId, threads: Threads) -> None:
+        """Remember it in place of what was found before."""
+        self._threads[mailbox] = threads
+        self._threads.move_to_end(mailbox)
+        while len(self._threads) > ORDERS or sum(map(_octets, self._threads.values())) > THREADED:
+            self._threads.popitem(last=False)
+
+
+def _octets(threads: Threads) -> int:
+    return len(threads.octets) + 4 * (len(threads.uids) + len(threads.counted or ()))
 
 
 _columns: WeakKeyDictionary[Store, Columns] = WeakKeyDictionary()  # one store per worker
