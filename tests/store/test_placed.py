@@ -62,7 +62,9 @@ def looked_for(rig: Rig, box: Box, known: EmailColumn, chance: random.Random, mo
     for few in (0, 1 << 30):  # one by one, then by the column
         monkeypatch.setattr(placed, "FEW", few)
         answer = rig.read(placed.placed, box, several, mark, known)
-        assert [sorted(uids) for uids in answer.found] == [[u for u, email in pairs if email in one] for one in several]
+        uids = answer.column.uids if answer.column else range(1 << 20)
+        found = [sorted(uids[at] for at in places) for places in answer.found]
+        assert found == [[uid for uid, email in pairs if email in one] for one in several]
         assert sorted(answer.newer) == [uid for uid, email in pairs if email > mark]
         assert (answer.column is None) == (few == 0 or not any(several))
 

@@ -76,7 +76,9 @@ def standing(pages: Pages, wanted: Sequence[Wanted]) -> list[Standing]:
 
 def needs_cards(block: Block, found: Sequence[Standing], wanted: Sequence[Wanted]) -> bool:
     """Whether it matters whose texts these are."""
-    return bool(block.flawed) or any(found) or any(one.fits is not None for one in wanted)
+    if block.flawed or any(found):
+        return True
+    return any([one.fits is not None for one in wanted])
 
 
 def name(cards: Cards, found: Sequence[Standing], wanted: Sequence[Wanted], result: Found) -> None:
@@ -88,7 +90,7 @@ def name(cards: Cards, found: Sequence[Standing], wanted: Sequence[Wanted], resu
         elif isinstance(at, dict):
             marks.update((emails[place], mark) for place, mark in at.items())
         else:
-            hits.update([emails[place] for place in at])
+            hits.update(map(emails.__getitem__, at))
     if any(cards.flaws):
         least = CUT if any(Kind.BODY in one.kinds for one in wanted) else UNREAD
         result.unsure.update(email for email, flaw in zip(emails, cards.flaws, strict=True) if flaw >= least)

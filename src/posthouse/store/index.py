@@ -48,7 +48,8 @@ T = TypeVar("T")
 SEARCH = "search.db"
 VERSION = 1  # of the file and of what mail/text.py gives: another one is made anew
 PIECE = 32  # blocks looked at in one go where bodies are read: about 10 ms
-HEADER_PIECE = 256  # where only headers are
+HEADER_PIECE = 512  # where only headers are
+LARGEST = 1 << 62  # octets of texts that nobody looks at: there may be as many as there are
 PIECE_OCTETS = 32 << 20  # of texts, packed: what is read before it is looked at
 FUZZY_PIECE = 4  # where words are looked for (RFC 6203), each in several forms
 SAMPLE = 8  # blocks whose Emails are compared before the index is believed
@@ -114,15 +115,16 @@ def _cards(connection: apsw.Connection, block: int, count: int) -> Cards:
     return cards_of(_packed(connection, block, CARDS), count)
 
 
-def _blocks(connection: apsw.Connection, first: int, last: int, most: int) -> list[Block]:
-    """The highest blocks of these, at most so many, and of about PIECE_OCTETS of texts: a single larger one alone."""
+def _blocks(connection: apsw.Connection, first: int, last: int, limits: tuple[int, int]) -> list[Block]:
+    """The highest blocks of these, at most so many, and of about so many octets of texts: a single larger one alone."""
+    most, room = limits
     text = "SELECT id, count, octets, last, flawed FROM block WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT ?"
     blocks: list[Block] = []
     octets = 0
     for row in _rows(connection, text, first, last, most):
         block = Block(*row)
         octets += block.octets
-        if blocks and octets > PIECE_OCTETS:
+        if blocks and octets > room:
             break
         blocks.append(block)
     return blocks
@@ -213,7 +215,9 @@ class Index:
             if _rows(connection, "SELECT generation FROM state") != [(generation,)]:
                 raise ValueError("the index was made anew")
             self._unpacked.begin(AccountId(account), generation)
-            blocks = _blocks(connection, _bounds(account)[0], cursor, most)
+            blocks = _blocks(
+                connection, _bounds(account)[0], cursor, (most, LARGEST if kinds <= SMALL else PIECE_OCTETS)
+            )
             several = [self._pages(connection, block, kinds) for block in blocks]
             found = self._standing(several, wanted, beside=not kinds <= SMALL)
             for block, places in zip(blocks, found, strict=True):

@@ -26,14 +26,14 @@ class EmailColumn(NamedTuple):
     uids: "array[int]"
     emails: "array[int]"
 
-    def uids_of(self, found: AbstractSet[int]) -> list[int]:
-        """The placements of these Emails, ascending."""
-        return list(compress(self.uids, map(found.__contains__, self.emails)))
+    def places_of(self, found: AbstractSet[int]) -> list[int]:
+        """Where these Emails stand in the column, ascending."""
+        return list(compress(range(len(self.emails)), map(found.__contains__, self.emails)))
 
 
 class Placed(NamedTuple):
-    """For each set of Emails its placements in a mailbox; those of Emails that are newer than the index knows; and the
-    column, where it was looked at."""
+    """For each set of Emails its placements in a mailbox: as their places in the column where that was looked at, else
+    as uids; and the uids of Emails that are newer than the index knows."""
 
     found: list[list[int]]
     newer: list[int]
@@ -52,7 +52,7 @@ def placed(box: Box, several: Sequence[AbstractSet[int]], mark: int, known: Emai
             looked_up.append((yield from _looked_up(box, found)))
         return Placed(looked_up, newer, None)
     column = yield from _column(row, known)
-    return Placed([column.uids_of(found) if found else [] for found in several], newer, column)
+    return Placed([column.places_of(found) if found else [] for found in several], newer, column)
 
 
 def _looked_up(box: Box, found: AbstractSet[int]) -> Script[list[int]]:

@@ -5,7 +5,7 @@ from array import array
 from posthouse.mail.ids import MailboxId, ModSeq
 from posthouse.mail.thread import ThreadAlgorithm
 from posthouse.serve.imap import columns
-from posthouse.serve.imap.columns import Columns, Threads
+from posthouse.serve.imap.columns import Answer, Columns
 from posthouse.store.placed import EmailColumn
 from posthouse.store.sorting import Order, SortKey, Term
 
@@ -43,7 +43,7 @@ def test_uids_are_shared_with_the_sessions():
 
 def test_orders_and_threads_are_bounded(monkeypatch):
     monkeypatch.setattr(columns, "ORDERED", 10)
-    monkeypatch.setattr(columns, "THREADED", 100)
+    monkeypatch.setattr(columns, "ANSWERED", 120)
     kept, uids = Columns(), array("I", range(1, 6))
     by = [(Term(key),) for key in (SortKey.SUBJECT, SortKey.DATE, SortKey.FROM)]
     for terms in by:
@@ -53,9 +53,14 @@ def test_orders_and_threads_are_bounded(monkeypatch):
     kept.put_order(MailboxId(1), by[1], Order(ModSeq(2), 5, uids[:4]))  # an older one
     assert kept.order(MailboxId(1), by[1]).modseq == 3
     for mailbox in (1, 2, 3):
-        kept.put_threads(MailboxId(mailbox), Threads(ThreadAlgorithm.REFERENCES, uids, None, bytes(20)))
-    assert [kept.threads(MailboxId(mailbox)) is not None for mailbox in (1, 2, 3)] == [False, True, True]
+        kept.put_answer(MailboxId(mailbox), ThreadAlgorithm.REFERENCES, Answer(uids, None, b"some %d" % mailbox))
+    how = ThreadAlgorithm.REFERENCES
+    assert [kept.answer(MailboxId(n), how, uids, None) for n in (1, 2, 3)] == [b"some 1", b"some 2", b"some 3"]
+    assert kept.answer(MailboxId(1), how, uids, uids) is kept.answer(MailboxId(1), how, uids[1:], None) is None
+    kept.put_answer(MailboxId(1), by[0], Answer(uids, uids, bytes(20)))
+    assert [kept.answer(MailboxId(n), how, uids, None) for n in (1, 2, 3)] == [None, b"some 2", b"some 3"]
     monkeypatch.setattr(columns, "ORDERS", 1)
     kept.put_order(MailboxId(9), by[0], Order(ModSeq(3), 1, array("I")))
-    kept.put_threads(MailboxId(9), Threads(ThreadAlgorithm.REFS, array("I"), None, b""))
-    assert kept.order(MailboxId(1), by[1]) is kept.order(MailboxId(1), by[2]) is kept.threads(MailboxId(3)) is None
+    kept.put_answer(MailboxId(9), ThreadAlgorithm.REFS, Answer(array("I"), None, b""))
+    assert kept.order(MailboxId(1), by[1]) is kept.order(MailboxId(1), by[2]) is None
+    assert kept.answer(MailboxId(3), how, uids, None) is None

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from posthouse.serve.imap import uids
-from posthouse.serve.imap.uids import Uids, ascending
+from posthouse.serve.imap.uids import Part, Uids, ascending
 
 few = st.frozensets(st.integers(1, 60), max_size=12)
 many = st.frozensets(st.integers(1, 60), max_size=60)
@@ -35,3 +35,20 @@ def test_few_are_looked_for_in_the_column():
     assert column & set(range(500)) == set(range(1, 500, 2))
     assert column._made is None
     assert len(column) > 4 * uids.FEW
+
+
+@given(many, st.lists(st.integers(0, 59), unique=True), many)
+def test_a_part_of_a_column_is_a_set_too(own, places, other):
+    column = array("I", sorted(own))
+    part = Part(column, sorted(place for place in places if place < len(column)))
+    plain = frozenset(part)
+    for one in (other, Uids(array("I", sorted(other))), Uids(column), Part(column, [*range(len(column))])):
+        assert part & one == one & part == plain & frozenset(one)
+        assert part - one == plain - frozenset(one)
+        assert one - part == frozenset(one) - plain
+        assert part | one == plain | frozenset(one)
+    assert Uids(column) & part is part
+    assert Uids(array("I", column)) & part is part
+    assert ascending(part) == sorted(plain)
+    assert [uid in part for uid in range(62)] == [uid in plain for uid in range(62)]
+    assert len(part) == len(plain)

@@ -15,16 +15,16 @@ COLUMNS = 64  # columns of uids a worker remembers; one of 100,000 messages take
 EMAILS = 1_000_000  # messages of all columns of Emails that a worker remembers: 8 MB, and 4 where uids are not shared
 ORDERED = 2_000_000  # messages of all orders that a worker remembers: 8 MB
 ORDERS = 64  # of them, so that those of small mailboxes are few, too
-THREADED = 8 << 20  # octets of all answers to THREAD that a worker remembers; one of 100,000 messages has 1 MB
+ANSWERED = 8 << 20  # octets of all answers to SORT and THREAD that a worker remembers; 100,000 messages take 1.5 MB
 
 Terms = tuple[Term, ...]
+How = Terms | ThreadAlgorithm
 
 
-class Threads(NamedTuple):
-    """The answer to a THREAD of these messages. `counted`: all uids of the mailbox, by whose places they are numbered;
-    None where they are named by uid."""
+class Answer(NamedTuple):
+    """The answer to a SORT or THREAD of these messages. `counted`: all uids of the mailbox, by whose places they are
+    numbered; None where they are named by uid."""
 
-    algorithm: ThreadAlgorithm
     uids: "array[int]"
     counted: "array[int] | None"
     octets: bytes
@@ -32,14 +32,14 @@ class Threads(NamedTuple):
 
 class Columns:
     """The uids of mailboxes as of a ModSeq, so that sessions on the same mailbox share one array; of those that were
-    searched their Emails, of those that were sorted their orders, and their threads. None is ever altered."""
+    searched their Emails, of those that were sorted their orders, and what was said of them. None is ever altered."""
 
-    __slots__ = ("_emails", "_kept", "_orders", "_threads")
+    __slots__ = ("_answers", "_emails", "_kept", "_orders")
 
     def __init__(self) -> None:
         self._kept: OrderedDict[MailboxId, tuple[ModSeq, array[int]]] = OrderedDict()
         self._emails: OrderedDict[MailboxId, EmailColumn] = OrderedDict()
-        self._threads: OrderedDict[MailboxId, Threads] = OrderedDict()
+        self._answers: OrderedDict[tuple[MailboxId, How], Answer] = OrderedDict()
         self._orders: OrderedDict[tuple[MailboxId, Terms], Order] = OrderedDict()
 
     def get(self, mailbox: MailboxId, modseq: ModSeq) -> "array[int] | None":
@@ -65,8 +65,8 @@ class Columns:
         """The column of Emails as it was last seen."""
         return self._emails.get(mailbox)
 
-    def put_emails(self, mailbox: MailboxId, column: EmailColumn) -> None:
-        """Remember it; an older one of the same mailbox is forgotten."""
+    def put_emails(self, mailbox: MailboxId, column: EmailColumn) -> "array[int]":
+        """Remember it; an older one of the same mailbox is forgotten. Its uids, in the array that others share."""
         shared = self._kept.get(mailbox)
         if shared is not None and shared[1] is not column.uids and shared[1] == column.uids:
             column = column._replace(uids=shared[1])
@@ -75,6 +75,7 @@ class Columns:
         self._emails.move_to_end(mailbox)
         while sum(len(one.uids) for one in self._emails.values()) > EMAILS:
             self._emails.popitem(last=False)
+        return column.uids
 
     def order(self, mailbox: MailboxId, terms: Terms) -> Order | None:
         """The order by these terms as it was last seen."""
@@ -89,20 +90,21 @@ class Columns:
         while len(self._orders) > ORDERS or sum(len(one.uids) for one in self._orders.values()) > ORDERED:
             self._orders.popitem(last=False)
 
-    def threads(self, mailbox: MailboxId) -> Threads | None:
-        """What THREAD last found in a mailbox."""
-        return self._threads.get(mailbox)
+    def answer(self, mailbox: MailboxId, how: How, uids: "array[int]", counted: "array[int] | None") -> bytes | None:
+        """What was last said of a mailbox, if it was said of these messages under these numbers."""
+        kept = self._answers.get((mailbox, how))
+        return kept.octets if kept is not None and (kept.uids, kept.counted) == (uids, counted) else None
 
-    def put_threads(self, mailbox: MailboxId, threads: Threads) -> None:
-        """Remember it in place of what was found before."""
-        self._threads[mailbox] = threads
-        self._threads.move_to_end(mailbox)
-        while len(self._threads) > ORDERS or sum(map(_octets, self._threads.values())) > THREADED:
-            self._threads.popitem(last=False)
+    def put_answer(self, mailbox: MailboxId, how: How, answer: Answer) -> None:
+        """Remember it in place of what was said before."""
+        self._answers[mailbox, how] = answer
+        self._answers.move_to_end((mailbox, how))
+        while len(self._answers) > ORDERS or sum(map(_octets, self._answers.values())) > ANSWERED:
+            self._answers.popitem(last=False)
 
 
-def _octets(threads: Threads) -> int:
-    return len(threads.octets) + 4 * (len(threads.uids) + len(threads.counted or ()))
+def _octets(answer: Answer) -> int:
+    return len(answer.octets) + 4 * (len(answer.uids) + len(answer.counted or ()))
 
 
 _columns: WeakKeyDictionary[Store, Columns] = WeakKeyDictionary()  # one store per worker

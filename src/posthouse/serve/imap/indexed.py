@@ -10,6 +10,7 @@ from posthouse.mail.fuzzy import EXACT
 from posthouse.mail.text import comparable
 from posthouse.serve.imap.columns import columns_of
 from posthouse.serve.imap.criteria import compared, words_of
+from posthouse.serve.imap.uids import Part
 from posthouse.store import search as rows
 from posthouse.store.mailboxes import Box
 from posthouse.store.pages import KINDS, NO_DAY, Kind, Wanted, kind_of
@@ -58,7 +59,7 @@ async def look(store: Store, box: Box, key: SearchKey, among: Set[int]) -> Known
         return None
     exact = found.hits[: len(keys)]  # those of words follow
     after, unsure, *hits = await _placed(store, box, [found.unsure, *exact], found.mark)
-    answered: dict[SearchKey, Set[int]] = dict(zip(keys, map(frozenset, hits), strict=True))
+    answered: dict[SearchKey, Set[int]] = dict(zip(keys, hits, strict=True))
     marks: dict[SearchKey, dict[int, int]] = {}
     several = iter(found.marks[len(keys) :])
     for leaf in near:
@@ -69,13 +70,14 @@ async def look(store: Store, box: Box, key: SearchKey, among: Set[int]) -> Known
     return Known(answered, marks, {*after, *unsure})
 
 
-async def _placed(store: Store, box: Box, several: Sequence[Set[int]], mark: int) -> list[list[int]]:
+async def _placed(store: Store, box: Box, several: Sequence[Set[int]], mark: int) -> list[Set[int]]:
     """The uids of Emails after the mark, then of each of these sets. The column that was made for it is kept."""
     columns = columns_of(store)
     found, newer, column = await store.read(placed, box, several, mark, columns.emails(box.mailbox))
-    if column is not None:
-        columns.put_emails(box.mailbox, column)
-    return [newer, *found]
+    if column is None:
+        return [frozenset(newer), *map(frozenset, found)]
+    uids = columns.put_emails(box.mailbox, column)
+    return [frozenset(newer), *(Part(uids, places) for places in found)]
 
 
 def _joined(placed: Sequence[Row], marked: Mapping[int, int], exact: Set[int]) -> dict[int, int]:

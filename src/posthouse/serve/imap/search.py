@@ -3,7 +3,7 @@ them."""
 
 import asyncio
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import replace
 from itertools import chain, compress, count
 
@@ -13,7 +13,7 @@ from posthouse.serve.imap.question import Question, matching
 from posthouse.serve.imap.search_return import extended, kept, relevancy_of
 from posthouse.serve.imap.spread import spread
 from posthouse.serve.imap.state import Session
-from posthouse.serve.imap.uids import FEW, ascending
+from posthouse.serve.imap.uids import FEW, Part, ascending
 from posthouse.serve.imap.view import View
 from posthouse.store.changed import highest
 from posthouse.store.mailboxes import Box
@@ -54,7 +54,7 @@ async def search(session: Session, command: Search) -> StatusResponse:
     await asyncio.sleep(0)  # of 100,000 messages each of these takes some ms: others have their turn between
     found = ascending(matched)
     await asyncio.sleep(0)
-    numbers = found if command.uid else _numbers(view, found)
+    numbers = found if command.uid else _numbers(view, matched, found)
     await asyncio.sleep(0)
     if returns is not None and returns.saving:
         session.selected.saved = kept(found, returns)
@@ -87,9 +87,12 @@ async def highest_modseq(
     return modseq
 
 
-def _numbers(view: View, found: Sequence[int]) -> Sequence[int]:
-    """The message sequence numbers of ascending uids: of few by looking each up, of many in one pass."""
+def _numbers(view: View, matched: Set[int], found: Sequence[int]) -> Sequence[int]:
+    """The message sequence numbers of these, which are `found` in their order: of few by looking each up, of many in
+    one pass."""
     column, total = view.column, view.total
+    if isinstance(matched, Part) and matched.column is column:
+        return [place + 1 for place in matched.places]
     if len(found) == total:
         return range(1, total + 1)
     if len(found) * FEW < total:

@@ -9,7 +9,7 @@ from array import array
 from collections.abc import Sequence, Set
 
 from posthouse.mail.thread import Related, Threader, print_threads
-from posthouse.serve.imap.columns import Threads, columns_of
+from posthouse.serve.imap.columns import Answer, columns_of
 from posthouse.serve.imap.order import FEW
 from posthouse.serve.imap.question import matching
 from posthouse.serve.imap.search import asked
@@ -35,12 +35,13 @@ async def thread(session: Session, command: Thread) -> StatusResponse:
     view = await session.load()
     matched = await matching(await asked(session), command.key)
     uids = await asyncio.to_thread(array, "I", ascending(matched))
-    kept = columns_of(session.store).threads(session.selected.box.mailbox)
+    columns, mailbox = columns_of(session.store), session.selected.box.mailbox
     counted = None if command.uid else view.column
-    if kept is None or (kept.algorithm, kept.uids, kept.counted) != (command.algorithm, uids, counted):
-        kept = Threads(command.algorithm, uids, counted, await _threaded(session, command, frozenset(matched)))
-        columns_of(session.store).put_threads(session.selected.box.mailbox, kept)
-    session.say(Printed(kept.octets))
+    octets = columns.answer(mailbox, command.algorithm, uids, counted)
+    if octets is None:
+        octets = await _threaded(session, command, frozenset(matched))
+        columns.put_answer(mailbox, command.algorithm, Answer(uids, counted, octets))
+    session.say(Printed(octets))
     if view.held:
         return ok(command.tag, "THREAD completed; some messages were expunged meanwhile.", code.EXPUNGEISSUED)
     return ok(command.tag, "THREAD completed.")

@@ -45,6 +45,8 @@ class Uids(Set[int]):
     def __and__(self, other: Set[Any]) -> Set[int]:
         if other is self:
             return self
+        if isinstance(other, Part) and (other.column is self.column or other.column == self.column):
+            return other
         if self._made is not None:
             return self._made & other
         column, size = self.column, len(self.column)
@@ -58,6 +60,42 @@ class Uids(Set[int]):
         return self._whole() - other if other else self
 
 
+class Part(Set[int]):
+    """Some uids of a column, by their places in it, ascending: what the search index found."""
+
+    __slots__ = ("_made", "column", "places")
+
+    def __init__(self, column: "array[int]", places: Sequence[int]) -> None:
+        self.column = column
+        self.places = places
+        self._made: frozenset[int] | None = None
+
+    @classmethod
+    def _from_iterable(cls, iterable: Iterable[S]) -> Set[S]:
+        return frozenset(iterable)
+
+    def __contains__(self, uid: object) -> bool:
+        return uid in self._whole()
+
+    def __iter__(self) -> Iterator[int]:
+        return map(self.column.__getitem__, self.places)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def _whole(self) -> frozenset[int]:
+        if self._made is None:
+            self._made = frozenset(self)
+        return self._made
+
+    def __and__(self, other: Set[Any]) -> Set[int]:
+        return other & self if isinstance(other, Uids) else self._whole() & other
+
+    __rand__ = __and__
+
+
 def ascending(uids: Set[int]) -> Sequence[int]:
     """The uids in their order."""
+    if isinstance(uids, Part):
+        return list(uids)
     return uids.column if isinstance(uids, Uids) else sorted(uids)
