@@ -62,7 +62,7 @@ def workloads(scale: Scale, reps: int) -> dict[str, list[str]]:
             "--via",
             "smtp",
         ],  # first: memory that earlier work freed would flatter
-        "fanout": ["imap_idle", "--conns", str(scale.fanout), "--fanout", "--n", "50", "--via", "smtp"],
+        "fanout": ["imap_idle", "--conns", str(scale.fanout), *FANOUT],
         "inbound": ["smtp_in", "--cases", "f4096:10:0", "--n", str(scale.messages)],
         "realistic": ["smtp_in", "--cases", "mixed:10:0", "--n", str(scale.mixed)],
         "visible": ["visible", "--n", str(scale.probes)],
@@ -71,6 +71,7 @@ def workloads(scale: Scale, reps: int) -> dict[str, list[str]]:
     }
 
 
+FANOUT = ("--fanout", "--label", "fanout", "--n", "50", "--via", "smtp")
 OWN = ("mixed", "large")  # not the harness's; the last deletes the large mailbox at its end
 ONCE = {"fanout", "fetch", "idle", "visible"}  # these repeat inside, or cost a mailbox each
 
