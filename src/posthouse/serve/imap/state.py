@@ -30,13 +30,13 @@ from posthouse.wire.imap.fetch_response import print_changes, print_flags, print
 from posthouse.wire.imap.number_set import NumberSet
 from posthouse.wire.imap.response import (
     Exists,
-    Expunged,
     Printed,
     Response,
     StatusResponse,
     Vanished,
     bye,
     ok,
+    print_expunged,
     print_response,
 )
 from posthouse.wire.imap.server import ImapServer, State
@@ -358,7 +358,7 @@ class Session:
         if self.uid_only or "QRESYNC" in self.enabled:
             self.say(Vanished(told.vanished[some]))
         else:
-            self.say(*map(Expunged, told.expunged[some]))
+            self.link.write(print_expunged(told.expunged[some]))
 
     def flag_line(self, number: int, row: FlagRow, *, uid: bool = True) -> bytes:
         """The FETCH response with the flags of a message; who is CONDSTORE-aware gets UID and MODSEQ always

@@ -26,6 +26,9 @@ Ranges = tuple[tuple[int, int], ...]
 FlagRow = tuple[UID, int, str, ModSeq]
 
 
+MANY = 16  # where one message in so many goes, all are looked at in a row; where fewer, each is looked for
+
+
 class Told(NamedTuple):
     """What `sync` found: numbers that went, the new total, and the rows whose flags are news, with their numbers.
 
@@ -169,20 +172,25 @@ class View:
 
     def _remove(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Forget the held uids; their numbers, highest first, and the uids themselves, ascending."""
-        uids = self.column
-        places = sorted(
-            place for uid in self.held if (place := bisect_left(uids, uid)) < len(uids) and uids[place] == uid
-        )
+        uids, held = self.column, self.held
+        if len(held) * MANY > len(uids):
+            places = [place for place, uid in enumerate(uids) if uid in held]
+            self._keep(array("I", [uid for uid in uids if uid not in held]))
+            return tuple(place + 1 for place in reversed(places)), tuple(uids[place] for place in places)
+        places = sorted(place for uid in held if (place := bisect_left(uids, uid)) < len(uids) and uids[place] == uid)
         kept = array("I")
         start = 0
         for place in places:
             kept += uids[start:place]
             start = place + 1
         kept += uids[start:]
+        self._keep(kept)
+        return tuple(place + 1 for place in reversed(places)), tuple(uids[place] for place in places)
+
+    def _keep(self, kept: "array[int]") -> None:
         self.uids = kept
         self.total = len(kept)
         self.held.clear()
-        return tuple(place + 1 for place in reversed(places)), tuple(uids[place] for place in places)
 
 
 def join(ranges: Iterable[tuple[int, int]]) -> Ranges:
