@@ -1,11 +1,15 @@
 """serve/imap/sheets.py, store/sheets.py: FETCH by sheets shows what the rows say, whatever happens to the mailbox."""
 
+from array import array
+
 import apsw
 import pytest
 
 from posthouse.serve.imap import sheets
+from posthouse.serve.imap.view import View
 from posthouse.store import gc
 from posthouse.store import sheets as kept
+from posthouse.store.emails import Changes
 from posthouse.store.script import sql
 from serve.imap.dialogue import MESSAGE, connect
 
@@ -148,6 +152,14 @@ async def test_a_damaged_sheet_is_drawn_anew(house, door, small, monkeypatch):
         assert await client.do(COMMANDS[0]) == told
         assert all(line[3] for line in rows(house))
         assert await client.do(COMMANDS[0]) == told
+
+
+def test_messages_far_apart_are_no_stretches():
+    view = View(2_000, 2_000_000, 1)
+    view.load(array("I", range(1, 2_000_000, 1_000)), Changes(1, 2_000_000, 2_000, (), (), ()))
+    assert sheets.cut(view, ((0, 2_000),), 31) is None
+    assert [piece.stretch for piece in sheets.cut(view, ((0, 2),), 31)] == [(1, 1, 0), (1001, 1001, 1)]
+    assert sheets.cut(view, ((1999, 2_000),), 31) == [(1999, 2000, (1_999_001, 1_999_001, 3904))]
 
 
 async def test_forms_of_a_mailbox_are_few(house, door, small):
