@@ -44,8 +44,7 @@ def placed(box: Box, several: Sequence[AbstractSet[int]], mark: int, known: Emai
     """Where these Emails lie, and those after `mark`, as of one snapshot; `known` is an older column. Raises
     NotFound."""
     row = yield from get(box)
-    rows = yield sql("SELECT uid FROM placement WHERE email > $1 AND mailbox = $2", mark, box.mailbox)
-    newer = [uid for (uid,) in rows]
+    newer = yield from _newer(row, mark)
     if sum(map(len, several)) * FEW <= row.total:
         looked_up: list[list[int]] = []
         for found in several:
@@ -53,6 +52,16 @@ def placed(box: Box, several: Sequence[AbstractSet[int]], mark: int, known: Emai
         return Placed(looked_up, newer, None)
     column = yield from _column(row, known)
     return Placed([column.places_of(found) if found else [] for found in several], newer, column)
+
+
+def _newer(row: MailboxRow, mark: int) -> Script[list[int]]:
+    """The placements of Emails after the mark: along these Emails, or where they are many along the mailbox."""
+    [(newest,)] = yield sql("SELECT coalesce(max(email), 0) FROM placement")
+    if newest <= mark:
+        return []
+    along = "+mailbox = $2 AND email > $1" if newest - mark < row.total else "mailbox = $2 AND +email > $1"
+    rows = yield sql(f"SELECT uid FROM placement WHERE {along}", mark, row.id)
+    return [uid for (uid,) in rows]
 
 
 def _looked_up(box: Box, found: AbstractSet[int]) -> Script[list[int]]:
