@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from table import large_report, report
 from trial import start_times
 
 SHARED = Path(os.environ.get("SHARED_BENCH", ROOT.parent / "shared" / "bench"))
+DESCRIPTORS = 1_000  # that a process may have open beside the connections of the case `idle`
 FIXED_SIZES = (3072, 4096)  # octets; 3072 fills the large mailbox, 4096 is sent
 
 
@@ -38,11 +40,12 @@ class Scale:
     probes: int
     large_mailbox: int
     idle: int
+    fanout: int
     seconds: int
 
 
-FULL = Scale(messages=1000, mixed=1000, probes=100, large_mailbox=100_000, idle=1000, seconds=5)
-SMALL = Scale(messages=200, mixed=100, probes=20, large_mailbox=2_000, idle=50, seconds=2)
+FULL = Scale(messages=1000, mixed=1000, probes=100, large_mailbox=100_000, idle=5000, fanout=1000, seconds=5)
+SMALL = Scale(messages=200, mixed=100, probes=20, large_mailbox=2_000, idle=50, fanout=50, seconds=2)
 
 
 def workloads(scale: Scale, reps: int) -> dict[str, list[str]]:
@@ -53,13 +56,13 @@ def workloads(scale: Scale, reps: int) -> dict[str, list[str]]:
             "--conns",
             str(scale.idle),
             "--spread",
-            "100",
+            str(max(1, scale.idle // 5)),
             "--n",
             "20",
             "--via",
             "smtp",
         ],  # first: memory that earlier work freed would flatter
-        "fanout": ["imap_idle", "--conns", str(scale.idle), "--fanout", "--n", "50", "--via", "smtp"],
+        "fanout": ["imap_idle", "--conns", str(scale.fanout), *FANOUT],
         "inbound": ["smtp_in", "--cases", "f4096:10:0", "--n", str(scale.messages)],
         "submission": ["smtp_in", "--submission", "--cases", "f4096:1:1,f4096:10:1", "--n", str(scale.messages)],
         "realistic": ["smtp_in", "--cases", "mixed:10:0", "--n", str(scale.mixed)],
@@ -69,6 +72,7 @@ def workloads(scale: Scale, reps: int) -> dict[str, list[str]]:
     }
 
 
+FANOUT = ("--fanout", "--label", "fanout", "--n", "50", "--via", "smtp")
 OWN = ("mixed", "large")  # not the harness's; the last deletes the large mailbox at its end
 FILLED = {"fetch", "large"}  # these need the large mailbox
 ONCE = {"fanout", "fetch", "idle", "visible"}  # these repeat inside, or cost a mailbox each
@@ -76,6 +80,9 @@ ONCE = {"fanout", "fetch", "idle", "visible"}  # these repeat inside, or cost a 
 
 def prepare(scale: Scale) -> None:
     """The load generator and the corpus, made once."""
+    _, descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if descriptors < scale.idle + DESCRIPTORS:
+        sys.exit(f"{scale.idle:,} connections need {scale.idle + DESCRIPTORS:,} descriptors: raise `ulimit -Hn`.")
     if not (SHARED / "sidebyside.py").is_file():
         sys.exit(f"no benchmark harness in {SHARED}: name its folder in SHARED_BENCH")
     if not (OUT / "bin" / "mailload").exists():

@@ -25,7 +25,7 @@ from posthouse.store.store import open_sync
 
 PATIENCE = 20.0
 ANNA = Address("anna", Domain("home.test"))
-IDLE_CONNECTION = 32 * 1024  # octets an idle IMAP connection may cost, logged in and with INBOX selected
+IDLE_CONNECTION = 24 * 1024  # octets an idle IMAP connection may cost, logged in and with INBOX selected
 IDLE_CONNECTIONS = 200
 TCP_SERVICES = ("smtp", "submission", "submissions", "imap", "imaps")
 
@@ -160,7 +160,7 @@ def select_inbox(port: int) -> socket.socket:
     return client
 
 
-def test_an_idle_imap_connection_costs_at_most_32_kib(work: Work) -> None:
+def test_an_idle_imap_connection_costs_at_most_24_kib(work: Work) -> None:
     process = psutil.Process(work.process.pid)
     clients = [select_inbox(work.port("imap")) for _ in range(20)]  # what the first ones cost once
     time.sleep(0.2)

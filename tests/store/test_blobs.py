@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 
 from posthouse.mail.ids import Millis
 from posthouse.store import emails, gc, mailboxes
-from posthouse.store.blobs import FRAME_SIZE, INLINE_SIZE, BlobKey, NewBlob, keep, pack, read_file, unpack, write_file
+from posthouse.store.blobs import (
+    FRAME_SIZE,
+    INLINE_SIZE,
+    BlobKey,
+    NewBlob,
+    keep,
+    pack,
+    read_file,
+    unpack_many,
+    write_file,
+)
 from posthouse.store.emails import ALL, Column, FlagChange, Mode
 from posthouse.store.script import NotFound, Script, Unavailable, sql
 from posthouse.store.store import Store, open_sync
@@ -176,7 +186,11 @@ def test_too_large_for_the_seek_table(rig: Rig, monkeypatch: pytest.MonkeyPatch)
 def test_unpack_never_gives_wrong_octets() -> None:
     octets = message(400)
     digest = hashlib.sha256(octets).digest()
-    assert unpack(pack(octets), digest) == octets
+    assert unpack_many([], []) == []
+    assert unpack_many([pack(octets)] * 20, [digest] * 20) == [octets] * 20
+    assert unpack_many([pack(octets), pack(b"")], [digest, hashlib.sha256(b"").digest()]) == [octets, b""]
     for packed, wanted in ((pack(octets + b"!"), digest), (b"no frame", digest), (pack(octets)[:-3], digest)):
         with pytest.raises(Unavailable):
-            unpack(packed, wanted)
+            unpack_many([pack(octets), packed], [digest, wanted])
+        with pytest.raises(Unavailable):
+            unpack_many([pack(octets)] * 20 + [packed], [digest] * 20 + [wanted])

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import threading
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 from posthouse.mail.address import Address, parse_address
 from posthouse.serve.limits import Peers, Refusal, Service, WorkerLimits
+from posthouse.serve.memory import give_back
 from posthouse.store import accounts
 from posthouse.store.accounts import Credential, Login, ScramSecret, fold
 from posthouse.store.store import Store
@@ -34,6 +36,8 @@ from posthouse.wire import sasl, scram
 
 PROVEN_SECONDS = 600.0  # how long a proven password is remembered
 PROVEN_ENTRIES = 10_000  # about 2 MiB
+TOGETHER_SECONDS = 0.1  # that hashing threads wait for each other to give back memory
+REST_SECONDS = 2.0  # without a password to check: then the 19 MiB of each hashing thread are given back
 SECRET_FILE = "secret"  # beside the database
 SECRET_LENGTH = 32
 LOGGED_NAME = 100  # characters of a user name in the log; a stranger may send thousands
@@ -88,12 +92,16 @@ class Door:
         self._secret = secret or token_bytes(SECRET_LENGTH)
         self._sleep = sleep
         self._threads = ThreadPoolExecutor(limits.hash_threads, "argon2")
+        self._hash_threads = limits.hash_threads
         self._most_checking = limits.hash_threads + limits.hash_queue  # beyond it 454 or [UNAVAILABLE]
         self._checking: dict[bytes, asyncio.Future[bool]] = {}
         self._proven: OrderedDict[bytes, float] = OrderedDict()
+        self._resting: asyncio.TimerHandle | None = None
 
     def close(self) -> None:
         """Let the hashing threads end; logins still being checked are given up."""
+        if self._resting is not None:
+            self._resting.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def verify(self, name: str, password: bytes, ip: str, service: Service) -> Login | Refusal:
@@ -188,12 +196,32 @@ class Door:
             loop = asyncio.get_running_loop()
             checking = loop.run_in_executor(self._threads, password_matches, stored, password)
             self._checking[key] = checking
-            checking.add_done_callback(lambda _: self._checking.pop(key, None))
+            checking.add_done_callback(lambda _: self._checked(key))
         # Shielded, because other sessions may wait for the same password.
         correct = await asyncio.shield(checking)
         if correct:
             remember(self._proven, key, self.peers.now() + PROVEN_SECONDS, PROVEN_ENTRIES)
         return correct
+
+    def _checked(self, key: bytes) -> None:
+        """Where no other password comes soon, what hashing took is given back: the C library would keep it, once for
+        each thread."""
+        self._checking.pop(key, None)
+        if self._resting is not None:
+            self._resting.cancel()
+        self._resting = asyncio.get_running_loop().call_later(REST_SECONDS, self._rest)
+
+    def _rest(self) -> None:
+        together = threading.Barrier(self._hash_threads)  # so that each thread takes one
+
+        def give() -> None:
+            with contextlib.suppress(threading.BrokenBarrierError):
+                together.wait(TOGETHER_SECONDS)
+            give_back()
+
+        with contextlib.suppress(RuntimeError):  # they have ended
+            for _ in range(self._hash_threads):
+                self._threads.submit(give)
 
     def _key(self, login: Login | None, stored: str, password: bytes) -> bytes:
         """A keyed hash that says nothing to who reads our memory, and changes when the stored password does."""

@@ -36,6 +36,7 @@ AT_ONCE_SIZE = 64 << 10  # compressed on the event loop, 0.2 ms; larger ones in 
 FRAME_SIZE = 256 << 10  # octets of a frame: what a small range read decompresses at most twice
 ROWS_AT_ONCE = 100  # blobs in one statement: five times cheaper than one by one
 COPY_SIZE = 1 << 20  # octets copied at a time from a blob into a file
+TOGETHER = 16  # frames from which on one call without the interpreter, with a context of its own, gains time
 LEVEL = 3  # zstd: 2.7 times smaller at 0.1 ms per 42 KB
 SIZE_LIMIT = 1 << 31  # the offsets of the seek table have 32 bits
 
@@ -76,15 +77,20 @@ def _unpacked(packed: bytes) -> bytes:
     return _contexts.decompressor.decompress(packed)
 
 
-def unpack(packed: bytes, digest: bytes) -> bytes:
-    """The octets of such a frame, verified. Raises Unavailable: wrong bytes are never served."""
+def unpack_many(packed: Sequence[bytes], digests: Sequence[bytes]) -> list[bytes]:
+    """The octets of many such frames, verified. Raises Unavailable: wrong bytes are never served."""
+    decompressor = _contexts.decompressor
     try:
-        octets = _unpacked(packed)
-    except zstandard.ZstdError as error:
+        if len(packed) < TOGETHER:
+            several = list(map(decompressor.decompress, packed))
+        else:
+            found = decompressor.multi_decompress_to_buffer(list(packed), threads=1)
+            several = [found[place].tobytes() for place in range(len(packed))]
+    except (zstandard.ZstdError, ValueError) as error:
         raise Unavailable(f"the octets of a message cannot be read: {error}") from error
-    if hashlib.sha256(octets).digest() != digest:
+    if any(hashlib.sha256(octets).digest() != digest for octets, digest in zip(several, digests, strict=True)):
         raise Unavailable("the octets of a message are damaged: their digest is wrong")
-    return octets
+    return several
 
 
 def keep(new: NewBlob, references: int) -> Script[BlobKey]:
@@ -105,6 +111,16 @@ def drop(blob: BlobKey) -> Script[None]:
     if refs == 0 and file is None:
         yield sql("DELETE FROM octets WHERE blob = $1", blob)
         yield sql("DELETE FROM blob WHERE id = $1", blob)
+
+
+def unkept(several: Sequence[NewBlob]) -> Script[list[str]]:
+    """The files of these octets that no row names: they were refused, or the same octets were here already."""
+    found: list[str] = []
+    for new in several:
+        rows = yield sql("SELECT file FROM blob WHERE digest = $1", bytes.fromhex(new.id))
+        if new.file is not None and (not rows or rows[0][0] != new.file):
+            found.append(new.file)
+    return found
 
 
 _ROW = "SELECT b.id, b.digest, b.size, b.file, o.packed FROM blob b LEFT JOIN octets o ON o.blob = b.id WHERE b.id "

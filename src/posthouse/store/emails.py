@@ -21,7 +21,7 @@ from posthouse.store.blobs import BlobKey
 from posthouse.store.crashpoint import crashpoint
 from posthouse.store.flags import FlagChange, Mode, Stored, canonical_keywords, store_flags
 from posthouse.store.incoming import NewEmail, insert_emails, insert_rows, keep_all
-from posthouse.store.mailboxes import Box, check, get, locked, next_modseq, touch_shared
+from posthouse.store.mailboxes import Box, MailboxRow, check, get, locked, next_modseq, touch_shared
 from posthouse.store.script import NotFound, OverQuota, Row, Script, sql
 from posthouse.store.spans import ALL, LAST_UID, Spans, clip
 from posthouse.store.touched import touched
@@ -109,8 +109,8 @@ class Column(Enum):
     PREVIEW = "v.text"  # str, None where it was not made (store/previews.py)
     HEADER = "h.block"  # bytes, the header block with its empty line
     SHORT_HEADER = f"CASE WHEN length(h.block) <= {SHORT} THEN h.block END"  # the same, or None where it is longer
-    SMALL = f"CASE WHEN e.size <= {SMALL} THEN o.packed END"  # for blobs.unpack; None where it is larger
-    DIGEST = "b.digest"  # of the octets, for blobs.unpack
+    SMALL = f"CASE WHEN e.size <= {SMALL} THEN o.packed END"  # for unpack_many; None where it is larger
+    DIGEST = "b.digest"  # of the octets, for unpack_many
     FIELDS = "h.fields"  # bytes or None, the map of mail/fieldmap.py
 
 
@@ -275,21 +275,42 @@ def _uids_in(mailbox: MailboxId, spans: Spans, where: str = "") -> Script[tuple[
     return tuple(UID(uid) for (uid,) in found)
 
 
+class _Chosen(NamedTuple):
+    """Placements of one mailbox, at least one: all in `spans`, or those among them that a script looks for."""
+
+    spans: Spans
+    uids: tuple[UID, ...]
+    counted: Count
+
+
+def _choose(row: MailboxRow, spans: Spans, where: str = "") -> Script[_Chosen | None]:
+    """What stands in `spans`. All messages of a mailbox count what its row says, which spares a look at each Email."""
+    spans = clip(spans, row.uidnext)
+    chosen = yield from _uids_in(row.id, spans, where)
+    if not chosen:
+        return None
+    if len(chosen) < row.total:
+        return _Chosen(spans, chosen, (yield from count_in(row.id, spans, where)))
+    [(shared,)] = yield sql("SELECT sum(shared) FROM placement WHERE mailbox = $1", row.id)
+    return _Chosen(spans, chosen, Count(row.total, row.unseen, row.deleted, row.size, shared))
+
+
 def copy(box: Box, spans: Spans, target: MailboxId, now: Millis) -> Script[Copied]:
     """COPY (RFC 9051 §6.4.7): placements are added, no octet is copied. `now` is the save date of the copies
     (RFC 8514 §3). Raises NotFound (box or target)."""
     row = yield from locked(box)
-    spans = clip(spans, row.uidnext)
-    source, copied = yield from _place(box, spans, target, _Marks(1, now))
-    if not source:
-        return copied
-    for first, last in spans:
+    there = yield from get(Box(box.account, target))
+    chosen = yield from _choose(row, spans)
+    if chosen is None:
+        return Copied(there.uidvalidity, (), (), there.modseq)
+    copied = yield from _place(box, chosen, target, _Marks(1, now))
+    for first, last in chosen.spans:
         yield sql(
             "UPDATE placement SET shared = 1 WHERE mailbox = $1 AND uid BETWEEN $2 AND $3 AND shared = 0",
             box.mailbox, first, last,
         )  # fmt: skip
     crashpoint("store.inside_copy")
-    yield from touch_shared(box.mailbox, spans, copied.modseq)
+    yield from touch_shared(box.mailbox, chosen.spans, copied.modseq)
     return copied
 
 
@@ -297,15 +318,15 @@ def move(box: Box, spans: Spans, target: MailboxId, now: Millis) -> Script[Copie
     """MOVE (RFC 9051 §6.4.8): each message is in exactly one of the two mailboxes at any moment. It gets a new save
     date (RFC 8514 §3)."""
     row = yield from locked(box)
-    spans = clip(spans, row.uidnext)
-    count = yield from count_in(box.mailbox, spans)
-    source, copied = yield from _place(box, spans, target, _Marks(None, now))
-    if not source:
-        return copied
+    there = yield from get(Box(box.account, target))
+    chosen = yield from _choose(row, spans)
+    if chosen is None:
+        return Copied(there.uidvalidity, (), (), there.modseq)
+    copied = yield from _place(box, chosen, target, _Marks(None, now))
     crashpoint("store.inside_move")
-    if count.shared:
-        yield from touch_shared(box.mailbox, spans, copied.modseq)
-    yield from take_away(box.mailbox, spans, copied.modseq, count)
+    if chosen.counted.shared:
+        yield from touch_shared(box.mailbox, chosen.spans, copied.modseq)
+    yield from take_away(box.mailbox, chosen.spans, copied.modseq, chosen.counted)
     return copied
 
 
@@ -316,17 +337,12 @@ class _Marks(NamedTuple):
     saved: Millis
 
 
-def _place(box: Box, spans: Spans, target: MailboxId, marks: _Marks) -> Script[tuple[tuple[UID, ...], Copied]]:
-    """The placements of `spans` once more, in the target."""
-    there = yield from get(Box(box.account, target))
-    source = yield from _uids_in(box.mailbox, spans)
-    if not source:
-        return (), Copied(there.uidvalidity, (), (), there.modseq)
-    count = yield from count_in(box.mailbox, spans)
+def _place(box: Box, chosen: _Chosen, target: MailboxId, marks: _Marks) -> Script[Copied]:
+    """The placements once more, in the target."""
     modseq = yield from next_modseq(box.account)
-    uidvalidity, base = yield from take_uids(Box(box.account, target), modseq, count[:4])
+    uidvalidity, base = yield from take_uids(Box(box.account, target), modseq, chosen.counted[:4])
     uid = base
-    for first, last in spans:
+    for first, last in chosen.spans:
         [(some,)] = yield sql(
             "SELECT count(*) FROM placement WHERE mailbox = $1 AND uid BETWEEN $2 AND $3", box.mailbox, first, last
         )
@@ -337,7 +353,7 @@ def _place(box: Box, spans: Spans, target: MailboxId, marks: _Marks) -> Script[t
             box.mailbox, first, last, target, uid, modseq, *marks,
         )  # fmt: skip
         uid += some
-    return source, Copied(uidvalidity, source, tuple(map(UID, range(base, uid))), modseq)
+    return Copied(uidvalidity, chosen.uids, tuple(map(UID, range(base, uid))), modseq)
 
 
 def take_away(mailbox: MailboxId, spans: Spans, modseq: ModSeq, count: Count, where: str = "") -> Script[None]:
@@ -364,16 +380,14 @@ def expunge(box: Box, spans: Spans | None = None, *, marked: bool = True) -> Scr
     where = _MARKED if marked else ""
     if marked and row.deleted == 0:
         return Expunged((), row.modseq)
-    spans = clip(ALL if spans is None else spans, row.uidnext)
-    gone = yield from _uids_in(box.mailbox, spans, where)
-    if not gone:
+    gone = yield from _choose(row, ALL if spans is None else spans, where)
+    if gone is None:
         return Expunged((), row.modseq)
-    count = yield from count_in(box.mailbox, spans, where)
     modseq = yield from next_modseq(box.account)
-    yield from take_away(box.mailbox, spans, modseq, count, where)
+    yield from take_away(box.mailbox, gone.spans, modseq, gone.counted, where)
     crashpoint("store.inside_expunge")
-    yield from bury(box.mailbox, modseq, count)
-    return Expunged(gone, modseq)
+    yield from bury(box.mailbox, modseq, gone.counted)
+    return Expunged(gone.uids, modseq)
 
 
 def bury(mailbox: MailboxId, modseq: ModSeq, count: Count) -> Script[None]:

@@ -11,6 +11,7 @@ import asyncio
 import os
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -20,34 +21,36 @@ import apsw
 import zstandard
 
 from posthouse.mail.ids import AccountId, EmailId
-from posthouse.store.marks import marks_of, without_accents
+from posthouse.store.blocks import Block, Found, Pages, Standing, name, needs_cards, standing
 from posthouse.store.pages import (
     BLOCK_EMAILS,
     BLOCK_OCTETS,
     CARDS,
     KINDS,
     THUMB,
-    UNREAD,
     Cards,
     Entry,
     Kind,
-    Page,
     Wanted,
+    cards_in,
     cards_of,
     entries_of,
     pack,
     page_of,
-    places,
+    unpack,
 )
 from posthouse.store.script import Row, Script, StoreError, sql
 from posthouse.store.sqlite import PRIVATE
+from posthouse.store.unpacked import SMALL, Unpacked
 
 T = TypeVar("T")
 
 SEARCH = "search.db"
 VERSION = 1  # of the file and of what mail/text.py gives: another one is made anew
 PIECE = 32  # blocks looked at in one go where bodies are read: about 10 ms
-HEADER_PIECE = 128  # where only headers are
+HEADER_PIECE = 512  # where only headers are
+LARGEST = 1 << 62  # octets of texts that nobody looks at: there may be as many as there are
+PIECE_OCTETS = 32 << 20  # of texts, packed: what is read before it is looked at
 FUZZY_PIECE = 4  # where words are looked for (RFC 6203), each in several forms
 SAMPLE = 8  # blocks whose Emails are compared before the index is believed
 BUSY_MILLISECONDS = 1_000
@@ -65,16 +68,6 @@ CREATE TABLE block (
 );
 CREATE TABLE page (id INTEGER PRIMARY KEY, packed BYTEA NOT NULL);
 """
-
-
-class Found(NamedTuple):
-    """What the index knows: for each thing wanted the Emails that have it, among those up to `mark`, or where words are
-    wanted their marks by Email; and the Emails of which it is not sure."""
-
-    mark: int
-    hits: list[set[int]]
-    marks: list[dict[int, int]]
-    unsure: set[int]
 
 
 class Sample(NamedTuple):
@@ -122,6 +115,21 @@ def _cards(connection: apsw.Connection, block: int, count: int) -> Cards:
     return cards_of(_packed(connection, block, CARDS), count)
 
 
+def _blocks(connection: apsw.Connection, first: int, last: int, limits: tuple[int, int]) -> list[Block]:
+    """The highest blocks of these, at most so many, and of about so many octets of texts: a single larger one alone."""
+    most, room = limits
+    text = "SELECT id, count, octets, last, flawed FROM block WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT ?"
+    blocks: list[Block] = []
+    octets = 0
+    for row in _rows(connection, text, first, last, most):
+        block = Block(*row)
+        octets += block.octets
+        if blocks and octets > room:
+            break
+        blocks.append(block)
+    return blocks
+
+
 def _bounds(account: int) -> tuple[int, int]:
     return account << _SHIFT, account << _SHIFT | _LAST
 
@@ -136,7 +144,9 @@ class Index:
         self._believed = ""  # the generation that was compared with the mail
         self._connection: apsw.Connection | None = None
         self._inode = 0
+        self._unpacked = Unpacked()
         self._executor = ThreadPoolExecutor(1, "index-reader")
+        self._beside = ThreadPoolExecutor(1, "index-beside")
 
     async def find(self, account: AccountId, wanted: Sequence[Wanted], most: int) -> Found | None:
         """Look for all of them; None where the index cannot be used, or has more than `most` blocks of the account."""
@@ -194,7 +204,8 @@ class Index:
     def _piece(self, where: tuple[int, int, str], wanted: Sequence[Wanted], result: Found) -> int | None:
         """Look at the next blocks, downwards; where to go on."""
         account, cursor, generation = where
-        most = PIECE if any(Kind.BODY in one.kinds for one in wanted) else HEADER_PIECE
+        kinds = frozenset(kind for one in wanted for kind in one.kinds)
+        most = PIECE if Kind.BODY in kinds else HEADER_PIECE
         if any(one.query is not None for one in wanted):
             most = FUZZY_PIECE
         connection = self._opened()
@@ -203,55 +214,52 @@ class Index:
         with connection:
             if _rows(connection, "SELECT generation FROM state") != [(generation,)]:
                 raise ValueError("the index was made anew")
-            blocks = _rows(
-                connection,
-                "SELECT id, count, flawed FROM block WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT ?",
-                _bounds(account)[0],
-                cursor,
-                most,
+            self._unpacked.begin(AccountId(account), generation)
+            blocks = _blocks(
+                connection, _bounds(account)[0], cursor, (most, LARGEST if kinds <= SMALL else PIECE_OCTETS)
             )
-            for block in blocks:
-                _look(connection, block, wanted, result)
-        return blocks[-1][0] - 1 if len(blocks) == most else None
+            several = [self._pages(connection, block, kinds) for block in blocks]
+            found = self._standing(several, wanted, beside=not kinds <= SMALL)
+            for block, places in zip(blocks, found, strict=True):
+                if needs_cards(block, places, wanted):
+                    name(self._cards(connection, block), places, wanted, result)
+        return blocks[-1].id - 1 if blocks else None
+
+    def _pages(self, connection: apsw.Connection, block: Block, kinds: AbstractSet[Kind]) -> Pages:
+        """The pages of a block; small ones are kept, unless they were read along with others."""
+        if not kinds <= SMALL:
+            first, last = block.id << 3 | min(kinds), block.id << 3 | max(kinds)
+            rows = _rows(connection, "SELECT id & 7, packed FROM page WHERE id BETWEEN ? AND ?", first, last)
+            return Pages(block, dict(cast(list[tuple[int, bytes]], rows)), {})
+        return Pages(block, {}, {kind: self._kept(connection, block, kind) for kind in kinds})
+
+    def _kept(self, connection: apsw.Connection, block: Block, kind: int) -> bytes:
+        octets = self._unpacked.get(block, kind)
+        if octets is None:
+            octets = unpack(_packed(connection, block.id, kind))
+            self._unpacked.put(block, kind, octets)
+        return octets
+
+    def _cards(self, connection: apsw.Connection, block: Block) -> Cards:
+        return cards_in(self._kept(connection, block, CARDS), block.emails)
+
+    def _standing(self, several: Sequence[Pages], wanted: Sequence[Wanted], *, beside: bool) -> list[list[Standing]]:
+        """What stands in these blocks. Half of them are done beside where that is worth it: unpacking takes most of the
+        time, and Python serves others meanwhile."""
+        if not beside:
+            return [standing(pages, wanted) for pages in several]
+        half = self._beside.submit(lambda: [standing(pages, wanted) for pages in several[1::2]])
+        found: list[list[Standing]] = [[]] * len(several)
+        found[0::2] = [standing(pages, wanted) for pages in several[0::2]]
+        found[1::2] = half.result()
+        return found
 
     def close(self) -> None:
         """Close; nobody may ask any more."""
         self._executor.shutdown()
+        self._beside.shutdown()
         if self._connection is not None:
             self._connection.close()
-
-
-def _look(connection: apsw.Connection, row: Row, wanted: Sequence[Wanted], result: Found) -> None:
-    block, count, flawed = row
-    cards = _cards(connection, block, count) if flawed else None
-    pages: dict[Kind, Page] = {}  # each is unpacked once, however many keys look at it
-    plain: dict[Kind, Page] = {}  # the same without accents
-
-    def page(kind: Kind) -> Page:
-        if kind not in pages:
-            pages[kind] = page_of(_packed(connection, block, kind), count)
-        return pages[kind]
-
-    def bare(kind: Kind) -> Page:
-        if kind not in plain:
-            plain[kind] = without_accents(page(kind))
-        return plain[kind]
-
-    for one, emails, marks in zip(wanted, result.hits, result.marks, strict=True):
-        if one.fits is not None:
-            cards = cards or _cards(connection, block, count)
-            emails.update(email for email, day in zip(cards.emails, cards.days, strict=True) if one.fits(day))
-        elif one.query is not None:
-            marked = marks_of(one, bare)
-            cards = cards or (_cards(connection, block, count) if marked else None)
-            marks.update({cards.emails[place]: mark for place, mark in marked.items()} if cards else {})
-        else:
-            found = {place for kind in one.kinds for place in places(page(kind), one)}
-            cards = cards or (_cards(connection, block, count) if found else None)
-            emails.update([cards.emails[place] for place in found] if cards else ())
-    if flawed and cards is not None:
-        least = 1 if any(Kind.BODY in one.kinds for one in wanted) else UNREAD
-        result.unsure.update(email for email, flaw in zip(cards.emails, cards.flaws, strict=True) if flaw >= least)
 
 
 class Writer:

@@ -1,34 +1,29 @@
 """Which words stand in the texts of a block of the search index, or of one message made into such pages (RFC 6203):
 the marks of mail/fuzzy.py. One function looks for both, so it makes no difference what the index holds."""
 
-from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 from posthouse.mail.fuzzy import ELSEWHERE, PEOPLE, TITLE, Form, bit, enough
 from posthouse.mail.fuzzy import without_accents as bare
 from posthouse.mail.text import Texts
-from posthouse.store.pages import END, KINDS, Kind, Page, Wanted, entry, ranges
+from posthouse.store.pages import END, KINDS, Kind, Page, Wanted, entry, page_with, ranges
 
 STRETCH = 32 * 1024  # octets looked at in one go: 20 ms at worst
 OVERLAP = 512  # octets of two of them, more than any form is long, with what must follow it
 AHEAD = 8  # octets behind a form that its pattern may look at
+ACCENTS = (b"\xcc", b"\xcd")  # with which the octets of accents begin that texts hold decomposed
 PLACES = {Kind.SUBJECT: TITLE, Kind.SENDER: PEOPLE, Kind.PEOPLE: PEOPLE}
 
 
 def without_accents(page: Page) -> Page:
     """The page as words are looked for in it."""
-    if bare(page.octets) is page.octets:
+    if not any(_holds(page, lead) for lead in ACCENTS):
         return page
-    starts, cut, place = array("I"), [], 0
-    for start, stop in ranges(page):
-        starts.append(place)
-        cut.append(bare(page.octets[start:stop]))
-        place += len(cut[-1])
-    return Page(starts, b"".join(cut))
+    return page_with([bare(page.octets[start:stop]) for start, stop in ranges(page)])
 
 
-def marks_of(wanted: Wanted, page: Callable[[Kind], Page]) -> Mapping[int, int]:
+def marks_of(wanted: Wanted, page: Callable[[Kind], Page]) -> dict[int, int]:
     """The marks of those texts that have enough of the words, by their place on the pages, which are without
     accents."""
     marks: dict[int, int] = {}
@@ -46,24 +41,32 @@ def marks_of(wanted: Wanted, page: Callable[[Kind], Page]) -> Mapping[int, int]:
 
 
 def _anywhere(page: Page, form: Form) -> Iterator[int]:
-    starts, octets = page
-    at = _search(form, octets, 0, len(octets)) if form.octets in octets else -1
+    if not _holds(page, form.octets):
+        return
+    octets, starts, begin = page.octets, page.starts, page.begin
+    at = _search(form, octets, begin, len(octets))
     while at >= 0:
-        place = bisect_right(starts, at)
+        place = bisect_right(starts, at - begin)
         yield place - 1
-        at = _search(form, octets, starts[place], len(octets)) if place < len(starts) else -1
+        at = _search(form, octets, begin + starts[place], len(octets)) if place < len(starts) else -1
 
 
 def _within(page: Page, head: bytes, form: Form) -> Iterator[int]:
     """In the fields that begin so."""
-    starts, octets = page
-    at = octets.find(head) if form.octets in octets else -1
+    if not _holds(page, form.octets):
+        return
+    octets, starts = page.octets, page.starts
+    at = octets.find(head, page.begin)
     while at >= 0:
-        begin = at + len(head)
-        stop = octets.find(END, begin)
-        if _search(form, octets, begin, stop if stop >= 0 else len(octets)) >= 0:
-            yield bisect_right(starts, at) - 1
-        at = octets.find(head, begin)
+        value = at + len(head)
+        stop = octets.find(END, value)
+        if _search(form, octets, value, stop if stop >= 0 else len(octets)) >= 0:
+            yield bisect_right(starts, at - page.begin) - 1
+        at = octets.find(head, value)
+
+
+def _holds(page: Page, octets: bytes) -> bool:
+    return page.octets.find(octets, page.begin) >= 0
 
 
 def _search(form: Form, octets: bytes, begin: int, end: int) -> int:
@@ -84,7 +87,7 @@ def alone(texts: Texts) -> Callable[[Kind], Page]:
     taken for other signs."""
     fields = [(_clean(name), _clean(value)) for name, value in texts.fields]
     clean = Texts(fields, [_clean(one) for one in texts.mime], [_clean(one) for one in texts.bodies], True)
-    made = [Page(array("I", [0]), bare(octets)) for octets in entry(0, b"", None, clean).texts]
+    made = [page_with([bare(octets)]) for octets in entry(0, b"", None, clean).texts]
     return dict(zip(KINDS, made, strict=True)).__getitem__
 
 

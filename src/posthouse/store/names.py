@@ -140,7 +140,7 @@ def create(reader: Reader, name: str, role: str | None = None) -> Script[Mailbox
     """CREATE, which needs the right "k" on the nearest superior mailbox of another (RFC 4314 §4).
 
     Raises Exists, Refused, OverQuota, Forbidden."""
-    name = name.removesuffix(SEPARATOR)
+    name = _made(name)
     found = yield from _whose(reader, name)
     if found is None:
         raise _forbidden_there()
@@ -151,6 +151,18 @@ def create(reader: Reader, name: str, role: str | None = None) -> Script[Mailbox
         raise UseRefused("only the owner of a mailbox may give it a special use")
     made = yield from mailboxes.create(owner.account, local, role)
     return _seen(made, owner)
+
+
+def _made(name: str) -> str:
+    """A name that CREATE or RENAME makes, without a separator at its end. Raises Refused where it stands for others, or
+    for one of them, and so for no mailbox."""
+    name = name.removesuffix(SEPARATOR)
+    if is_foreign(name) and name.count(SEPARATOR) < 2:
+        raise Refused(
+            f'"{OTHERS}" and the addresses below it are where the mailboxes of others are shown;'
+            " no mailbox can have such a name"
+        )
+    return name
 
 
 def _demand_parent(reader: Reader, owner: _Owner, local: str) -> Script[None]:
@@ -184,8 +196,10 @@ def rename(reader: Reader, old: str, new: str, now: Millis) -> Script[str]:
 
     Raises NotFound, Forbidden, Exists, Refused, OverQuota."""
     place = yield from need(reader, old, "x", selectable=False)
-    found = yield from _whose(reader, new.removesuffix(SEPARATOR))
+    found = yield from _whose(reader, _made(new))
     if found is None or found[0].account != place.row.account:
+        if place.local == INBOX:
+            raise Refused("RENAME of INBOX moves its messages, and not to another user; COPY them instead")
         raise Refused("a mailbox cannot be moved to another user; COPY its messages instead")
     owner, local = found
     if owner.prefix:

@@ -12,6 +12,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum
 from functools import lru_cache
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 import zstandard
@@ -26,6 +27,7 @@ THUMB = 8  # octets of a blob's digest that are kept, to know its Email again
 WHOLE, CUT, UNREAD = 0, 1, 2  # flaws: none; of the bodies some is missing; nothing of it can be relied on
 END = b"\0"
 LEVEL = 3  # zstd
+START = 4  # octets of a number that says where a text begins
 
 
 class _Contexts(threading.local):
@@ -72,10 +74,21 @@ class Entry(NamedTuple):
 
 
 class Page(NamedTuple):
-    """One kind of text of all Emails of a block."""
+    """One kind of text of so many Emails, unpacked: where the text of each begins, then the texts. It is one piece of
+    octets, because to cut the texts out would cost nearly what it costs to search them."""
 
-    starts: "array[int]"
     octets: bytes
+    emails: int
+
+    @property
+    def begin(self) -> int:
+        """Where the texts begin."""
+        return self.emails * START
+
+    @property
+    def starts(self) -> "array[int]":
+        """Where each text begins, counted from `begin`. It is made anew each time."""
+        return array("I", self.octets[: self.begin])
 
 
 class Cards(NamedTuple):
@@ -126,13 +139,7 @@ def unread(email: int, thumb: bytes) -> Entry:
 
 def pack(entries: Sequence[Entry]) -> list[bytes]:
     """The pages of a block, that of the cards last."""
-    pages = []
-    for kind in KINDS:
-        starts, place = array("I"), 0
-        for one in entries:
-            starts.append(place)
-            place += len(one.texts[kind])
-        pages.append(starts.tobytes() + b"".join([one.texts[kind] for one in entries]))
+    pages = [page_with([one.texts[kind] for one in entries]).octets for kind in KINDS]
     emails, days = array("q", [one.email for one in entries]), array("i", [one.day for one in entries])
     thumbs, flaws = b"".join([one.thumb for one in entries]), bytes([one.flaw for one in entries])
     pages.append(emails.tobytes() + days.tobytes() + thumbs + flaws)
@@ -140,17 +147,29 @@ def pack(entries: Sequence[Entry]) -> list[bytes]:
     return [compressor.compress(page) for page in pages]
 
 
+def page_with(texts: Sequence[bytes]) -> Page:
+    """The page of these texts."""
+    starts = array("I", [0, *accumulate(map(len, texts))][:-1])
+    return Page(b"".join([starts.tobytes(), *texts]), len(texts))
+
+
+def unpack(packed: bytes) -> bytes:
+    """A page as it was before it was compressed."""
+    return _contexts.decompressor.decompress(packed)
+
+
 def page_of(packed: bytes, count: int) -> Page:
     """The page of a block with so many Emails."""
-    octets = _contexts.decompressor.decompress(packed)
-    starts = array("I")
-    starts.frombytes(octets[: count * 4])
-    return Page(starts, octets[count * 4 :])
+    return Page(unpack(packed), count)
 
 
 def cards_of(packed: bytes, count: int) -> Cards:
     """The cards of a block with so many Emails."""
-    octets = _contexts.decompressor.decompress(packed)
+    return cards_in(unpack(packed), count)
+
+
+def cards_in(octets: bytes, count: int) -> Cards:
+    """The same, unpacked."""
     emails, days = array("q"), array("i")
     emails.frombytes(octets[: count * 8])
     days.frombytes(octets[count * 8 : count * 12])
@@ -167,8 +186,10 @@ def entries_of(cards: Cards, pages: Sequence[Page]) -> list[Entry]:
 
 
 def ranges(page: Page) -> Iterable[tuple[int, int]]:
-    """Where each Email's text begins and ends."""
-    return zip(page.starts, [*page.starts[1:], len(page.octets)], strict=True)
+    """Where each Email's text begins and ends in the octets of the page."""
+    ends = [page.begin + start for start in page.starts]
+    ends.append(len(page.octets))
+    return pairwise(ends)
 
 
 # --- searching
@@ -182,15 +203,18 @@ def places(page: Page, wanted: Wanted) -> list[int]:
 
 
 def _holding(page: Page, needle: bytes) -> list[int]:
-    starts, octets = page
+    octets, begin = page.octets, page.begin
+    at = octets.find(needle, begin)
+    if at < 0:
+        return []
+    starts = page.starts
     found: list[int] = []
-    at = octets.find(needle)
     while at >= 0:
-        place = bisect_right(starts, at)
+        place = bisect_right(starts, at - begin)
         found.append(place - 1)
         if place == len(starts):
             break
-        at = octets.find(needle, starts[place])
+        at = octets.find(needle, begin + starts[place])
     return found
 
 
@@ -200,15 +224,18 @@ def _with_field(page: Page, name: str, needle: bytes) -> list[int]:
         return _holding(page, head)
     if kind_of(name) in _ALONE and not _touches(head, needle):
         return _holding(page, needle)
-    starts, octets = page
+    octets = page.octets
+    if octets.find(needle, page.begin) < 0:
+        return []
+    starts = page.starts
     found: list[int] = []
-    at = octets.find(head) if needle in octets else -1
+    at = octets.find(head, page.begin)
     while at >= 0:
-        begin = at + len(head)
-        stop = octets.find(END, begin)
-        if octets.find(needle, begin, stop if stop >= 0 else len(octets)) >= 0:
-            found.append(bisect_right(starts, at) - 1)
-        at = octets.find(head, begin)
+        value = at + len(head)
+        stop = octets.find(END, value)
+        if octets.find(needle, value, stop if stop >= 0 else len(octets)) >= 0:
+            found.append(bisect_right(starts, at - page.begin) - 1)
+        at = octets.find(head, value)
     return found
 
 

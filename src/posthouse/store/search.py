@@ -137,14 +137,8 @@ def texts(box: Box, first: int = 1, last: int = LAST_UID, limit: int = CHUNK_ROW
 FEW_EMAILS = 2_000  # that are looked up one by one; of more, the whole mailbox is read instead
 
 
-def uids_of(box: Box, found: AbstractSet[int]) -> "Script[list[int]]":
-    """The placements of these Emails in a mailbox, in no order."""
-    rows = yield from placements_of(box, found)
-    return [uid for uid, _ in rows]
-
-
 def placements_of(box: Box, found: AbstractSet[int]) -> "Script[list[Row]]":
-    """The same, each as (uid, Email)."""
+    """The placements of these Emails in a mailbox, each as (uid, Email), in no order."""
     if len(found) > FEW_EMAILS:
         rows = yield sql("SELECT uid, email FROM placement WHERE mailbox = $1", box.mailbox)
         return [row for row in rows if row[1] in found]
@@ -152,9 +146,3 @@ def placements_of(box: Box, found: AbstractSet[int]) -> "Script[list[Row]]":
     for email in found:
         placed += yield sql("SELECT uid, email FROM placement WHERE email = $1 AND mailbox = $2", email, box.mailbox)
     return placed
-
-
-def uids_after(box: Box, email: int) -> "Script[list[int]]":
-    """The placements of Emails after this one, in no order."""
-    rows = yield sql("SELECT uid FROM placement WHERE email > $1 AND mailbox = $2", email, box.mailbox)
-    return [uid for (uid,) in rows]

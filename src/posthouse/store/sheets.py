@@ -134,6 +134,8 @@ def _make_room(mailbox: MailboxId, form: int) -> Script[None]:
 
 def drop(mailbox: MailboxId, modseq: ModSeq) -> Script[None]:
     """Messages left the mailbox with this ModSeq: what sheets say of them goes with them."""
+    if not (yield sql("SELECT 1 FROM sheet WHERE mailbox = $1 LIMIT 1", mailbox)):
+        return
     yield sql(
         "DELETE FROM sheet WHERE mailbox = $1 AND place IN"
         f" (SELECT uid / {PLACE} FROM expunged WHERE mailbox = $1 AND modseq = $2)",

@@ -9,10 +9,13 @@ from enum import Enum
 from functools import cmp_to_key
 from typing import NamedTuple
 
+from posthouse.mail.ids import ModSeq
 from posthouse.mail.thread import Related
-from posthouse.store.mailboxes import Box, check
+from posthouse.store.mailboxes import Box, check, get
 from posthouse.store.script import Row, Script, sql
 from posthouse.store.spans import Spans
+
+FEW_ARRIVED = 50  # messages that are put into an order one by one; of more, all are sorted again
 
 
 class SortKey(Enum):
@@ -43,6 +46,14 @@ class Placed(NamedTuple):
     uid: int
 
 
+class Order(NamedTuple):
+    """All UIDs of a mailbox in an order, as of a ModSeq. Never altered."""
+
+    modseq: ModSeq
+    uidnext: int
+    uids: "array[int]"
+
+
 def _joined(columns: Sequence[str]) -> str:
     """The rows of a mailbox with those tables that the columns need."""
     text = " FROM placement p"
@@ -60,6 +71,33 @@ def in_order(box: Box, terms: Sequence[Term]) -> "Script[array[int]]":
     tables = _joined([term.key.value for term in terms])
     rows = yield sql(f"SELECT p.uid{tables} ORDER BY {', '.join([*order, 'p.uid'])}", box.mailbox)
     return array("I", [uid for (uid,) in rows])
+
+
+def order(box: Box, terms: Sequence[Term], known: Order | None) -> Script[Order]:
+    """The order as of now; `known` is an older one of the same terms. What a message is sorted by never changes, so of
+    few arrivals only the rows are read among which they stand (decision 0062). Raises NotFound."""
+    row = yield from get(box)
+    if known is None or row.uidnext - known.uidnext > FEW_ARRIVED:
+        return Order(row.modseq, row.uidnext, (yield from in_order(box, terms)))
+    uids = known.uids
+    if row.expunged_modseq > known.modseq:
+        rows = yield sql("SELECT uid FROM expunged WHERE mailbox = $1 AND modseq > $2", box.mailbox, known.modseq)
+        gone = {uid for (uid,) in rows}
+        uids = array("I", [uid for uid in uids if uid not in gone])
+    if row.uidnext > known.uidnext:
+        rows = yield sql("SELECT uid FROM placement WHERE mailbox = $1 AND uid >= $2", box.mailbox, known.uidnext)
+        uids = _with(uids, (yield from places_in_order(box, uids, [uid for (uid,) in rows], terms)))
+    return known if known.modseq == row.modseq else Order(row.modseq, row.uidnext, uids)
+
+
+def _with(uids: "array[int]", several: Sequence[Placed]) -> "array[int]":
+    """A new array: the old one is shared."""
+    joined, start = array("I"), 0
+    for place, uid in several:
+        joined += uids[start:place]
+        joined.append(uid)
+        start = place
+    return joined + uids[start:]
 
 
 def some_in_order(box: Box, spans: Spans, terms: Sequence[Term]) -> "Script[array[int]]":

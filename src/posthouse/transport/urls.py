@@ -129,4 +129,4 @@ def names_user(text: str, user: str) -> bool:
 def key_for(reader: Reader, name: str, fresh: bytes, *, replace: bool) -> Script[bytes]:
     """The user's key for a mailbox he may read; `fresh` where there was none. Raises NotFound, Forbidden."""
     place = yield from names.need(reader, name, "r")
-    return (yield from urlkeys.put(reader.account, place.row.id, fresh, replace=replace))
+    return (yield from urlkeys.put(reader.account, place.row.box, fresh, replace=replace))

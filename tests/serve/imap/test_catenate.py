@@ -235,3 +235,54 @@ async def test_the_client_hangs_up_in_the_middle(house, door):
         async with asyncio.timeout(20):
             await asyncio.wait([client.task])
         assert await count(other) == 1
+
+
+async def test_no_file_is_left_of_what_is_not_kept(house, door):
+    """A few octets of a client make a file of megabytes: it goes at once, and not with the sweep (durability.md)."""
+    large = MESSAGE + b"0123456789abcde\r\n" * 90_000
+
+    def files() -> int:
+        return len(list((house.store.directory / "blobs").glob("*/*")))
+
+    async with connect(house, door) as client, connect(house, door) as other:
+        await client.append(large)
+        assert files() == 1
+        url, two = "CATENATE (URL /INBOX/;UID=1)", "CATENATE (URL /INBOX/;UID=1 URL /INBOX/;UID=1)"
+        await client.fails(f"APPEND INBOX {two} CATENATE (URL /INBOX/;UID=9)")
+        assert files() == 1
+        await client.fails(f"APPEND Nowhere {two}")
+        assert files() == 1
+        await client.do(f"APPEND INBOX {url} {two} {url}")
+        assert files() == 2  # the same octets are kept once
+        await other.do("CREATE Short")
+        tag = client.write(f"APPEND Short {url.replace('UID=1', 'UID=3')} {{1}}")
+        assert (await client.response()).startswith(b"+ ")
+        await other.do("DELETE Short")
+        client.writer.write(b"x\r\n")
+        await client.until(tag)
+        assert client.last.startswith(b"NO [TRYCREATE] ")
+        assert files() == 2
+        client.write(f"APPEND INBOX {two} {{100}}")
+        assert (await client.response()).startswith(b"+ ")
+        client.writer.close()
+        async with asyncio.timeout(20):
+            await asyncio.wait([client.task])
+        assert files() == 2
+        assert await made(other, "URL /INBOX/;UID=3") == large * 2
+
+
+async def test_a_file_stays_where_nobody_knows_what_became_of_it(house, door, monkeypatch):
+    large = MESSAGE + b"0123456789abcde\r\n" * 90_000
+    async with connect(house, door) as client:
+        await client.append(large)
+        with monkeypatch.context() as patch:
+            run = house.store.run
+
+            async def committed_and_broken(script, *args, **more):
+                await run(script, *args, **more)
+                raise Unavailable("the answer was lost")
+
+            patch.setattr(type(house.store), "run", lambda self, *args, **more: committed_and_broken(*args, **more))
+            answer = await client.fails("APPEND INBOX CATENATE (URL /INBOX/;UID=1 URL /INBOX/;UID=1)")
+        assert answer.startswith(b"NO [UNAVAILABLE] ")
+        assert await made(client, "URL /INBOX/;UID=2") == large * 2

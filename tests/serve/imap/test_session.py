@@ -413,7 +413,9 @@ async def test_a_transfer_encoding_nobody_knows(house, door):
         await client.append(b"Content-Transfer-Encoding: x-strange\r\n\r\nhello\r\n")
         await client.do("SELECT INBOX")
         assert (await client.fails("FETCH 1 BINARY.PEEK[1]")).startswith(b"NO [UNKNOWN-CTE] ")
-        assert await client.do("FETCH 1 BINARY.PEEK[7]") == [b"* 1 FETCH (BINARY[7] {0}\r\n)"]
+        assert await client.do("FETCH 1 BINARY.PEEK[7]") == [b"* 1 FETCH (BINARY[7] NIL)"]
+        assert await client.do("FETCH 1 BINARY.PEEK[7]<1.2>") == [b"* 1 FETCH (BINARY[7]<1> NIL)"]
+        assert await client.do("FETCH 1 BINARY.SIZE[7]") == [b"* 1 FETCH (BINARY.SIZE[7] 0)"]
 
 
 async def test_scram(house, door):

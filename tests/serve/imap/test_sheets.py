@@ -1,11 +1,15 @@
 """serve/imap/sheets.py, store/sheets.py: FETCH by sheets shows what the rows say, whatever happens to the mailbox."""
 
+from array import array
+
 import apsw
 import pytest
 
 from posthouse.serve.imap import sheets
+from posthouse.serve.imap.view import View
 from posthouse.store import gc
 from posthouse.store import sheets as kept
+from posthouse.store.emails import Changes
 from posthouse.store.script import sql
 from serve.imap.dialogue import MESSAGE, connect
 
@@ -23,6 +27,7 @@ COMMANDS = (
     "FETCH 1:* (UID FLAGS ENVELOPE)",
     "UID FETCH 1:* (RFC822.SIZE FLAGS BODY.PEEK[HEADER.FIELDS (From Subject)])",
     "FETCH 2:* BODY.PEEK[HEADER.FIELDS (X-Number)]",
+    "FETCH 1:* (BODY.PEEK[HEADER] BODY.PEEK[HEADER.FIELDS.NOT (Date)])",
 )
 
 
@@ -68,6 +73,22 @@ async def test_sheets_say_what_the_rows_say(house, door, small, monkeypatch):
                 assert await client.do(command) == told  # drawn
                 assert await client.do(command) == told  # read
         assert {row[1] for row in rows(house)} == {0, 1, 2, 3}
+
+
+async def test_messages_themselves_are_in_no_sheet(house, door, small, monkeypatch):
+    async with connect(house, door) as client:
+        await fill(client, 9)
+        for item in (
+            "BODY.PEEK[]",
+            "BODY.PEEK[TEXT]",
+            "BODY.PEEK[1]",
+            "BODY.PEEK[HEADER]<3.9>",
+            "(ENVELOPE BODY.PEEK[])",
+        ):
+            for _ in range(2):
+                told = await client.do(f"FETCH 1:* {item}")
+                assert told == await by_rows(client, monkeypatch, f"FETCH 1:* {item}")
+        assert rows(house) == []
 
 
 async def test_the_newest_messages_are_read_from_rows(house, door, small, monkeypatch):
@@ -131,6 +152,14 @@ async def test_a_damaged_sheet_is_drawn_anew(house, door, small, monkeypatch):
         assert await client.do(COMMANDS[0]) == told
         assert all(line[3] for line in rows(house))
         assert await client.do(COMMANDS[0]) == told
+
+
+def test_messages_far_apart_are_no_stretches():
+    view = View(2_000, 2_000_000, 1)
+    view.load(array("I", range(1, 2_000_000, 1_000)), Changes(1, 2_000_000, 2_000, (), (), ()))
+    assert sheets.cut(view, ((0, 2_000),), 31) is None
+    assert [piece.stretch for piece in sheets.cut(view, ((0, 2),), 31)] == [(1, 1, 0), (1001, 1001, 1)]
+    assert sheets.cut(view, ((1999, 2_000),), 31) == [(1999, 2000, (1_999_001, 1_999_001, 3904))]
 
 
 async def test_forms_of_a_mailbox_are_few(house, door, small):

@@ -82,3 +82,33 @@ async def test_others_are_served_while_threads_wait(house, door, monkeypatch):
         assert await other.do("SEARCH ALL") == [b"* SEARCH 1"]
         turns.release()
         assert await client.until(tag) == [b"* THREAD (1)"]
+
+
+@pytest.mark.parametrize("few", [0, 1_000])
+async def test_threads_and_orders_asked_for_again(house, door, monkeypatch, few):
+    """What is remembered is of the same messages, under the same numbers, by the same algorithm."""
+    monkeypatch.setattr(serve_order, "FEW", few)
+    head = "Subject: {}\r\nMessage-ID: <{}@x.test>\r\nReferences: {}\r\n\r\n"
+    async with connect(house, door) as client, connect(house, door) as other:
+        for one in (("c", 1, ""), ("b", 2, ""), ("a", 3, "<1@x.test>")):
+            await client.append(head.format(*one).encode())
+        for session in (client, other):
+            await session.do("SELECT INBOX")
+        for _ in range(2):
+            assert await client.do("THREAD REFERENCES UTF-8 ALL") == [b"* THREAD (1 3)(2)"]
+            assert await client.do("SORT (SUBJECT) UTF-8 ALL") == [b"* SORT 3 2 1"]
+        assert await client.do("THREAD ORDEREDSUBJECT UTF-8 ALL") == [b"* THREAD (1)(2)(3)"]
+        assert await client.do("THREAD REFERENCES UTF-8 2:3") == [b"* THREAD (2)(3)"]
+        await client.do("STORE 1 +FLAGS.SILENT (\\Deleted)")
+        await client.do("UID EXPUNGE 1")
+        assert await client.do("THREAD REFERENCES UTF-8 ALL") == [b"* THREAD (1)(2)"]
+        assert await client.do("UID THREAD REFERENCES UTF-8 ALL") == [b"* THREAD (2)(3)"]
+        assert await client.do("SORT (SUBJECT) UTF-8 ALL") == [b"* SORT 2 1"]
+        assert await client.do("UID SORT (SUBJECT) UTF-8 ALL") == [b"* SORT 3 2"]
+        await client.append(head.format("aa", 4, "<2@x.test>").encode())
+        await client.do("NOOP")
+        assert await client.do("UID THREAD REFERENCES UTF-8 ALL") == [b"* THREAD (2 4)(3)"]
+        assert await client.do("THREAD REFERENCES UTF-8 ALL") == [b"* THREAD (1 3)(2)"]
+        assert await client.do("UID SORT (SUBJECT) UTF-8 ALL") == [b"* SORT 3 4 2"]
+        await other.do("NOOP")
+        assert await other.do("UID SORT (REVERSE SUBJECT) UTF-8 ALL") == [b"* SORT 2 4 3"]

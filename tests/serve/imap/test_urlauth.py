@@ -1,10 +1,14 @@
 """URLAUTH, URL-PARTIAL, URLAUTH=BINARY: who gets what by a URL, and who learns nothing (RFC 4467 §6, RFC 5524 §3)."""
 
+import asyncio
+import tracemalloc
 from dataclasses import replace
 
 import pytest
 
 from household import HOSTNAME, NOW
+from posthouse.net.link import LinkLimits
+from posthouse.serve.imap import parts
 from posthouse.transport.urls import Asker, verify
 from posthouse.wire.imap.urlauth import URLS
 from serve.imap.dialogue import MESSAGE, connect
@@ -225,6 +229,80 @@ async def test_parts_without_their_encoding(house, door):
         assert await given(anna, text, b"BINARY") == b"(BINARY {3}\r\na=b)"
         part = await authorize(anna, f"{BASE}/;UID=1/;SECTION=3/;PARTIAL=1.9;URLAUTH=anonymous")
         assert await given(anna, part, b"BINARY") == b"(BINARY {2}\r\n=b)"
+
+
+async def test_a_new_key_is_told_to_the_users_other_sessions_of_the_mailbox(house, door):
+    """RFC 4467 §7. Nothing is told of the key of another mailbox or another user, nor that there is a first one."""
+    told = b"* OK [URLMECH INTERNAL] URLs of this mailbox are authorized by another key now."
+    async with (
+        connect(house, door) as anna,
+        connect(house, door) as again,
+        connect(house, door) as elsewhere,
+        connect(house, door, user="ben@work.test") as ben,
+    ):
+        await anna.append()
+        await anna.do("SETACL INBOX ben@work.test lr")
+        await anna.do("SELECT INBOX")
+        await elsewhere.do("SELECT Sent")
+        await ben.do('SELECT "Other Users/anna@home.test/INBOX"')
+        await authorize(anna, RUMP + "anonymous")
+        await again.do("SELECT INBOX")
+        for command in ("RESETKEY INBOX", "RESETKEY"):
+            assert told not in await anna.do(command)
+            assert await again.do("NOOP") == [told]
+            assert await again.do("NOOP") == await elsewhere.do("NOOP") == await ben.do("NOOP") == []
+            await authorize(anna, RUMP + "anonymous")
+            assert await anna.do("NOOP") == await again.do("NOOP") == []
+        tag = again.write("IDLE")
+        assert (await again.response()).startswith(b"+ ")
+        await elsewhere.do("RESETKEY INBOX")
+        assert await again.response() == told
+        again.writer.write(b"DONE\r\n")
+        await again.until(tag)
+        assert await anna.do("NOOP") == [told]
+
+
+async def test_a_new_key_for_the_mailbox_of_another(house, door):
+    shared = f"imap://ben%40work.test@{HOSTNAME}/Other%20Users/anna@home.test/INBOX/;UID=1;URLAUTH=anonymous"
+    async with (
+        connect(house, door) as anna,
+        connect(house, door, user="ben@work.test") as ben,
+        connect(house, door, user="ben@work.test") as again,
+    ):
+        await anna.append()
+        await anna.do("SETACL INBOX ben@work.test lr")
+        await authorize(ben, shared)
+        await again.do('SELECT "Other Users/anna@home.test/INBOX"')
+        await anna.do("SELECT INBOX")
+        for command in ('RESETKEY "Other Users/anna@home.test/INBOX"', "RESETKEY"):
+            await ben.do(command)
+            assert b"URLMECH" in (await again.do("NOOP"))[0]
+            assert await anna.do("NOOP") == []
+
+
+async def test_clients_that_do_not_read_hold_a_few_pieces_each(house, door):
+    """Eight of them asked for ten megabytes twice, as they are and decoded."""
+    text = b"0123456789abcde\r\n" * 600_000
+    body = b"MIME-Version: 1.0\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n" + text
+    async with connect(house, door) as anna:
+        await anna.append(body)
+        whole = await authorize(anna, RUMP + "anonymous")
+        part = await authorize(anna, f"{BASE}/;UID=1/;SECTION=1;URLAUTH=anonymous")
+        assert await given(anna, part, b"BINARY") == b"(BINARY %b)" % literal(text)
+        for asked in (b'"%b"' % whole, b'("%b" BINARY)' % part):
+            tracemalloc.start()
+            others = [connect(house, door, link=LinkLimits(high_water=parts.PIECE)) for _ in range(8)]
+            clients = [await other.__aenter__() for other in others]
+            for waiting in clients:
+                waiting.write(b"URLFETCH %b %b" % (asked, asked))
+            for _ in range(20):
+                await asyncio.sleep(0.05)
+            peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+            for waiting, other in zip(clients, others, strict=True):
+                waiting.link.abort()
+                await other.__aexit__(None, None, None)
+            assert peak < 8 * 8 * parts.PIECE, asked
 
 
 async def test_a_large_message_goes_out_in_pieces(house, door):

@@ -3,12 +3,12 @@
 from array import array
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from posthouse.mail.ids import UID, ModSeq
-from posthouse.serve.imap.view import FlagRow, Told, View, chunks, count, join, some
+from posthouse.serve.imap.view import MANY, FlagRow, Told, View, chunks, count, join, some
 from posthouse.store.emails import Changes
 from wire.imap.client_form import parse_number_set
 
@@ -58,6 +58,12 @@ def test_uids_to_places(numbers, places):
     assert view.by_uid(parse_number_set(numbers).resolve(view.last_uid)) == tuple(places)
 
 
+@given(st.sets(st.integers(1, 40)), st.sets(st.integers(1, 45)))
+def test_numbers_of_many_are_those_of_each(uids, wanted):
+    view = loaded(*sorted(uids))
+    assert view.numbers(sorted(wanted)) == [view.number(uid) or 0 for uid in sorted(wanted)]
+
+
 def test_star_in_an_empty_mailbox():
     """RFC 9051 §9: "*" is an error as a message number there, and nothing as a uid."""
     view = View(0, 1, 1)
@@ -85,6 +91,19 @@ def test_expunge_counts_down_then_exists_then_flags():
     assert view.sync(news, expunge=True) == Told((3, 1), 3, ((2, row(40, 5)),), (10, 30))
     assert list(view.column) == [20, 40, 51]
     assert (view.total, view.uidnext, view.modseq) == (3, 52, 7)
+
+
+@pytest.mark.parametrize("every", [1, 2, MANY - 1, MANY, MANY + 1, 3 * MANY])
+def test_few_and_many_go_alike(every):
+    uids = range(10, 10 + 5 * MANY)
+    gone = tuple(map(UID, uids[::every]))
+    view = loaded(*uids)
+    told = view.sync(changes(2, view.uidnext, vanished=(*gone, UID(1_000))), expunge=True)
+    assert told.expunged == tuple(range(5 * MANY, 0, -1)[-1::-every][::-1])
+    assert told.vanished == gone
+    assert list(view.column) == [uid for uid in uids if uid not in gone]
+    assert view.total == len(view.column)
+    assert not view.held
 
 
 def test_held_expunge_keeps_numbers_until_allowed():

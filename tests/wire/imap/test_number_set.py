@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from posthouse.wire.imap.condition import Fault
-from posthouse.wire.imap.number_set import STAR, NumberSet, print_numbers, print_spans, runs
+from posthouse.wire.imap.number_set import STAR, NumberSet, print_each, print_numbers, print_spans, runs
 from wire.imap.client_form import parse_number_set, print_number_set
 from wire.imap.strategies import NUMBER_SETS
 
@@ -97,3 +97,12 @@ def test_printing() -> None:
     assert print_numbers(range(1, 100_001)) == b"1:100000"
     assert print_spans([(3, STAR)]) == b"3:*"
     assert print_spans([(STAR, STAR)]) == b"*"
+
+
+@pytest.mark.parametrize("first", [1, 2, 998, 999, 1_000, 1_001, 1_999, 2_000, 65_000, 4_294_960_000])
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 999, 1_000, 1_001, 3_456])
+def test_each_number_of_a_run_is_printed(first, count):
+    numbers = range(first, first + count)
+    expected = b"".join(b" %d" % number for number in numbers)
+    assert print_each(numbers) == print_each(list(numbers)) == expected
+    assert print_each([*numbers, first + count + 1]) == expected + b" %d" % (first + count + 1)  # no run

@@ -92,7 +92,6 @@ EXAMPLES: list[tuple[r.Response, bytes]] = [
     ),
     (r.Exists(23), b"* 23 EXISTS\r\n"),
     (r.Recent(), b"* 0 RECENT\r\n"),
-    (r.Expunged(44), b"* 44 EXPUNGE\r\n"),
     (r.SortResult((3, 1), 620162338), b"* SORT 3 1 (MODSEQ 620162338)\r\n"),  # RFC 7162 §3.1.9
     (r.Vanished((405, 407, 410)), b"* VANISHED 405,407,410\r\n"),  # RFC 7162 §3.2.7
     (r.Vanished((41, 43, 44), earlier=True), b"* VANISHED (EARLIER) 41,43:44\r\n"),
@@ -153,3 +152,8 @@ def test_long_strings_are_literals() -> None:
     assert r.print_string(b"x" * 1_001).startswith(b"{1001}\r\n")
     assert r.print_string("ä".encode()) == b"{2}\r\n\xc3\xa4"
     assert r.print_string("ä".encode(), utf8=True) == '"ä"'.encode()
+
+
+def test_expunges_in_their_order():
+    assert r.print_expunged([44, 3]) == b"* 44 EXPUNGE\r\n* 3 EXPUNGE\r\n"
+    assert r.print_expunged([]) == b""

@@ -19,7 +19,21 @@ KEPT = (
     b"RFC822.HEADER",
 )
 CHANGING = (b"(UID FLAGS)", b"(MODSEQ ENVELOPE)", b"(ENVELOPE PREVIEW)", b"(ENVELOPE SAVEDATE)", b"(ENVELOPE THREADID)")
-NOT_KEPT = (*CHANGING, b"BODY.PEEK[HEADER]<0.10>", b"(ENVELOPE BINARY.PEEK[1])", b"(UID INTERNALDATE RFC822.SIZE)")
+CONTENTS = (
+    b"BODY.PEEK[]",
+    b"BODY.PEEK[TEXT]",
+    b"BODY.PEEK[1]",
+    b"BODY.PEEK[1.MIME]",
+    b"BODY.PEEK[2.HEADER]",
+    b"RFC822",
+)
+NOT_KEPT = (
+    *CHANGING,
+    *CONTENTS,
+    b"BODY.PEEK[HEADER]<0.10>",
+    b"(ENVELOPE BINARY.PEEK[1])",
+    b"(UID INTERNALDATE RFC822.SIZE)",
+)
 
 octets = st.binary(max_size=20) | st.lists(st.sampled_from([b"%", b"%d", b"%b", b"%%", b"x"])).map(b"".join)
 VALUES = {

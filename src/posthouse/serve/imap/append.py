@@ -23,6 +23,7 @@ from posthouse.serve.imap.refusals import refusal
 from posthouse.serve.imap.replace import Old
 from posthouse.serve.imap.state import Session
 from posthouse.store import names
+from posthouse.store.blobs import NewBlob, unkept
 from posthouse.store.crashpoint import crashpoint
 from posthouse.store.emails import NewEmail
 from posthouse.store.script import NotFound, Stale, StoreError, Unavailable
@@ -42,10 +43,11 @@ class Incoming:
     """An APPEND between its beginning and its end: the messages that are whole, the one that comes, and why none will
     be kept, where that is known already."""
 
-    __slots__ = ("head", "literal8", "nul", "old", "ready", "refused", "spool", "total")
+    __slots__ = ("files", "head", "literal8", "nul", "old", "ready", "refused", "spool", "total")
 
     def __init__(self) -> None:
         self.ready: list[NewEmail] = []
+        self.files: list[NewBlob] = []  # large messages that are whole, where it is known whether they are kept
         self.head: LiteralAnnounced | Catenate | None = None  # what was said of the message that comes
         self.spool: Spool | None = None
         self.literal8 = False  # whether the octets that come may hold NUL
@@ -79,6 +81,16 @@ async def append(session: Session, begun: LiteralAnnounced | Catenate) -> Event 
         return await _take(session, incoming, begun)
     finally:
         incoming.close()
+        if incoming.files:
+            await _tidy(session, incoming.files)
+
+
+async def _tidy(session: Session, files: list[NewBlob]) -> None:
+    """Remove the files of large messages that were refused, or that are here already under another name: a few octets
+    of CATENATE make one, and the sweep comes after a day and a half."""
+    with suppress(StoreError, OSError):
+        gone = await session.store.read(unkept, files)
+        await asyncio.to_thread(session.store.blobs.remove, gone)
 
 
 async def _take(
@@ -249,6 +261,7 @@ async def _message_whole(session: Session, incoming: Incoming) -> None:
         octets = await spool.octets()
         new = await prepare(session.store, octets, Millis(received), head.flags.bits, head.flags.keywords)
         incoming.ready.append(new._replace(saved=now))
+        incoming.files += [new.blob] if new.blob.file is not None else []
     except OSError:
         incoming.refuse(_disk(head.tag))
     except StoreError as error:
@@ -284,20 +297,29 @@ async def _without_nul(session: Session, incoming: Incoming) -> None:
 # --- the end
 
 
+def _not_kept(tag: bytes, error: StoreError) -> StatusResponse:
+    if isinstance(error, Stale):
+        return no(tag, replace.GONE, code.EXPUNGEISSUED)
+    if isinstance(error, NotFound):
+        return no(tag, NO_SUCH_MAILBOX, code.TRYCREATE)
+    return refusal(tag, error)
+
+
 async def _keep(session: Session, incoming: Incoming, command: Append) -> StatusResponse:
     await _message_whole(session, incoming)
     if incoming.refused is not None:
         return incoming.refused
+    files, incoming.files = incoming.files, []  # nobody may touch them before it is known what became of them
     try:
         row, appended = await session.store.run(
             replace.put, session.reader, command.mailbox, tuple(incoming.ready), incoming.old
         )
-    except Stale:
-        return no(command.tag, replace.GONE, code.EXPUNGEISSUED)
-    except NotFound:
-        return no(command.tag, NO_SUCH_MAILBOX, code.TRYCREATE)
-    except StoreError as error:
+        incoming.files = files
+    except Unavailable as error:
         return refusal(command.tag, error)
+    except StoreError as error:  # raised by the script, so nothing was written
+        incoming.files = files
+        return _not_kept(command.tag, error)
     crashpoint("imap.append_after_commit")
     normalized(session, command.mailbox, row.name)
     if incoming.old is not None:

@@ -23,7 +23,7 @@ from posthouse.wire.imap.fetch import Attribute, Fetch, FetchItem
 from posthouse.wire.imap.fetch_response import Column
 from posthouse.wire.imap.number_set import NumberSpan
 from posthouse.wire.imap.response import StatusResponse, Vanished, bad, ok
-from posthouse.wire.imap.search import And, Fuzzy, Not, Or, SearchKey
+from posthouse.wire.imap.search import Fuzzy, SearchKey, leaves
 
 
 def announce(session: Session) -> None:
@@ -98,8 +98,9 @@ async def resync(session: Session, asked: Resync, since: Since) -> None:
     view = await session.load()
     session.name_keywords(row[2] for row in rows if row[2])
     for start in range(0, len(rows), TELL_AT_ONCE):
-        numbered = ((view.number(row[0]), row) for row in rows[start : start + TELL_AT_ONCE])
-        session.link.write(*[session.flag_line(number, row) for number, row in numbered if number is not None])
+        some = rows[start : start + TELL_AT_ONCE]
+        numbers = view.numbers([row[0] for row in some])
+        session.link.write(session.flag_lines([pair for pair in zip(numbers, some, strict=True) if pair[0]]))
         await session.link.flush()
         await asyncio.sleep(0)  # others have their turn
 
@@ -187,13 +188,6 @@ def aware_by(session: Session, key: SearchKey) -> None:
 
 def names_modseq(key: SearchKey) -> bool:
     """Whether MODSEQ is among the keys (RFC 7162 §3.1.5)."""
-    match key:
-        case Modified():
-            return True
-        case Not(inner) | Fuzzy(inner):
-            return names_modseq(inner)
-        case Or(first, second):
-            return names_modseq(first) or names_modseq(second)
-        case And(keys):
-            return any(map(names_modseq, keys))
-    return False
+    return any(
+        names_modseq(leaf.key) if isinstance(leaf, Fuzzy) else isinstance(leaf, Modified) for leaf in leaves(key)
+    )

@@ -11,6 +11,7 @@ import hashlib
 import logging
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from operator import itemgetter
 from typing import NamedTuple
 
 from posthouse.mail import content, structure
@@ -23,7 +24,6 @@ from posthouse.serve.imap.change import Order, alter_flags
 from posthouse.serve.imap.fetch_rows import (
     COLUMNS,
     HEADER_TEXTS,
-    LARGE,
     ROWS,
     WITH_CONTENTS,
     Answered,
@@ -53,6 +53,7 @@ from posthouse.wire.imap.uidonly import uid_plan
 
 log = logging.getLogger("posthouse.imap")
 
+LARGE = 256 * 1024  # octets; a larger message is read alone, parsed in a thread, and its tree remembered
 TOGETHER = 1024 * 1024  # octets of small messages read at once
 
 Content = bytes | Span | Decoded | int | None
@@ -123,12 +124,13 @@ async def _changed(session: Session, command: Fetch, rows: Sequence[FlagRow]) ->
     """What CHANGEDSINCE asks for usually is in the rows that were found already."""
     prepared = uid_plan(command.items) if session.uid_only else plan(command.items, command.uid)
     places = [condstore.NARROW[column] for column in prepared.columns]
-    view = session.selected.view
+    wanted = itemgetter(*places) if len(places) > 1 else None
     for start in range(0, len(rows), ROWS):
         piece = rows[start : start + ROWS]
-        shown = [tuple(row[place] for place in places) for row in piece]
+        shown = [row[:1] for row in piece] if wanted is None else list(map(wanted, piece))
         name_keywords(session, prepared, shown)
-        numbers = [row[0] if session.uid_only else view.number(row[0]) or 0 for row in piece]
+        uids = [row[0] for row in piece]
+        numbers = uids if session.uid_only else session.selected.view.numbers(uids)
         session.link.write(print_rows(prepared, numbers, shown))
         await session.link.flush()
     return ok(command.tag, "FETCH completed.")
@@ -202,7 +204,7 @@ async def _with_contents(session: Session, prepared: FetchPlan, ranges: Ranges) 
         width = len(prepared.columns)
         async for row, message in _read(session.store.blobs, rows, width, whole=whole):
             answers = await _answers(session.store, message, prepared.contents)
-            unknown = unknown or _encoding_unknown(prepared.contents, answers)
+            unknown = unknown or await _encoding_unknown(session.store, message, prepared.contents, answers)
             await write_pieces(session, message, print_message(prepared, next(numbers), row[:width], answers))
         shown += len(rows)
     return Answered(shown, unknown)
@@ -293,10 +295,18 @@ async def _read(blobs: Blobs, rows: list[Row], width: int, *, whole: bool) -> As
         start = stop
 
 
-def _encoding_unknown(items: Sequence[FetchItem], answers: Sequence[Content]) -> bool:
-    return any(
-        answer is None and isinstance(item, Binary | BinarySize) for item, answer in zip(items, answers, strict=True)
-    )
+async def _encoding_unknown(
+    store: Store, message: Message, items: Sequence[FetchItem], answers: Sequence[Content]
+) -> bool:
+    """Whether a part is there that cannot be decoded: RFC 3516 §4.3 asks for a NO then."""
+    for item, answer in zip(items, answers, strict=True):
+        if answer is None and isinstance(item, Binary | BinarySize) and await _is_there(store, message, item.part):
+            return True
+    return False
+
+
+async def _is_there(store: Store, message: Message, part: tuple[int, ...]) -> bool:
+    return find_part(await tree_of_message(store, message), part) is not None
 
 
 async def _answers(store: Store, message: Message, items: Sequence[ContentItem]) -> list[Content]:
@@ -322,7 +332,9 @@ async def content_of(store: Store, message: Message, item: ContentItem, room: in
             return partial.cut(body) if isinstance(body, bytes) else replace(body, span=_cut(body.span, partial))
         case BinarySize(part):
             body = await _decoded(store, message, part, room)
-            return len(body) if isinstance(body, bytes) else body and body.span.size
+            if body is None:
+                return None if await _is_there(store, message, part) else 0
+            return len(body) if isinstance(body, bytes) else body.span.size
 
 
 def _cut(span: Span, partial: Partial) -> Span:
@@ -374,13 +386,13 @@ async def _octets(blobs: Blobs, message: Message, start: int, stop: int) -> byte
 
 
 async def _decoded(store: Store, message: Message, part: tuple[int, ...], room: int) -> bytes | Decoded | None:
-    """BINARY[part] (RFC 9051 §6.4.5); octets of small messages as long as they have room. b"" where there is no such
-    part."""
+    """BINARY[part] (RFC 9051 §6.4.5); octets of small messages as long as they have room. None where there is no such
+    part, as RFC 9051 §4.5 has NIL for what does not exist, and where it cannot be decoded."""
     tree = await tree_of_message(store, message)
     # BINARY[] is the message as it stands.
     found = replace(tree, body=Span(0, message.size), fields={}) if not part else find_part(tree, part)
     if found is None:
-        return b""
+        return None
     if message.octets is not None:
         octets = content.decoded(message.octets, found)
         if octets is None or len(octets) <= room:

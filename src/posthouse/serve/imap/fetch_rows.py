@@ -14,9 +14,9 @@ from posthouse.mail.structure import Section, SectionText
 from posthouse.serve.imap.state import Session
 from posthouse.serve.imap.view import Ranges, chunks, count
 from posthouse.store import emails
-from posthouse.store.blobs import unpack
 from posthouse.store.emails import Column
 from posthouse.store.script import Row
+from posthouse.store.whole import fetch_whole
 from posthouse.wire.imap.fetch import BodySection, FetchItem
 from posthouse.wire.imap.fetch_response import Column as Shown
 from posthouse.wire.imap.fetch_response import FetchPlan, print_rows
@@ -24,7 +24,6 @@ from posthouse.wire.imap.fetch_response import FetchPlan, print_rows
 ROWS = 1_000  # rows of one question to the store: some 2 ms of printing, then others have their turn
 HEADERS = 500  # the same with headers of at most emails.SHORT octets: 8 MiB, if all are as long as that
 WITH_CONTENTS = 100  # the same where headers or messages come along
-LARGE = 256 * 1024  # octets; a larger message is read alone, parsed in a thread, and its tree remembered
 
 COLUMNS: dict[Shown, Column] = {
     Shown.FLAGS: Column.FLAGS,
@@ -69,23 +68,19 @@ def of_rows(prepared: FetchPlan) -> bool:
     return is_whole(prepared) or all(of_own_header(item) for item in prepared.contents)
 
 
-async def _ahead(
-    session: Session, ranges: Ranges, columns: Sequence[Column], size: int
-) -> AsyncGenerator[tuple[Ranges, list[Row]], None]:
+Reading = Callable[[Ranges], "asyncio.Future[list[Row]]"]
+
+
+async def _ahead(ranges: Ranges, read: Reading, size: int) -> AsyncGenerator[tuple[Ranges, list[Row]], None]:
     """Rows of piece after piece; those of the next are read in the store's thread while these are printed."""
-    selected = session.selected
     pieces = iter(chunks(ranges, size))
-
-    def begin(piece: Ranges) -> "asyncio.Future[list[Row]]":
-        return session.store.reading(emails.fetch, selected.box, selected.view.uid_spans(piece), columns, size)
-
     piece = next(pieces, None)
-    reading = begin(piece) if piece else None
+    reading = read(piece) if piece else None
     try:
         while piece is not None and reading is not None:
             rows, this = await reading, piece
             piece = next(pieces, None)
-            reading = begin(piece) if piece else None
+            reading = read(piece) if piece else None
             yield this, rows
     finally:
         if reading is not None:
@@ -97,30 +92,25 @@ async def rows_only(session: Session, prepared: FetchPlan, ranges: Ranges, one_b
     columns = [COLUMNS[column] for column in prepared.columns if column is not Shown.UID]
     cutters = cutters_of(prepared)
     whole = is_whole(prepared)
-    if cutters:
-        columns += [Column.SMALL, Column.DIGEST] if whole else [Column.SHORT_HEADER, Column.FIELDS]
+    columns += [Column.SHORT_HEADER, Column.FIELDS] if cutters and not whole else []
     size = WITH_CONTENTS if whole else HEADERS if cutters else ROWS
+    box, view, verb = session.selected.box, session.selected.view, fetch_whole if whole else emails.fetch
+
+    def read(piece: Ranges) -> "asyncio.Future[list[Row]]":
+        return session.store.reading(verb, box, view.uid_spans(piece), columns, size)
+
     shown = 0
-    async with aclosing(_ahead(session, ranges, columns, size)) as pieces:
+    async with aclosing(_ahead(ranges, read, size)) as pieces:
         async for piece, rows in pieces:
             if cutters and any(row[-2] is None for row in rows):  # a long one is among them: one after the other
                 shown += (await one_by_one(session, prepared, piece)).messages
                 continue
             name_keywords(session, prepared, rows)
-            contents = [await _unpacked(rows)] if whole else chosen_of(cutters, rows)
+            contents = [[row[-1] for row in rows]] if whole else chosen_of(cutters, rows)
             session.link.write(print_rows(prepared, numbers_of(session, piece, rows), rows, contents))
             await session.link.flush()
             shown += len(rows)
     return Answered(shown, unknown_encoding=False)
-
-
-async def _unpacked(rows: list[Row]) -> list[bytes]:
-    """The octets of small messages, verified. Raises Unavailable."""
-
-    def work() -> list[bytes]:
-        return [unpack(row[-2], row[-1]) for row in rows]
-
-    return work() if sum(len(row[-2]) for row in rows) <= LARGE else await asyncio.to_thread(work)
 
 
 Cutter = Callable[[Sequence[bytes], Sequence[bytes | None]], Sequence[bytes]]
@@ -159,8 +149,7 @@ def numbers_of(session: Session, piece: Ranges, rows: Sequence[Row]) -> Iterator
         return iter([row[0] for row in rows])
     if len(rows) == count(piece):
         return chain.from_iterable(range(start + 1, stop + 1) for start, stop in piece)
-    view = session.selected.view
-    return iter([view.number(row[0]) or 0 for row in rows])
+    return iter(session.selected.view.numbers([row[0] for row in rows]))
 
 
 def name_keywords(session: Session, prepared: FetchPlan, rows: Sequence[Row]) -> None:

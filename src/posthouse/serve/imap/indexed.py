@@ -8,10 +8,13 @@ from typing import NamedTuple
 
 from posthouse.mail.fuzzy import EXACT
 from posthouse.mail.text import comparable
+from posthouse.serve.imap.columns import columns_of
 from posthouse.serve.imap.criteria import compared, words_of
+from posthouse.serve.imap.uids import Part
 from posthouse.store import search as rows
 from posthouse.store.mailboxes import Box
 from posthouse.store.pages import KINDS, NO_DAY, Kind, Wanted, kind_of
+from posthouse.store.placed import placed
 from posthouse.store.script import Row
 from posthouse.store.store import Store
 from posthouse.wire.imap.search import (
@@ -54,12 +57,9 @@ async def look(store: Store, box: Box, key: SearchKey, among: Set[int]) -> Known
     found = await store.index.find(box.account, asked, len(among))
     if found is None:
         return None
-    unsure = set(await store.read(rows.uids_after, box, found.mark))
-    if found.unsure:
-        unsure.update(await store.read(rows.uids_of, box, found.unsure))
-    answered: dict[SearchKey, Set[int]] = {}
-    for one, hits in zip(keys, found.hits, strict=False):  # those of words follow
-        answered[one] = frozenset(await store.read(rows.uids_of, box, hits)) if hits else frozenset()
+    exact = found.hits[: len(keys)]  # those of words follow
+    after, unsure, *hits = await _placed(store, box, [found.unsure, *exact], found.mark)
+    answered: dict[SearchKey, Set[int]] = dict(zip(keys, hits, strict=True))
     marks: dict[SearchKey, dict[int, int]] = {}
     several = iter(found.marks[len(keys) :])
     for leaf in near:
@@ -67,7 +67,17 @@ async def look(store: Store, box: Box, key: SearchKey, among: Set[int]) -> Known
         placed = await store.read(rows.placements_of, box, marked.keys()) if marked else ()
         marks[leaf] = await asyncio.to_thread(_joined, placed, marked, answered[leaf])
         answered[leaf] = marks[leaf].keys()
-    return Known(answered, marks, unsure)
+    return Known(answered, marks, {*after, *unsure})
+
+
+async def _placed(store: Store, box: Box, several: Sequence[Set[int]], mark: int) -> list[Set[int]]:
+    """The uids of Emails after the mark, then of each of these sets. The column that was made for it is kept."""
+    columns = columns_of(store)
+    found, newer, column = await store.read(placed, box, several, mark, columns.emails(box.mailbox))
+    if column is None:
+        return [frozenset(newer), *map(frozenset, found)]
+    uids = columns.put_emails(box.mailbox, column)
+    return [frozenset(newer), *(Part(uids, places) for places in found)]
 
 
 def _joined(placed: Sequence[Row], marked: Mapping[int, int], exact: Set[int]) -> dict[int, int]:

@@ -10,6 +10,7 @@ One that deletes it itself knows, and goes on in either version.
 """
 
 from bisect import bisect_left
+from typing import NamedTuple
 
 from posthouse.mail.ids import UID
 from posthouse.serve.imap import condstore, doings, listing
@@ -18,7 +19,7 @@ from posthouse.serve.imap.refusals import refusal, sentence
 from posthouse.serve.imap.selected import MailboxGone, Selected
 from posthouse.serve.imap.state import Session
 from posthouse.serve.imap.view import View
-from posthouse.store import emails, mailboxes, names
+from posthouse.store import emails, mailboxes, names, urlkeys
 from posthouse.store.changed import Since, catch_up
 from posthouse.store.mailboxes import MailboxRow
 from posthouse.store.names import Place, Reader
@@ -68,8 +69,17 @@ def no_such_mailbox(tag: bytes) -> StatusResponse:
 # --- SELECT
 
 
-def open_mailbox(reader: Reader, name: str, resync: Resync | None) -> Script[tuple[Place, UID | None, Since]]:
-    """What SELECT says, of one snapshot. Raises NotFound, Forbidden."""
+class Opened(NamedTuple):
+    """What SELECT says, of one snapshot."""
+
+    place: Place
+    unseen: UID | None
+    since: Since
+    url_key: bytes | None
+
+
+def open_mailbox(reader: Reader, name: str, resync: Resync | None) -> Script[Opened]:
+    """What SELECT says. Raises NotFound, Forbidden."""
     place = yield from names.need(reader, name, "r")
     unseen = None
     if place.row.unseen:
@@ -77,7 +87,7 @@ def open_mailbox(reader: Reader, name: str, resync: Resync | None) -> Script[tup
     since = Since((), ())
     if resync is not None and resync.uidvalidity == place.row.uidvalidity:
         since = yield from catch_up(place.row.box, resync.modseq)
-    return place, unseen, since
+    return Opened(place, unseen, since, (yield from urlkeys.find(reader.account, place.row.id)))
 
 
 async def select(session: Session, command: Select) -> StatusResponse:
@@ -89,7 +99,7 @@ async def select(session: Session, command: Select) -> StatusResponse:
         session.deselect()
         session.say(ok(None, "The mailbox selected before is closed now.", code.CLOSED))
     try:
-        place, unseen, since = await session.store.read(open_mailbox, session.reader, command.mailbox, resync)
+        place, unseen, since, url_key = await session.store.read(open_mailbox, session.reader, command.mailbox, resync)
     except NotFound:
         return no_such_mailbox(command.tag)
     row = place.row
@@ -97,6 +107,7 @@ async def select(session: Session, command: Select) -> StatusResponse:
         condstore.aware(session)  # before the mailbox is selected, whose HIGHESTMODSEQ comes below
     view = View(row.total, row.uidnext, row.modseq)
     session.select(Selected(row.box, row.name, view, place.rights, read_only=command.read_only))
+    session.selected.url_key = url_key
     session.say(session.selected.flags(), Exists(row.total))
     if not session.rev2:
         session.say(Recent())

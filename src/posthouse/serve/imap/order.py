@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence, Set
 
+from posthouse.serve.imap.columns import columns_of
 from posthouse.store import sorting
 from posthouse.store.mailboxes import Box
 from posthouse.store.script import Row
@@ -35,8 +36,10 @@ async def ordered(
         return sorted(matched)
     if len(matched) <= FEW:
         return list(await store.read(sorting.some_in_order, box, runs(sorted(matched)), terms(criteria)))
-    everything = await store.read(sorting.in_order, box, terms(criteria))
-    return await asyncio.to_thread(lambda: [uid for uid in everything if uid in matched])
+    columns, wanted = columns_of(store), tuple(terms(criteria))
+    everything = await store.read(sorting.order, box, wanted, columns.order(box.mailbox, wanted))
+    columns.put_order(box.mailbox, wanted, everything)
+    return await asyncio.to_thread(lambda: list(filter(frozenset(matched).__contains__, everything.uids)))
 
 
 async def _by_score(

@@ -15,6 +15,7 @@ from posthouse.mail.text import DAY
 from posthouse.serve.imap.criteria import EPOCH, Facts, Test, decider
 from posthouse.serve.imap.indexed import decide, look
 from posthouse.serve.imap.spread import spread
+from posthouse.serve.imap.uids import Uids
 from posthouse.serve.imap.view import View, join
 from posthouse.store import emails, mailboxes
 from posthouse.store import search as rows
@@ -70,7 +71,7 @@ class Question:
         self.box = box
         self.view = view
         self.saved = saved
-        uids = frozenset(view.column) if among is None else among & frozenset(view.column)
+        uids = Uids(view.column) if among is None else among & Uids(view.column)
         self.everything: Set[int] = uids - view.held
         self.answered: dict[SearchKey, Set[int]] = {}
         self.marks: dict[SearchKey, dict[int, int]] = {}  # of texts of FUZZY, by uid; of those that the index knows
@@ -140,6 +141,8 @@ class Question:
             ranges = join((first - 1, min(last, view.total)) for first, last in spans if 1 <= first <= view.total)
         if numbers.saved:
             ranges = join((*ranges, *view.by_uid(self.saved)))
+        if ranges == ((0, len(view.column)),):
+            return self.everything
         return frozenset(chain.from_iterable(view.column[start:stop] for start, stop in ranges))
 
 
@@ -170,12 +173,13 @@ async def matching(question: Question, key: SearchKey) -> Set[int]:
     if not texts or not found:
         return found
     rest = And(tuple(texts))
-    unread, matched = found, frozenset[int]()
+    unread: Set[int] = found
+    matched: Set[int] = frozenset()
     known = await look(question.store, question.box, rest, found)
     if known is not None:
         unread = found & known.unsure
         question.marks = known.marks
-        matched = frozenset(decide(rest, {**question.answered, **known.answered}, found - unread if unread else found))
+        matched = decide(rest, {**question.answered, **known.answered}, found - unread if unread else found)
     question.unmarked = unread
     if not unread:
         return matched

@@ -2,9 +2,10 @@
 them."""
 
 import asyncio
+from bisect import bisect_left
 from collections.abc import Sequence, Set
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, compress, count
 
 from posthouse.serve.imap import condstore, contexts, messagelimit
 from posthouse.serve.imap.fuzzy import scores, wanted
@@ -12,6 +13,7 @@ from posthouse.serve.imap.question import Question, matching
 from posthouse.serve.imap.search_return import extended, kept, relevancy_of
 from posthouse.serve.imap.spread import spread
 from posthouse.serve.imap.state import Session
+from posthouse.serve.imap.uids import FEW, Part, ascending
 from posthouse.serve.imap.view import View
 from posthouse.store.changed import highest
 from posthouse.store.mailboxes import Box
@@ -49,8 +51,8 @@ async def search(session: Session, command: Search) -> StatusResponse:
         if returns is not None and returns.saving:
             session.selected.saved = ()  # RFC 9051 §6.4.4.1: NO leaves nothing in the variable
         raise
-    await asyncio.sleep(0)  # of 100,000 messages each of these takes some 10 ms: others have their turn between
-    found = sorted(matched)
+    await asyncio.sleep(0)  # of 100,000 messages each of these takes some ms: others have their turn between
+    found = ascending(matched)
     await asyncio.sleep(0)
     numbers = found if command.uid else _numbers(view, matched, found)
     await asyncio.sleep(0)
@@ -58,11 +60,11 @@ async def search(session: Session, command: Search) -> StatusResponse:
         session.selected.saved = kept(found, returns)
     modseq = await highest_modseq(session, command.key, found, returns)
     if returns is None and not session.rev2:
-        session.say(SearchResult(numbers, modseq))
+        await session.say_long(SearchResult(numbers, modseq), len(numbers))
     elif returns is None or not returns.only_saving:
         result = extended(command.tag, numbers, returns, uid=command.uid)
         scored = relevancy_of(found, returns, relevancy)
-        session.say(replace(result, modseq=modseq, scores=scored))
+        await session.say_long(replace(result, modseq=modseq, scores=scored), len(numbers))
     await contexts.begin(session, updating, found)
     if view.held:
         return ok(command.tag, "SEARCH completed; some messages were expunged meanwhile.", code.EXPUNGEISSUED)
@@ -85,11 +87,18 @@ async def highest_modseq(
     return modseq
 
 
-def _numbers(view: View, matched: Set[int], found: Sequence[int]) -> list[int]:
-    """The message sequence numbers: of few by looking each up, of many in one pass."""
-    if len(found) * 20 < view.total:
-        return [number for uid in found if (number := view.number(uid)) is not None]
-    return [number for number, uid in enumerate(view.column, 1) if uid in matched]
+def _numbers(view: View, matched: Set[int], found: Sequence[int]) -> Sequence[int]:
+    """The message sequence numbers of these, which are `found` in their order: of few by looking each up, of many in
+    one pass."""
+    column, total = view.column, view.total
+    if isinstance(matched, Part) and matched.column is column:
+        return [place + 1 for place in matched.places]
+    if len(found) == total:
+        return range(1, total + 1)
+    if len(found) * FEW < total:
+        places = [bisect_left(column, uid) for uid in found]
+        return [place + 1 for place, uid in zip(places, found, strict=True) if place < total and column[place] == uid]
+    return list(compress(count(1), map(frozenset(found).__contains__, column)))
 
 
 async def asked(session: Session) -> Question:

@@ -1,12 +1,9 @@
-"""The selected mailbox of an IMAP session, and the columns of uids that the sessions of a worker share
-(RFC 9051 §3, §7.1)."""
+"""The selected mailbox of an IMAP session (RFC 9051 §3, §7.1)."""
 
 from array import array
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from weakref import WeakKeyDictionary
 
-from posthouse.mail.ids import MailboxId, ModSeq
+from posthouse.mail.ids import ModSeq
 from posthouse.serve.imap.updates import Updates
 from posthouse.serve.imap.view import View
 from posthouse.store import emails
@@ -14,11 +11,8 @@ from posthouse.store.access import EVERY, Rights, settable
 from posthouse.store.emails import Changes
 from posthouse.store.mailboxes import Box, get
 from posthouse.store.script import Script
-from posthouse.store.store import Store
 from posthouse.wire.imap import code
 from posthouse.wire.imap.response import Flags, StatusResponse, ok
-
-COLUMNS = 64  # columns of uids a worker remembers; one of 100,000 messages takes 400 KB
 
 #: Keywords that FLAGS names in every mailbox, because mail programs use them (RFC 5788, RFC 8621 §4.1.1).
 USUAL_KEYWORDS = ("$forwarded", "$junk", "$mdnsent", "$notjunk", "$phishing")
@@ -26,45 +20,6 @@ USUAL_KEYWORDS = ("$forwarded", "$junk", "$mdnsent", "$notjunk", "$phishing")
 
 class MailboxGone(Exception):
     """The selected mailbox was deleted, by this or another session."""
-
-
-class Columns:
-    """The uids of mailboxes as of a ModSeq, so that sessions on the same mailbox share one array. Never altered."""
-
-    __slots__ = ("_kept",)
-
-    def __init__(self) -> None:
-        self._kept: OrderedDict[MailboxId, tuple[ModSeq, array[int]]] = OrderedDict()
-
-    def get(self, mailbox: MailboxId, modseq: ModSeq) -> "array[int] | None":
-        """The column as it was at exactly this ModSeq."""
-        kept = self._kept.get(mailbox)
-        return kept[1] if kept is not None and kept[0] == modseq else None
-
-    def last(self, mailbox: MailboxId) -> "tuple[ModSeq, array[int]] | None":
-        """The column as it was last seen, and at which ModSeq."""
-        return self._kept.get(mailbox)
-
-    def put(self, mailbox: MailboxId, modseq: ModSeq, uids: "array[int]") -> None:
-        """Remember it; an older one of the same mailbox is forgotten."""
-        kept = self._kept.get(mailbox)
-        if kept is not None and kept[0] > modseq:
-            return
-        self._kept[mailbox] = (modseq, uids)
-        self._kept.move_to_end(mailbox)
-        if len(self._kept) > COLUMNS:
-            self._kept.popitem(last=False)
-
-
-_columns: WeakKeyDictionary[Store, Columns] = WeakKeyDictionary()  # one store per worker
-
-
-def columns_of(store: Store) -> Columns:
-    """What the sessions of this worker share."""
-    kept = _columns.get(store)
-    if kept is None:
-        kept = _columns[store] = Columns()
-    return kept
 
 
 def column(
@@ -90,7 +45,7 @@ class Selected:
     is the account's ModSeq of the last hint that was looked after. `shown` is the highest MODSEQ shown since the last
     tagged answer, `lowered` that a lower HIGHESTMODSEQ had to be said after one (RFC 7162 §3.2). `rights` are all of
     them where the mailbox is the user's own; those on another's were looked up at `vouched`, after the hint `judged`.
-    `examined`: by EXAMINE.
+    `examined`: by EXAMINE. `url_key`: the user's key for URLs of the mailbox, as it was last seen (RFC 4467 §2).
     """
 
     __slots__ = (
@@ -107,6 +62,7 @@ class Selected:
         "shown",
         "unwatch",
         "updates",
+        "url_key",
         "view",
         "vouched",
     )
@@ -123,6 +79,7 @@ class Selected:
         self.saved: tuple[tuple[int, int], ...] = ()
         self.shown = 0
         self.lowered = False
+        self.url_key: bytes | None = None
         self.limited = 0  # lowest UID of a command that was cut (RFC 9738 §3.1), 0: it was not
         self.keywords = set(USUAL_KEYWORDS)
         self.updates: Updates | None = None  # results of searches that are kept up to date

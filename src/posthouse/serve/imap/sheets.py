@@ -65,8 +65,8 @@ async def answer(session: Session, plan: FetchPlan, ranges: Ranges, one_by_one: 
     form = form_of(plan)
     if form is None or count(ranges) < max(MANY, FEW * len(ranges)):
         return None
-    pieces = cut(session.selected.view, ranges)
-    if count(ranges) < FEW * len(pieces):
+    pieces = cut(session.selected.view, ranges, count(ranges) // FEW)
+    if pieces is None:
         return None
     columns = [COLUMNS[column] for column in plan.columns if column is not Shown.UID]
     cutters = tuple(cutters_of(plan))
@@ -81,9 +81,9 @@ async def answer(session: Session, plan: FetchPlan, ranges: Ranges, one_by_one: 
     return Answered(shown, unknown_encoding=False)
 
 
-def cut(view: View, ranges: Ranges) -> list[Piece]:
-    """The messages meant, stretch by stretch. A stretch has a place where all its messages are meant, and no more can
-    come."""
+def cut(view: View, ranges: Ranges, most: int) -> list[Piece] | None:
+    """The messages meant, stretch by stretch; None where there are more than `most`. A stretch has a place where all
+    its messages are meant, and no more can come."""
     uids = view.column
     pieces: list[Piece] = []
     for start, end in ranges:
@@ -94,6 +94,8 @@ def cut(view: View, ranges: Ranges) -> list[Piece]:
                 stop == len(uids) or uids[stop] >= (place + 1) * PLACE
             )
             full = whole and view.uidnext >= (place + 1) * PLACE
+            if len(pieces) == most:
+                return None
             pieces.append(Piece(start, stop, Stretch(uids[start], uids[stop - 1], place if full else None)))
             start = stop
     return pieces

@@ -10,14 +10,15 @@ from contextlib import ExitStack
 
 from posthouse.mail.ids import ModSeq
 from posthouse.net.link import Link
+from posthouse.serve.imap.columns import columns_of
 from posthouse.serve.imap.news import news_of
 from posthouse.serve.imap.notices import Notices
-from posthouse.serve.imap.selected import MailboxGone, Selected, column, columns_of
+from posthouse.serve.imap.selected import MailboxGone, Selected, column
 from posthouse.serve.imap.updates import Found
 from posthouse.serve.imap.view import FlagRow, Ranges, Told, View, join
 from posthouse.serve.limits import ImapSessionLimits, Refusal
 from posthouse.serve.login import Door
-from posthouse.store import access, emails
+from posthouse.store import access, emails, urlkeys
 from posthouse.store.access import identifier
 from posthouse.store.accounts import Login
 from posthouse.store.emails import Changes
@@ -25,20 +26,22 @@ from posthouse.store.names import Reader
 from posthouse.store.script import NotFound, StoreError
 from posthouse.store.store import Store
 from posthouse.transport.house import House
-from posthouse.wire.imap.fetch_response import print_flags, print_modseq
+from posthouse.wire.imap.fetch_response import print_changes, print_flags, print_modseq
 from posthouse.wire.imap.number_set import NumberSet
 from posthouse.wire.imap.response import (
     Exists,
-    Expunged,
     Printed,
     Response,
     StatusResponse,
     Vanished,
     bye,
+    ok,
+    print_expunged,
     print_response,
 )
 from posthouse.wire.imap.server import ImapServer, State
 from posthouse.wire.imap.uidonly import print_uid_flags, print_uid_modseq
+from posthouse.wire.imap.urlauth import URLMECH
 
 VOUCH_SECONDS = 1.0  # a session looks whether its login still holds at most so often: one small read
 TELL_AT_ONCE = 1_000  # EXPUNGE or FETCH lines joined before the peer's pace is asked for
@@ -263,7 +266,7 @@ class Session:
         if not look and not held and self.hinted <= selected.heard and "r" in selected.rights:
             return
         await self.entitled()
-        heard = self.hinted
+        heard, hint = self.hinted, self.hinted > selected.heard
         view = selected.view
         try:
             if look:
@@ -275,11 +278,22 @@ class Session:
         except NotFound:
             raise MailboxGone from None
         selected.heard = max(selected.heard, heard)
+        if hint and not (changes.arrived or changes.changed or changes.vanished):
+            await self.look_at_key()
         wanted = changes if notices is None else notices.wanted(changes)
         if wanted is not None:
             await self.tell(wanted, expunge=expunge)
             if selected.updates:
                 selected.updates.note(changes.changed)  # also where NOTIFY wants no FETCH of them
+
+    async def look_at_key(self, *, tell: bool = True) -> None:
+        """Look whether the user has another key for URLs of the selected mailbox, and say so: a hint came, and nothing
+        has changed in the mailbox itself (RFC 4467 §7, decision 0069)."""
+        selected = self.selected
+        key = await self.store.read(urlkeys.find, self.who.account, selected.box.mailbox)
+        changed, selected.url_key = key != selected.url_key, key
+        if changed and tell:
+            self.say(ok(None, "URLs of this mailbox are authorized by another key now.", URLMECH))
 
     async def entitled(self) -> None:
         """Look whether the user still has his rights on the selected mailbox of another: when a hint came, and once in
@@ -338,7 +352,7 @@ class Session:
         self.name_keywords(row[2] for _, row in told.flags if row[2])
         for start in range(0, len(told.flags), TELL_AT_ONCE):
             some = told.flags[start : start + TELL_AT_ONCE]
-            self.link.write(*[self.flag_line(number, row) for number, row in some])
+            self.link.write(self.flag_lines(some))
             await self.link.flush()
             await asyncio.sleep(0)  # others have their turn
 
@@ -346,7 +360,7 @@ class Session:
         if self.uid_only or "QRESYNC" in self.enabled:
             self.say(Vanished(told.vanished[some]))
         else:
-            self.say(*map(Expunged, told.expunged[some]))
+            self.link.write(print_expunged(told.expunged[some]))
 
     def flag_line(self, number: int, row: FlagRow, *, uid: bool = True) -> bytes:
         """The FETCH response with the flags of a message; who is CONDSTORE-aware gets UID and MODSEQ always
@@ -358,6 +372,13 @@ class Session:
         if self.condstore:
             return print_flags(number, row[1], row[2], row[0], row[3])
         return print_flags(number, row[1], row[2], row[0] if uid else None)
+
+    def flag_lines(self, numbered: Sequence[tuple[int, FlagRow]]) -> bytes:
+        """The same of many messages, with UID."""
+        if not self.condstore or self.uid_only or not numbered:
+            return b"".join([self.flag_line(number, row) for number, row in numbered])
+        self.show(max(row[3] for _, row in numbered))
+        return print_changes(numbered)
 
     def modseq_line(self, number: int, row: FlagRow) -> bytes:
         """The FETCH response with the new mod-sequence of a message alone (RFC 7162 §3.1.3)."""

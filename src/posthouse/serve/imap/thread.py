@@ -1,17 +1,21 @@
 """THREAD and UID THREAD (RFC 5256 §3): what was found, as threads.
 
-Summaries are read in pieces and linked in a thread; of a piece only numbers are kept.
+Summaries are read in pieces and linked in a thread; of a piece only numbers are kept. What a message is threaded by
+never changes: the same messages under the same numbers have the same threads.
 """
 
 import asyncio
+from array import array
 from collections.abc import Sequence, Set
 
 from posthouse.mail.thread import Related, Threader, print_threads
+from posthouse.serve.imap.columns import Answer, columns_of
 from posthouse.serve.imap.order import FEW
 from posthouse.serve.imap.question import matching
 from posthouse.serve.imap.search import asked
 from posthouse.serve.imap.sort import numbered
 from posthouse.serve.imap.state import Session
+from posthouse.serve.imap.uids import ascending
 from posthouse.serve.imap.view import View
 from posthouse.store import sorting
 from posthouse.store.spans import LAST_UID
@@ -30,14 +34,24 @@ async def thread(session: Session, command: Thread) -> StatusResponse:
     """RFC 5256 §3."""
     view = await session.load()
     matched = await matching(await asked(session), command.key)
-    async with _turns:
-        threader = Threader(command.algorithm)
-        found = await _read(session, matched, threader)
-        octets = await asyncio.to_thread(_worded, view, threader, found, command.uid)
+    uids = await asyncio.to_thread(array, "I", ascending(matched))
+    columns, mailbox = columns_of(session.store), session.selected.box.mailbox
+    counted = None if command.uid else view.column
+    octets = columns.answer(mailbox, command.algorithm, uids, counted)
+    if octets is None:
+        octets = await _threaded(session, command, frozenset(matched))
+        columns.put_answer(mailbox, command.algorithm, Answer(uids, counted, octets))
     session.say(Printed(octets))
     if view.held:
         return ok(command.tag, "THREAD completed; some messages were expunged meanwhile.", code.EXPUNGEISSUED)
     return ok(command.tag, "THREAD completed.")
+
+
+async def _threaded(session: Session, command: Thread, matched: Set[int]) -> bytes:
+    async with _turns:
+        threader = Threader(command.algorithm)
+        found = await _read(session, matched, threader)
+        return await asyncio.to_thread(_worded, session.selected.view, threader, found, command.uid)
 
 
 async def _read(session: Session, matched: Set[int], threader: Threader) -> list[int]:

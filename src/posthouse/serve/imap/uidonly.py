@@ -17,7 +17,7 @@ from posthouse.wire.imap.command import Command, Copy, Move, Select, StoreFlags
 from posthouse.wire.imap.fetch import Fetch
 from posthouse.wire.imap.multisearch import MultiSearch
 from posthouse.wire.imap.response import StatusResponse, bad
-from posthouse.wire.imap.search import And, Not, Numbers, Or, Search, SearchKey
+from posthouse.wire.imap.search import Fuzzy, Numbers, Search, SearchKey, leaves
 from posthouse.wire.imap.sort import Sort, Thread
 from posthouse.wire.imap.uidonly import UIDREQUIRED
 
@@ -68,13 +68,8 @@ def _by_number(command: Command) -> bool:
 
 def names_numbers(key: SearchKey) -> bool:
     """Whether a message sequence number is among the keys; `$` is none."""
-    match key:
-        case Numbers():
-            return not key.uid and bool(key.numbers.spans)
-        case Not(inner):
-            return names_numbers(inner)
-        case Or(first, second):
-            return names_numbers(first) or names_numbers(second)
-        case And(keys):
-            return any(map(names_numbers, keys))
-    return False
+    return any(names_numbers(leaf.key) if isinstance(leaf, Fuzzy) else _numbered(leaf) for leaf in leaves(key))
+
+
+def _numbered(key: SearchKey) -> bool:
+    return isinstance(key, Numbers) and not key.uid and bool(key.numbers.spans)

@@ -39,17 +39,25 @@ _NO_MECHANISM = "INTERNAL is the only mechanism here."
 _TEXTS = (SectionText.WHOLE, SectionText.TEXT)
 
 
+async def _note_key(session: Session) -> None:
+    """What this session does to the key of its mailbox is no news to it."""
+    if session.selecting:
+        await session.look_at_key(tell=False)
+
+
 async def reset_key(session: Session, command: ResetKey) -> StatusResponse:
     """RFC 4467 §7: what was authorized by the old key, or by any, is so no more."""
     if set(command.mechanisms) - {INTERNAL}:
         return no(command.tag, _NO_MECHANISM, code.CANNOT)
     if command.mailbox is None:
         await session.store.run(urlkeys.forget, session.reader.account)
+        await _note_key(session)
         return ok(command.tag, "All keys are removed.")
     try:
         await session.store.run(urls.key_for, session.reader, command.mailbox, urls.new_key(), replace=True)
     except NotFound:
         return no_such_mailbox(command.tag)
+    await _note_key(session)
     return ok(command.tag, "The mailbox has a new key.", URLMECH)
 
 
@@ -73,6 +81,7 @@ async def gen_url_auth(session: Session, command: GenUrlAuth) -> StatusResponse:
         except StoreError as error:
             return refusal(command.tag, error)
         made.append(octets + b":INTERNAL:" + urls.token(key, url.auth.rump))
+    await _note_key(session)
     session.say(Printed(print_gen_url_auth(tuple(made))))
     return ok(command.tag, "GENURLAUTH completed.")
 

@@ -26,6 +26,9 @@ Ranges = tuple[tuple[int, int], ...]
 FlagRow = tuple[UID, int, str, ModSeq]
 
 
+MANY = 16  # where one message in so many goes, all are looked at in a row; where fewer, each is looked for
+
+
 class Told(NamedTuple):
     """What `sync` found: numbers that went, the new total, and the rows whose flags are news, with their numbers.
 
@@ -93,6 +96,21 @@ class View:
         place = bisect_left(uids, uid)
         return place + 1 if place < len(uids) and uids[place] == uid else None
 
+    def numbers(self, wanted: Iterable[int]) -> list[int]:
+        """The same of ascending uids, 0 where the session does not count one. Where uids follow each other without a
+        gap no place is searched for."""
+        uids, total = self.column, len(self.column)
+        found: list[int] = []
+        place, last = 0, uids[0] if uids else 0
+        for uid in wanted:
+            guess = max(place, place + uid - last)
+            if guess >= total or uids[guess] != uid:
+                guess = bisect_left(uids, uid, place, min(guess, total))
+            there = guess < total and uids[guess] == uid
+            found.append(guess + 1 if there else 0)
+            place, last = (guess, uid) if there else (place, last)
+        return found
+
     def by_number(self, spans: Iterable[tuple[int, int]]) -> Ranges | None:
         """Inclusive spans of message sequence numbers, `*` already resolved to `total`. None when one of them is not
         that of a message: the client should be told so with BAD (RFC 9051 §9, seq-number)."""
@@ -154,20 +172,25 @@ class View:
 
     def _remove(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Forget the held uids; their numbers, highest first, and the uids themselves, ascending."""
-        uids = self.column
-        places = sorted(
-            place for uid in self.held if (place := bisect_left(uids, uid)) < len(uids) and uids[place] == uid
-        )
+        uids, held = self.column, self.held
+        if len(held) * MANY > len(uids):
+            places = [place for place, uid in enumerate(uids) if uid in held]
+            self._keep(array("I", [uid for uid in uids if uid not in held]))
+            return tuple(place + 1 for place in reversed(places)), tuple(uids[place] for place in places)
+        places = sorted(place for uid in held if (place := bisect_left(uids, uid)) < len(uids) and uids[place] == uid)
         kept = array("I")
         start = 0
         for place in places:
             kept += uids[start:place]
             start = place + 1
         kept += uids[start:]
+        self._keep(kept)
+        return tuple(place + 1 for place in reversed(places)), tuple(uids[place] for place in places)
+
+    def _keep(self, kept: "array[int]") -> None:
         self.uids = kept
         self.total = len(kept)
         self.held.clear()
-        return tuple(place + 1 for place in reversed(places)), tuple(uids[place] for place in places)
 
 
 def join(ranges: Iterable[tuple[int, int]]) -> Ranges:

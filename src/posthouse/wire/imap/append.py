@@ -9,6 +9,7 @@ these are absent. What a URL names is not looked at here.
 
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from posthouse.mail.dates import parse_internaldate
 from posthouse.mail.ids import Millis
@@ -24,8 +25,7 @@ _ONE = re.compile(rb"[0-9]{1,20}|\*")
 COMMAND = re.compile(rb"%b (?:APPEND|(?:UID )?REPLACE [0-9*]{1,20}) " % TAG.pattern, re.IGNORECASE)
 _CATENATE = re.compile(rb" CATENATE \(", re.IGNORECASE)
 # RFC 4469 §5   url = "URL" SP astring
-_URL = re.compile(rb"[ (]URL \Z", re.IGNORECASE)
-_URL_WORD = len(b"URL ")
+_URL = b"URL "
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,7 @@ class Replaced:
     uid: bool
 
 
-@dataclass(frozen=True, slots=True)
-class OpenAppend:
+class OpenAppend(NamedTuple):
     """An APPEND as far as it was read: how many messages and parts it has, and what must follow the literal that was
     read last: the `)` of UTF8, more parts and the `)` of CATENATE."""
 
@@ -50,8 +49,7 @@ class OpenAppend:
     catenating: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class MessageHead:
+class MessageHead(NamedTuple):
     """What stands before a message: its flags and date. `catenate`: its parts follow (RFC 4469 §3)."""
 
     flags: FlagSet
@@ -59,15 +57,13 @@ class MessageHead:
     catenate: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Url:
+class Url(NamedTuple):
     """A part that a URL names (RFC 4469 §3)."""
 
     octets: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class LiteralNext:
+class LiteralNext(NamedTuple):
     """Here the literal stands: the message whose head came last, or a part of it. `utf8`: within `UTF8 (…)`."""
 
     utf8: bool
@@ -102,10 +98,10 @@ def is_catenate(octets: bytes) -> bool:
 
 def is_url(line: bytes) -> bool:
     """Whether a literal behind this line is the URL of a part, and so a short string, not a message."""
-    if not _URL.search(line):
+    if line[-len(_URL) :].upper() != _URL or line[-len(_URL) - 1 : -len(_URL)] not in (b" ", b"("):
         return False
     head = COMMAND.match(line)
-    return head is None or head.end() + _URL_WORD < len(line)  # APPEND to a mailbox of the name URL
+    return head is None or head.end() + len(_URL) < len(line)  # APPEND to a mailbox of the name URL
 
 
 def check_end(command: OpenAppend, octets: bytes) -> None:
@@ -121,6 +117,8 @@ def read_append(command: OpenAppend, scanner: Scanner, most: int) -> tuple[list[
     (RFC 9051 §9, RFC 3502 §6.3.11, RFC 4469 §5, RFC 6855 §4). Raises Fault."""
     if scanner.octets == b" " and not (command.utf8 or command.catenating):  # between hundreds of messages
         return _PLAIN, _counted(command, _PLAIN, False, most)
+    if scanner.ended and command.messages and not (command.utf8 or command.catenating):  # behind the last one
+        return [], command
     steps: list[Step] = []
     if command.utf8:
         scanner.mark(b")")
@@ -188,8 +186,8 @@ def _counted(command: OpenAppend, steps: list[Step], inside: bool, most: int) ->
     """The command behind these steps, if it has not too many messages and parts."""
     last = steps[-1] if steps else None
     literal = isinstance(last, LiteralNext)
-    messages = command.messages + sum(isinstance(step, MessageHead) for step in steps)
-    parts = command.parts + sum(isinstance(step, Url) for step in steps) + (inside and literal)
+    messages = command.messages + sum([isinstance(step, MessageHead) for step in steps])
+    parts = command.parts + sum([isinstance(step, Url) for step in steps]) + (inside and literal)
     if command.replaced is not None and messages > 1:
         raise Fault("REPLACE takes one message.")
     if messages > most:
@@ -197,6 +195,4 @@ def _counted(command: OpenAppend, steps: list[Step], inside: bool, most: int) ->
     if parts > CAT_PARTS:
         raise over_limit(f"APPEND takes at most {CAT_PARTS} parts of CATENATE.")
     utf8 = isinstance(last, LiteralNext) and last.utf8
-    return OpenAppend(
-        command.tag, command.mailbox, command.replaced, messages, parts, utf8, inside and literal
-    )  # dataclasses.replace takes five times as long
+    return OpenAppend(command.tag, command.mailbox, command.replaced, messages, parts, utf8, inside and literal)

@@ -209,6 +209,12 @@ def print_flags(number: int, bits: int, keywords: str, uid: int | None = None, m
     return b"* %d FETCH (UID %d MODSEQ (%d) FLAGS %b)\r\n" % (number, uid, modseq, flags)
 
 
+def print_changes(numbered: Iterable[tuple[int, tuple[int, int, str, int]]]) -> bytes:
+    """The same, with UID and MODSEQ, of many messages: their numbers and (uid, flags, keywords, modseq)."""
+    shown = [(number, uid, modseq, print_flag_list(bits, words)) for number, (uid, bits, words, modseq) in numbered]
+    return b"".join(map(b"* %d FETCH (UID %d MODSEQ (%d) FLAGS %b)\r\n".__mod__, shown))
+
+
 def print_modseq(number: int, uid: int, modseq: int) -> bytes:
     """The FETCH response that tells of a new mod-sequence alone: after STORE.SILENT (RFC 7162 §3.1.3)."""
     return b"* %d FETCH (UID %d MODSEQ (%d))\r\n" % (number, uid, modseq)

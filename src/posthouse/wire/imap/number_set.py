@@ -144,3 +144,19 @@ def print_in_order(numbers: Sequence[int]) -> bytes:
     if start is not None and previous is not None:
         spans.append((start, previous))
     return print_spans(spans)
+
+
+_OF_THOUSAND = [b"%03d" % number for number in range(1_000)]
+
+
+def print_each(numbers: Sequence[int]) -> bytes:
+    """Ascending distinct numbers one by one, each with a space before it (RFC 3501 §7.2.5). A run without gaps, such as
+    all messages of a mailbox, is joined by the thousand: their thousands stand in the separator."""
+    if not numbers or numbers[-1] - numbers[0] != len(numbers) - 1:
+        return " ".join(["", *map(str, numbers)]).encode()
+    first, end = numbers[0], numbers[-1] + 1
+    pieces = [b" %d" % number for number in range(first, min(end, 1_000))]
+    for start in range(max(1, first // 1_000) * 1_000, end, 1_000):
+        some = _OF_THOUSAND[max(0, first - start) : end - start]
+        pieces.append((b" %d" % (start // 1_000)).join([b"", *some]))
+    return b"".join(pieces)

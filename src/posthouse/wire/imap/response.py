@@ -20,7 +20,7 @@ from posthouse.wire.imap.context import Edits, print_edits
 from posthouse.wire.imap.fetch_response import ALL_FLAGS, print_flag_list
 from posthouse.wire.imap.grammar import ASTRING_CHARS
 from posthouse.wire.imap.list import DELIMITER, StatusItem
-from posthouse.wire.imap.number_set import print_in_order, print_numbers
+from posthouse.wire.imap.number_set import print_each, print_in_order, print_numbers
 from posthouse.wire.imap.partial import PartialRange
 from posthouse.wire.imap.utf7 import encode_utf7
 
@@ -225,13 +225,6 @@ class Recent:
 
 
 @dataclass(frozen=True, slots=True)
-class Expunged:
-    """EXPUNGE (RFC 9051 §7.5.1)."""
-
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
 class Vanished:
     """VANISHED (RFC 7162 §3.2.10): ascending UIDs, at least one. `earlier`: the client does not count them any more."""
 
@@ -260,7 +253,6 @@ Response = (
     | MetadataChanged
     | Exists
     | Recent
-    | Expunged
     | Vanished
 )
 
@@ -380,7 +372,7 @@ def _flags(response: Flags, utf8: bool) -> bytes:
 
 
 def _search_result(response: SearchResult, utf8: bool) -> bytes:
-    line = " ".join(["* SEARCH", *map(str, response.numbers)]).encode()
+    line = b"* SEARCH" + print_each(response.numbers)
     if response.modseq is not None:
         line += b" (MODSEQ %d)" % response.modseq
     return line + b"\r\n"
@@ -457,8 +449,9 @@ def _recent(response: Recent, utf8: bool) -> bytes:
     return b"* %d RECENT\r\n" % response.count
 
 
-def _expunged(response: Expunged, utf8: bool) -> bytes:
-    return b"* %d EXPUNGE\r\n" % response.number
+def print_expunged(numbers: Sequence[int]) -> bytes:
+    """EXPUNGE of these message sequence numbers, in this order (RFC 9051 §7.5.1): there may be many."""
+    return b"".join([b"* %d EXPUNGE\r\n" % number for number in numbers])
 
 
 def _vanished(response: Vanished, utf8: bool) -> bytes:
@@ -487,6 +480,5 @@ _PRINTERS: dict[type[Response], Callable[[Any, bool], bytes]] = {
     MetadataChanged: _metadata_changed,
     Exists: _exists,
     Recent: _recent,
-    Expunged: _expunged,
     Vanished: _vanished,
 }

@@ -453,21 +453,22 @@ class ImapServer:
         assert self._append is not None
         tag, mailbox, replaced = self._append.tag, self._append.mailbox, self._append.replaced
         for step in steps:
-            match step:
-                case MessageHead(flags, date, catenate):
-                    self._messages.append(AppendMessage(flags, date, 0))
-                    if catenate:
-                        index = len(self._messages) - 1
-                        self._ready.append(Catenate(tag, mailbox, flags, date, index, replaced))
-                case Url(octets):
-                    self._ready.append(UrlPart(tag, octets))
-                case LiteralNext() if literal is not None:
-                    self._ready.append(self._announcement(self._append, literal))
+            if isinstance(step, MessageHead):
+                if step.catenate:
+                    index = len(self._messages)
+                    self._ready.append(Catenate(tag, mailbox, step.flags, step.date, index, replaced))
+                size, binary = (0, False) if step.catenate or literal is None else (literal.size, literal.binary)
+                self._messages.append(AppendMessage(step.flags, step.date, size, binary))
+            elif isinstance(step, Url):
+                self._ready.append(UrlPart(tag, step.octets))
+            elif literal is not None:
+                self._ready.append(self._announcement(self._append, literal))
 
     def _announcement(self, command: OpenAppend, literal: MessageLiteral) -> LiteralAnnounced:
         message = self._messages[-1]
-        size, binary = message.size + literal.size, message.binary or literal.binary
-        self._messages[-1] = AppendMessage(message.flags, message.date, size, binary, message.has_nul)
+        if command.catenating:
+            size, binary = message.size + literal.size, message.binary or literal.binary
+            self._messages[-1] = AppendMessage(message.flags, message.date, size, binary, message.has_nul)
         self._announced = LiteralAnnounced(
             command.tag,
             command.mailbox,

@@ -10,7 +10,8 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from itertools import chain, repeat
 
-from posthouse.wire.imap.fetch import Attribute, BodySection
+from posthouse.mail.structure import SectionText
+from posthouse.wire.imap.fetch import Attribute, BodySection, ContentItem
 from posthouse.wire.imap.fetch_response import FetchPlan, Row, print_flag_list, values_of
 
 VERSION = b"1"  # changes whenever responses of the same plan are printed in another way
@@ -26,6 +27,7 @@ _NEVER_CHANGE = frozenset(
         Attribute.EMAILID,
     }
 )
+_HEADERS = frozenset({SectionText.HEADER, SectionText.HEADER_FIELDS, SectionText.HEADER_FIELDS_NOT})
 _LONG = frozenset({Attribute.ENVELOPE, Attribute.BODYSTRUCTURE, Attribute.BODY})
 
 
@@ -36,10 +38,17 @@ def form_of(plan: FetchPlan) -> int | None:
         return None
     if not plan.contents and not attributes & _LONG:
         return None
-    if not all(isinstance(item, BodySection) and item.partial is None for item in plan.contents):
+    if not all(map(_selects_header, plan.contents)):
         return None
     asked = b"\0".join([VERSION, plan.template, *(item.label for item in plan.contents)])
     return int.from_bytes(hashlib.sha256(asked).digest()[:8], "big", signed=True)
+
+
+def _selects_header(item: ContentItem) -> bool:
+    """Whether the item is of the message's own header, and not a part of it by octets."""
+    if not isinstance(item, BodySection) or item.partial is not None:
+        return False
+    return not item.section.part and item.section.text in _HEADERS
 
 
 def draw(plan: FetchPlan, rows: Sequence[Row], contents: Sequence[Sequence[bytes]]) -> bytes:
