@@ -92,7 +92,7 @@ def _at_least(domain: str, demand: TlsDemand, remembered: TlsLevel) -> TlsDemand
     """What is remembered never falls silently (decision 0083)."""
     if demand.level is not TlsLevel.OPPORTUNISTIC or remembered is TlsLevel.OPPORTUNISTIC:
         return demand
-    return TlsDemand(TlsLevel.ENCRYPTED, why=f"that {domain} has always had TLS")
+    return TlsDemand(TlsLevel.ENCRYPTED, why=f"our memory of the TLS of {domain}")
 
 
 def _required(
