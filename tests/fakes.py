@@ -234,6 +234,9 @@ class ZoneResolver:
     async def aaaa(self, name: str) -> Answer[str]:
         return self._answer(name, Kind.AAAA)
 
+    async def cname(self, name: str) -> Answer[str]:
+        return self._answer(name, Kind.CNAME)
+
     async def txt(self, name: str) -> Answer[bytes]:
         return self._answer(name, Kind.TXT)
 

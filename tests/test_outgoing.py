@@ -24,6 +24,7 @@ from posthouse.transport.house import House
 from posthouse.transport.policies import Policies
 from posthouse.transport.relays import Relay, Use
 from posthouse.transport.target import RelayLogin, Target, TlsLevel, Unreachable
+from posthouse.transport.targets import find_targets
 from posthouse.trust.reports import Applied, PolicyType
 
 
@@ -135,3 +136,15 @@ async def test_a_store_that_cannot_answer_lets_mail_wait(tmp_path: Path) -> None
     assert isinstance(found, Unreachable)
     assert found.status.cls == 4
     await way.close()
+
+
+async def test_a_smart_host_while_port_25_is_closed() -> None:
+    """Tried for real: nobody listens at port 25 of that address."""
+    zone = "a.test. MX 10 mx.a.test.\nmx.a.test. A 5.5.5.5\nprobe.test. A 127.0.25.77\n"
+    table = {"relay": {"host": "127.0.0.1", "use": "blocked"}, "sending": {"probes": ["probe.test"]}}
+    settings = settle({**table, "smtp": {"listen": ["5.5.0.1:25"]}})
+    for zones, host in ((zone, "127.0.0.1"), (zone.replace("probe.test. A 127.0.25.77", ""), "mx.a.test")):
+        routing = make_routing(settings, ZoneResolver(zones))
+        found = await find_targets(Domain("a.test"), Envelope(ReversePath(), ()), routing)
+        assert not isinstance(found, Unreachable)
+        assert [target.host for target in found] == [host], "what cannot be known changes nothing"

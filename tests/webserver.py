@@ -42,8 +42,8 @@ def page(content: bytes, kind: str = "text/plain", status: str = "200 OK", *more
 
 
 @contextlib.asynccontextmanager
-async def https_server(folder: Path, *names: str, at: str = "127.0.0.1", port: int = 0) -> AsyncIterator[Web]:
-    """Serving at this address with a certificate for these names, on a free port unless one is named."""
+async def https_server(folder: Path, *names: str, address: tuple[str, int] = ("127.0.0.1", 0)) -> AsyncIterator[Web]:
+    """Serving with a certificate for these names."""
     web = Web(folder)
     context = load(issue(authority(folder, "Test CA"), folder, names))
     context.sni_callback = lambda _, name, __: web.names.append(name)
@@ -60,7 +60,7 @@ async def https_server(folder: Path, *names: str, at: str = "127.0.0.1", port: i
             await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(serve, at, port, ssl=context)
+    server = await asyncio.start_server(serve, *address, ssl=context)
     web.port = server.sockets[0].getsockname()[1]
     try:
         yield web

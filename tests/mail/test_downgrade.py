@@ -90,6 +90,15 @@ def test_what_the_parts_hold_stays(octets: bytes, eight_bit: bool) -> None:
         assert done == octets
 
 
+def test_a_line_that_would_look_like_a_boundary() -> None:
+    """A soft line break would put the text at the start of a line: base64 then."""
+    octets = mixed(text(b"x" * 75 + "--b und dann ü, in einem Satz, der noch etwas weiter geht".encode()))
+    done = fit(octets, eight_bit=False)
+    assert isinstance(done, bytes)
+    assert b"base64" in done
+    assert content(done) == content(octets)
+
+
 def test_message_global_is_encoded_as_a_whole() -> None:
     """RFC 6532 §3.7: its header may hold UTF-8, which nothing else could carry."""
     done = fit(mixed(text("To: ü@x.test\r\n\r\nü".encode(), kind=b"message/global")), eight_bit=False)

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from fakes import ZoneResolver
 from posthouse.net import dns_message
 from posthouse.net.dns import DnsLimits, NetworkResolver
-from posthouse.net.dns_message import Kind, Unanswered, ask, parse_name, read
+from posthouse.net.dns_message import Kind, Reading, Unanswered, ask, parse_name, read
 from posthouse.net.nameservers import Server, Trust, servers_of, system_servers
 from posthouse.trust.resolver import Answer, Found, Mx, Tlsa
 
@@ -457,7 +457,36 @@ def test_compression_that_points_at_itself() -> None:
     head = struct.pack("!HHHHHH", ASKED.id, 0x8180, 1, 1, 0, 0)
     question = ASKED.octets[12 : 12 + 11 + 4]
     loop = struct.pack("!HHHIH", 0xC000 | (12 + len(question)), 15, 1, 300, 4) + b"\0\1\xc0\x27"
-    assert read(ASKED, head + question + loop) is Unanswered.FOREIGN
+    assert read(ASKED, head + question + loop) is Unanswered.FAILED
+
+
+@pytest.mark.parametrize("kind", [Kind.MX, Kind.TLSA])
+def test_records_that_are_none(kind: Kind) -> None:
+    """One bad record takes none of the good ones away; TLSA records that cannot be read still exist (RFC 7672 §2.2)."""
+    assert NAME is not None
+    asked = ask(NAME, kind)
+    question = asked.octets[12 : 12 + 11 + 4]
+    name = b"\xc0\x0c"
+
+    def answer(*rdatas: bytes) -> bytes:
+        head = struct.pack("!HHHHHH", asked.id, 0x8180, 1, len(rdatas), 0, 0)
+        fields = (name + struct.pack("!HHIH", kind.value, 1, 300, len(one)) + one for one in rdatas)
+        return head + question + b"".join(fields)
+
+    good, record = {
+        Kind.MX: (b"\0\x0a\x02mx\0", Mx(10, "mx")),
+        Kind.TLSA: (b"\3\1\1" + b"\xab" * 32, Tlsa(3, 1, 1, b"\xab" * 32)),
+    }[kind]
+    bad = b"\3\1\1" if kind is Kind.TLSA else b"\0"
+    both = read(asked, answer(bad, good, bad))
+    assert isinstance(both, Reading)
+    assert both.records == (record,)
+    alone = read(asked, answer(bad))
+    if kind is Kind.MX:
+        assert alone is Unanswered.FAILED
+    else:
+        assert isinstance(alone, Reading)
+        assert alone.records == (dns_message.UNUSABLE,)
 
 
 def test_servers(tmp_path: Path) -> None:

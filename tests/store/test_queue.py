@@ -94,6 +94,29 @@ def test_who_wakes_up_late_settles_nothing(line: QueueRig) -> None:
     assert line.state(item) is None
 
 
+def test_a_lease_of_a_moment_later_holds(line: QueueRig) -> None:
+    """Who looks for lost leases may have read the clock before the claim that was written first."""
+    line.send("a@one.test")
+    before = line.at
+    line.sleep(500)
+    [claimed] = line.claim()
+    assert not line.store.read(settlement.any_lost, before, line.rules)
+    assert line.store.run(settlement.recover, before, line.rules) == 0
+    assert line.relay(claimed)
+
+
+def test_a_lease_of_another_run_of_the_machine_is_lost(line: QueueRig) -> None:
+    """Also where the system does not say which run it is."""
+    line.boot = ""
+    line.uptime = 1_000 * HOUR
+    [item] = line.send("a@one.test")
+    line.claim()
+    line.uptime = MINUTE
+    assert line.store.read(settlement.any_lost, line.at, line.rules)
+    assert line.store.run(settlement.recover, line.at, line.rules) == 1
+    assert line.state(item) is State.READY
+
+
 def test_a_renewed_lease_holds(line: QueueRig) -> None:
     [item] = line.send("a@one.test")
     [claimed] = line.claim()

@@ -211,7 +211,7 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
         stack.callback(shutil.rmtree, outside, ignore_errors=True)
         (folder / "dns").mkdir()
         await stack.enter_async_context(real_dns(folder / "dns", zones, NAMES, 53))
-        web = await stack.enter_async_context(https_server(folder / "ca", "mta-sts.three.test", at=THREE, port=443))
+        web = await stack.enter_async_context(https_server(folder / "ca", "mta-sts.three.test", address=(THREE, 443)))
         web.pages["mta-sts.three.test"] = page(POLICY.encode())
         homes = {}
         for name, address in (("one.test", ONE), ("two.test", TWO), ("three.test", THREE)):

@@ -163,6 +163,7 @@ async def test_a_report_by_mail(house: House, store: Store) -> None:
     head = head.replace(b"\r\n ", b" ")
     assert f"From: <postmaster@{HOSTNAME}>".encode() in head
     assert b"TLS-Report-Domain: work.test" in head
+    assert b"TLS-Required: No" in head
     assert b'multipart/report; report-type="tlsrpt"' in head
     assert b"Subject: Report Domain: work.test Submitter: " in head
     packed = body.partition(b'.json.gz"\r\n\r\n')[2].partition(b"\r\n--")[0]
@@ -182,10 +183,12 @@ async def test_a_report_to_others_waits_in_the_queue(house: House, store: Store)
     await send_due(later(house, 0.3), nobody(resolver))
 
     def waiting() -> Script[list[tuple[object, ...]]]:
-        found = yield sql("SELECT destination, sender, account FROM queue_item")
+        found = yield sql("SELECT destination, sender, account, CAST(envelope AS TEXT) FROM queue_item")
         return found
 
-    assert await store.read(waiting) == [("reports.example", "", 0)]
+    [(destination, sender, account, envelope)] = await store.read(waiting)
+    assert (destination, sender, account) == ("reports.example", "", 0)
+    assert json.loads(str(envelope))["tls_optional"] is True, "RFC 8460 §3: despite any failure of TLS"
 
 
 async def test_a_report_by_https(house: House, store: Store, tmp_path: Path) -> None:

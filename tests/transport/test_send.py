@@ -16,7 +16,7 @@ from posthouse.transport.connection import Sending
 from posthouse.transport.result import PERHAPS_TAKEN
 from posthouse.transport.send import ADDRESSES, CONVERSATIONS, Sender
 from posthouse.transport.target import Target, Unreachable
-from sink import CLOSE, OFFERS, RESET, Say, sink
+from sink import CLOSE, OFFERS, RESET, After, Say, sink
 from transport.sending import ANNA, HASTY, MESSAGE, Item, brief, item, rig, seconds, target, to
 
 DELAYED, FAILED, RELAYED = Action.DELAYED, Action.FAILED, Action.RELAYED
@@ -78,6 +78,19 @@ async def test_any_size_from_a_map(offers: tuple[str, ...], size: int) -> None:
                 assert f"SIZE={len(octets or b'X') + 2}" in server.taken[0].mail
                 if offers is OFFERS:
                     assert server.taken[0].chunks == max(1, -(-(len(octets) + 2) // 1_048_576))
+
+
+@pytest.mark.parametrize("offers", [OFFERS, ("CHUNKING",)])
+@pytest.mark.parametrize("nth", [0, 1, 3])
+async def test_a_chunk_that_is_refused(offers: tuple[str, ...], nth: int) -> None:
+    """RFC 3030 §2: no more are sent than were on their way; what is refused for good is asked of nobody else."""
+    big = b"Subject: x\r\n\r\n" + (b"x" * 70 + b"\r\n") * 70_000  # five chunks
+    answers = ["250 ok"] * nth + ["552 5.3.4 enough"]
+    limits = seconds(dot=20)
+    async with sink({"bdat": answers}, offers) as server, rig(server, NOBODY, limits=limits) as ours:
+        assert brief([await ours.outcome(big)]) == [(FAILED, "data", "5.3.4")]
+        assert len([line for line in server.heard if line.startswith("BDAT")]) <= nth + 2
+        assert not server.taken
 
 
 async def test_an_empty_message() -> None:
@@ -223,6 +236,15 @@ async def test_a_connection_that_was_closed_meanwhile_is_no_failure() -> None:
         assert brief([await ours.outcome()]) == [TAKEN]
         assert server.connections == 2
         assert len(server.taken) == 2
+
+
+async def test_a_server_that_hangs_up_behind_its_answer() -> None:
+    async with sink({"bdat": [Say("250 ok", After.CLOSE), "250 ok"]}) as server, rig(server) as ours:
+        assert brief([await ours.outcome()]) == [TAKEN]
+        assert len(ours.sender.idle) == 1
+        await asyncio.sleep(0.1)
+        assert brief([await ours.outcome()]) == [TAKEN]
+        assert server.connections == 2
 
 
 async def test_a_goodbye_of_an_idle_server_is_heard() -> None:
@@ -405,6 +427,7 @@ async def test_eight_bits_are_encoded_for_who_takes_seven() -> None:
         assert f"SIZE={len(server.taken[0].octets)}" in server.taken[0].mail
         assert "BODY" not in server.taken[0].mail
         assert brief([await ours.outcome(b"X: \xfc\r\n\r\n")]) == [(FAILED, "mail", "5.6.3")]
+        assert brief([await ours.outcome(EIGHT_BIT + b"x\xc3\xbc\r\n" * 100_000)]) == [TAKEN]
 
 
 async def test_long_lines_are_encoded_and_never_folded() -> None:

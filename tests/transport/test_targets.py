@@ -226,6 +226,13 @@ _25._tcp.mx.useless.safe.test. TLSA 1 1 1 {DIGEST}
 bare.safe.test. MX 10 mx.bare.safe.test.
 mx.bare.safe.test. A 5.5.7.6
 unsigned.test. MX 10 mx.safe.test.
+cloud.safe.test. MX 10 mx.cloud.safe.test.
+cloud.safe.test. MX 20 mx2.cloud.safe.test.
+mx.cloud.safe.test. CNAME big.cloud.test.
+mx2.cloud.safe.test. CNAME big.cloud.test.
+big.cloud.test. A 5.5.7.7
+_25._tcp.big.cloud.test. TLSA 3 1 1 {"00" * 32}
+_25._tcp.mx.cloud.safe.test. TLSA 3 1 1 {DIGEST}
 """
 
 
@@ -254,6 +261,15 @@ async def test_dane() -> None:
     assert (demand.level, demand.names) == (TlsLevel.DANE, ("ftp.safe.test", "own.safe.test")), "RFC 7672 §2.2.3"
     ((_, demand),) = await demands("implicit.safe.test")
     assert demand.level is TlsLevel.DANE
+
+
+async def test_a_signed_alias_of_what_is_not_signed() -> None:
+    """RFC 7672 §2.2.2: only records of the alias itself are sure."""
+    found = await demands("cloud.safe.test")
+    assert [(host, demand.level, demand.names) for host, demand in found] == [
+        ("mx.cloud.safe.test", TlsLevel.DANE, ("mx.cloud.safe.test", "cloud.safe.test")),
+        ("mx2.cloud.safe.test", TlsLevel.OPPORTUNISTIC, ()),
+    ]
 
 
 async def test_no_dane() -> None:

@@ -47,14 +47,10 @@ class _Edit(NamedTuple):
 def fit(octets: bytes, *, eight_bit: bool) -> bytes | Unfit:
     """The message with no line longer than LINE and, unless `eight_bit`, no octet above 127. Lines end with CRLF.
 
-    What was made is read again: its parts must hold what they held. A line of quoted-printable may by bad luck begin
-    like a boundary; then all is done in base64."""
-    contents = list(_contents(octets))
-    for quoted in (True, False):
-        done = _encoded_anew(octets, eight_bit=eight_bit, quoted=quoted)
-        if isinstance(done, Unfit) or list(_contents(done)) == contents:
-            return done
-    return Unfit.UNKNOWN
+    What was made is read again: its parts must hold what they held."""
+    done = _encoded_anew(octets, eight_bit=eight_bit)
+    same = isinstance(done, Unfit) or list(_contents(done)) == list(_contents(octets))
+    return done if same else Unfit.UNKNOWN
 
 
 def _contents(octets: bytes) -> Iterator[tuple[str, str, bytes | None]]:
@@ -73,10 +69,10 @@ def _leaves(part: Part) -> Iterator[Part]:
         yield from _leaves(child)
 
 
-def _encoded_anew(octets: bytes, *, eight_bit: bool, quoted: bool) -> bytes | Unfit:
+def _encoded_anew(octets: bytes, *, eight_bit: bool) -> bytes | Unfit:
     edits: list[_Edit] = []
     root = parse(octets)
-    for edit in _edits(octets, root, eight_bit=eight_bit, quoted=quoted):
+    for edit in _edits(octets, root, eight_bit=eight_bit):
         if isinstance(edit, Unfit):
             return edit
         edits.append(edit)
@@ -90,7 +86,7 @@ def _needs(octets: bytes, *, eight_bit: bool) -> bool:
     return (not eight_bit and not octets.isascii()) or _LONG.search(octets) is not None
 
 
-def _edits(octets: bytes, part: Part, *, eight_bit: bool, quoted: bool) -> Iterator[_Edit | Unfit]:
+def _edits(octets: bytes, part: Part, *, eight_bit: bool) -> Iterator[_Edit | Unfit]:
     """What must change in this part and those below it."""
     body = octets[part.body.start : part.body.stop]
     if not _needs(body, eight_bit=eight_bit):
@@ -105,14 +101,14 @@ def _edits(octets: bytes, part: Part, *, eight_bit: bool, quoted: bool) -> Itera
         yield Unfit.UNKNOWN  # RFC 2046 §5.2: of these types none may be encoded
     elif below and part.subtype != "global":  # RFC 6532 §3.7: message/global may be encoded as a whole
         for child in below:
-            yield from _edits(octets, child, eight_bit=eight_bit, quoted=quoted)
+            yield from _edits(octets, child, eight_bit=eight_bit)
         if not eight_bit and part.encoding in ("8bit", "binary"):
             yield _relabelled(octets, part, b"7bit")
     else:
-        yield from _encoded(octets, part, quoted=quoted)
+        yield from _encoded(octets, part)
 
 
-def _encoded(octets: bytes, part: Part, *, quoted: bool) -> Iterator[_Edit | Unfit]:
+def _encoded(octets: bytes, part: Part) -> Iterator[_Edit | Unfit]:
     """A part without parts, encoded: as it was if it was, else as is shorter; what is no text in base64."""
     plain = content.decoded(octets, part)
     if plain is None:
@@ -122,13 +118,19 @@ def _encoded(octets: bytes, part: Part, *, quoted: bool) -> Iterator[_Edit | Unf
     if encoding not in ("quoted-printable", "base64"):
         text = part.type == "text" and len(_HIGH.findall(plain)) * 6 < len(plain)
         encoding = "quoted-printable" if text else "base64"
-    if not quoted:
-        encoding = "base64"
+    encoded = _quoted(plain) if encoding == "quoted-printable" else b""
+    # RFC 2046 §5.1.1: a soft line break must not put "--" at the start of a line, which might be a boundary.
+    if encoding == "base64" or _dashes(encoded) > _dashes(plain):
+        encoding, encoded = "base64", _base64(plain)
     yield _relabelled(octets, part, encoding.encode("ascii"))
     # The end of the message keeps its CRLF; before a boundary the CRLF is none of the part's.
-    encoded = _base64(plain) if encoding == "base64" else _quoted(plain)
     last = part.body.stop == len(octets) and octets.endswith(b"\r\n")
     yield _Edit(part.body.start, part.body.stop, encoded + (b"\r\n" if last and not encoded.endswith(b"\r\n") else b""))
+
+
+def _dashes(octets: bytes) -> int:
+    """How many lines begin with them."""
+    return octets.count(b"\n--") + octets.startswith(b"--")
 
 
 def _quoted(plain: bytes) -> bytes:

@@ -79,6 +79,10 @@ class NetworkResolver:
         """IPv6 addresses."""
         return await self._answer(name, Kind.AAAA)
 
+    async def cname(self, name: str) -> Answer[str]:
+        """Where the name itself leads, one step."""
+        return await self._answer(name, Kind.CNAME)
+
     async def txt(self, name: str) -> Answer[bytes]:
         """TXT records, the character-strings of each joined."""
         return await self._answer(name, Kind.TXT)

@@ -37,6 +37,7 @@ HEADER = 12  # octets, RFC 1035 §4.1.1
 CNAMES = 8  # links of a chain; beyond it a name leads nowhere
 RECORDS = 200  # of one answer; the rest is not looked at
 WITHOUT_SOA = 60  # seconds to believe a denial that does not say how long (RFC 2308 §5)
+UNUSABLE = Tlsa(255, 255, 255, b"")  # in place of TLSA records that cannot be read: they exist (RFC 7672 §2.2)
 # What dnspython may raise for octets that are no message.
 GARBAGE = (dns.exception.DNSException, ValueError, IndexError, KeyError, TypeError, struct.error)
 
@@ -46,6 +47,7 @@ class Kind(Enum):
 
     A = dns.rdatatype.A
     AAAA = dns.rdatatype.AAAA
+    CNAME = dns.rdatatype.CNAME
     MX = dns.rdatatype.MX
     PTR = dns.rdatatype.PTR
     TXT = dns.rdatatype.TXT
@@ -127,7 +129,7 @@ def read(asked: Asked, octets: bytes) -> Reading | Unanswered:
         return Unanswered.FOREIGN
     cut = bool(flags & dns.flags.TC)
     try:
-        message = dns.message.from_wire(octets, question_only=cut, ignore_trailing=True)
+        message = dns.message.from_wire(octets, question_only=cut, ignore_trailing=True, continue_on_error=True)
     except GARBAGE:
         return Unanswered.FOREIGN
     strange = _strange(asked, message)
@@ -176,6 +178,9 @@ def _follow(asked: Asked, message: dns.message.Message) -> Reading | Unanswered:
             return Unanswered.FAILED  # it says both
         records = tuple(RECORD[asked.kind](one) for one in list(answer)[:RECORDS])
         return Reading(Found.RECORDS, records, end, min(ttl, answer.ttl), authentic, links)
+    if message.errors:  # records that are none: nobody can say what is missing
+        unusable = asked.kind is Kind.TLSA and links == 0
+        return Reading(Found.RECORDS, (UNUSABLE,), end, WITHOUT_SOA, authentic) if unusable else Unanswered.FAILED
     return _denial(message, Reading(Found.NO_DATA, (), end, ttl, authentic, links))
 
 
@@ -218,6 +223,7 @@ RECORD: dict[Kind, Callable[[Any], object]] = {
     Kind.A: lambda record: cast(dns.rdtypes.IN.A.A, record).address,
     Kind.AAAA: lambda record: cast(dns.rdtypes.IN.AAAA.AAAA, record).address,
     Kind.MX: _mx,
+    Kind.CNAME: lambda record: spelled(cast(dns.rdtypes.ANY.CNAME.CNAME, record).target),
     Kind.PTR: lambda record: spelled(cast(dns.rdtypes.ANY.PTR.PTR, record).target),
     Kind.TXT: _txt,
     Kind.TLSA: _tlsa,

@@ -18,6 +18,7 @@ from posthouse.store.queue import DUE, DUE_NOW, NEW_WORK, Lease, State, encode
 from posthouse.store.script import Changed, Script, sql
 
 RECOVERED = 500  # leases taken back in one script
+FAR = 2  # leases ahead: one that ends later is of another run of the machine, and not of a moment between two scripts
 LOST_LEASES = 3  # in a row, then an item waits like after a failure: perhaps it is what kills whoever sends it
 FORGET_MILLIS = 24 * 3_600_000  # after which nothing is known of a destination any more
 
@@ -75,7 +76,7 @@ def recover(at: Moment, rules: Rules, most: int = RECOVERED) -> Script[int]:
     rows = yield sql(
         "SELECT id, destination, lost, held FROM queue_item WHERE state = 2 AND (lease_until <= $1 OR lease_until > $2)"
         " LIMIT $3",
-        at.uptime, at.uptime + rules.lease, most,
+        at.uptime, at.uptime + FAR * rules.lease, most,
     )  # fmt: skip
     for item, _, lost, held in rows:  # inside one script, in the writer's thread
         state = State.HELD if held else State.LATER if lost + 1 >= LOST_LEASES else State.READY
@@ -93,7 +94,7 @@ def any_lost(at: Moment, rules: Rules) -> Script[bool]:
     """Whether `recover` would find something: a look that keeps nobody from writing."""
     rows = yield sql(
         "SELECT 1 FROM queue_item WHERE state = 2 AND (lease_until <= $1 OR lease_until > $2) LIMIT 1",
-        at.uptime, at.uptime + rules.lease,
+        at.uptime, at.uptime + FAR * rules.lease,
     )  # fmt: skip
     return bool(rows)
 

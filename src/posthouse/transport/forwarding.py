@@ -6,6 +6,7 @@ for it; what is said of the delivery comes back here and is led on to the sender
 
 import hmac
 import re
+from collections.abc import Sequence
 from mmap import mmap
 
 from posthouse.mail.address import Address, Domain, ReversePath
@@ -14,16 +15,21 @@ from posthouse.mail.ids import AccountId, Trail
 from posthouse.mail.srs import restore, rewrite
 from posthouse.transport.depart import Departing
 from posthouse.transport.house import House
+from posthouse.transport.route import Leads
 
 DAY = 24 * 3_600_000  # milliseconds
 
 _DELIVERED_TO = re.compile(rb"^delivered-to[ \t]*:[ \t]*<?([^\r\n>]{1,320})", re.IGNORECASE | re.MULTILINE)
 
 
-async def departing(envelope: Envelope, account: AccountId | None, trail: Trail, house: House) -> Departing:
+async def departing(
+    envelope: Envelope, leads: Sequence[Leads], account: AccountId | None, trail: Trail, house: House
+) -> Departing:
     """How mail with this Envelope leaves the house. Raises Unavailable."""
     sender = envelope.sender.address
-    if sender is None or await house.routes.is_local(sender.domain, house.store):
+    if sender is None or not any(way.forwards for way in leads):
+        return Departing(account, trail, house.patience)
+    if await house.routes.is_local(sender.domain, house.store):
         return Departing(account, trail, house.patience)
     return Departing(account, trail, house.patience, lambda domain: _as_sender(sender, domain, house))
 

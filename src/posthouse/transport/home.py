@@ -46,7 +46,7 @@ async def deliver(item: QueueItem, octets: bytes | mmap, house: House) -> tuple[
     leads = [await leads_of(each.path.address, house) for each in recipients]  # few, and remembered for a second
     now = house.clock()
     accounts = {account for way in leads for account in way.accounts}
-    ways = departures(item.envelope, leads, await departing(item.envelope, item.account, item.trail, house))
+    ways = departures(item.envelope, leads, await departing(item.envelope, leads, item.account, item.trail, house))
     if accounts or ways:
         front = return_path(item.envelope) if accounts else b""
         whole = front + bytes(octets)

@@ -59,7 +59,7 @@ async def keep(mail: Incoming, edit: Edit, received: Millis, house: House) -> To
     leads = _ways(mail, received)
     accounts = {account for way in leads for account in way.accounts}
     login = mail.client.login
-    way = await departing(mail.envelope, login.account if login else None, mail.trail, house)
+    way = await departing(mail.envelope, leads, login.account if login else None, mail.trail, house)
     outgoing = departures(mail.envelope, leads, way)
     path = return_path(mail.envelope) if accounts else b""
     fields = path + received_field(mail.client, mail.envelope, house.hostname, received, mail.trail)

@@ -138,8 +138,9 @@ async def _letter(uri: str, made: Made, house: House) -> Ready | None:
     if address is None or domain is None:
         return None
     sender = Address("postmaster", domain)
-    # The null reverse-path: a report that cannot be delivered brings nothing back
-    envelope = Envelope(ReversePath(), (Recipient(ForwardPath(address), frozenset()),))
+    # The null reverse-path: a report that cannot be delivered brings nothing back. It is delivered despite any failure
+    # of TLS (RFC 8460 §3), which it may be about.
+    envelope = Envelope(ReversePath(), (Recipient(ForwardPath(address), frozenset()),), tls_optional=True)
     octets = print_letter(made, sender, address, house.clock())
     return await make_ready(Letter(envelope, octets), Trail(secrets.token_hex(8)), house)
 
@@ -169,6 +170,7 @@ def print_letter(made: Made, sender: Address, address: Address, now: Millis) -> 
         compose.structured("Message-ID", [f"<{report.id.replace('@', f'.{now}@')}>"]),
         compose.structured("TLS-Report-Domain", [made.domain]),
         compose.structured("TLS-Report-Submitter", [report.organization]),
+        compose.structured("TLS-Required", ["No"]),  # RFC 8689 §3
         compose.structured("Auto-Submitted", ["auto-generated"]),  # RFC 3834 §5
         b"MIME-Version: 1.0\r\n",
     ]

@@ -57,9 +57,7 @@ async def demands(
 
 async def _dane(domain: str, host: MailHost, resolver: Resolver, port: int) -> TlsDemand | None:
     """What the TLSA records ask of this host; None: they cannot be had (RFC 7672 §2.2)."""
-    if not host.authentic:
-        return TlsDemand()
-    for name in dict.fromkeys((host.end or host.host, host.host)):  # RFC 7672 §2.2.3: where CNAMEs lead, first
+    for name in await _bases(host, resolver):
         answer = await resolver.tlsa(dane.owner(name, port))
         if answer.temporary:
             return None
@@ -71,6 +69,17 @@ async def _dane(domain: str, host: MailHost, resolver: Resolver, port: int) -> T
         names = tuple(dict.fromkeys((name, host.host, domain)))
         return TlsDemand(TlsLevel.DANE, names, usable, f"DANE of {name}")
     return TlsDemand()
+
+
+async def _bases(host: MailHost, resolver: Resolver) -> list[str]:
+    """The names below which TLSA records may stand: where CNAMEs lead first, then the host's own (RFC 7672 §2.2.3).
+    Where a signed alias leads to what is not signed, only its own (§2.2.2)."""
+    if host.authentic:
+        return list(dict.fromkeys((host.end or host.host, host.host)))
+    if host.end in ("", host.host):
+        return []
+    alias = await resolver.cname(host.host)
+    return [host.host] if alias.found is Found.RECORDS and alias.authentic else []
 
 
 def _by_policy(
@@ -92,7 +101,7 @@ def _at_least(domain: str, demand: TlsDemand, remembered: TlsLevel) -> TlsDemand
     """What is remembered never falls silently (decision 0083)."""
     if demand.level is not TlsLevel.OPPORTUNISTIC or remembered is TlsLevel.OPPORTUNISTIC:
         return demand
-    return TlsDemand(TlsLevel.ENCRYPTED, why=f"that {domain} has always had TLS")
+    return TlsDemand(TlsLevel.ENCRYPTED, why=f"our memory of the TLS of {domain}")
 
 
 def _required(

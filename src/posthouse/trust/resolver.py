@@ -74,6 +74,10 @@ class Resolver(Protocol):
         """IPv6 addresses."""
         ...
 
+    async def cname(self, name: str) -> Answer[str]:
+        """Where the name itself leads, one step of a chain."""
+        ...
+
     async def txt(self, name: str) -> Answer[bytes]:
         """TXT records, the character-strings of each joined."""
         ...
