@@ -1,6 +1,7 @@
 """serve/smtp/wishes.py and what obeys it: DSNs of success, mail held back, parameters on their way (RFC 3461)."""
 
 from dataclasses import replace
+from mmap import ACCESS_READ, mmap
 
 import pytest
 
@@ -19,7 +20,7 @@ from posthouse.store.script import Script, sql
 from posthouse.store.store import Store
 from posthouse.trace import sentences
 from posthouse.transport import journey
-from posthouse.transport.home import at_home_first
+from posthouse.transport.home import at_home_first, deliver
 from posthouse.transport.house import House, SmtpRole, SubmissionRules
 from posthouse.transport.route import Routes
 
@@ -177,6 +178,20 @@ async def test_what_is_held_back_waits_for_everyone(house: House, door: Door, st
     assert kept.startswith(b"Return-Path: <anna@home.test>\r\nReceived: ")
     assert kept.count(b"Received:") == 1
     assert len(await inbox(store, ANNA)) == 1  # the postmaster
+
+
+async def test_a_large_message_that_was_held_back(house: House, door: Door, store: Store) -> None:
+    async with call(house, door, SUBMISSION) as caller:
+        await from_anna(caller, "HOLDFOR=60", "<ben@work.test>")
+    [item] = await waiting(house, store, HOUR)
+    with (store.directory / "large").open("w+b") as file:
+        file.write(b"Subject: large\r\n\r\n" + b"x" * 70_000 + b"\r\n")
+        file.flush()
+        with mmap(file.fileno(), 0, access=ACCESS_READ) as octets:
+            [outcome] = await deliver(item, octets, house)
+            assert outcome.action is Action.DELIVERED
+            [kept] = await inbox(store, BEN)
+            assert kept == b"Return-Path: <anna@home.test>\r\n" + octets[:]
 
 
 async def test_who_has_gone_meanwhile(house: House, door: Door, store: Store) -> None:

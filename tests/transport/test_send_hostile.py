@@ -11,7 +11,7 @@ import pytest
 from posthouse.mail.outcome import Action
 from posthouse.transport.result import PERHAPS_TAKEN
 from sink import CLOSE, OFFERS, RESET, STALL, After, Answer, Say, sink
-from transport.sending import HASTY, MESSAGE, brief, item, rig
+from transport.sending import HASTY, MESSAGE, brief, item, rig, seconds
 
 ENDLESS = Say("250-and so on", After.ENDLESS)
 WAYS = {
@@ -154,6 +154,18 @@ async def test_an_end_that_is_answered_twice(offers: tuple[str, ...]) -> None:
         outcome = await ours.outcome()
         assert brief([outcome]) == [(DELAYED, "dot", "4.5.0")]
         assert outcome.reason.endswith(PERHAPS_TAKEN)
+
+
+@pytest.mark.parametrize(("step", "doubt"), [("mail", False), ("dot", True), ("bdat", True)])
+async def test_time_is_up_in_the_middle(step: str, doubt: bool) -> None:
+    """Whether the message may have been taken is said also then."""
+    limits = replace(seconds(), attempt_seconds=0.3)
+    offers = WAYS["chunks" if step == "bdat" else "data"]
+    async with sink({step: STALL}, offers) as server, rig(server, limits=limits) as ours:
+        outcome = await ours.outcome()
+        assert brief([outcome]) == [(DELAYED, "dot" if doubt else "data", "4.4.2")]
+        assert outcome.reason.endswith(PERHAPS_TAKEN) == doubt
+        assert len(ours.sender.idle) == 0
 
 
 async def test_a_server_without_ehlo() -> None:

@@ -80,7 +80,8 @@ class Sending:
 class Connection:
     """One connection. `transactions` and `domains` count what it was used for, `answers` what the server has said;
     `farewell` is its last word, `silent` is true where it was waited for in vain, `kept` where it was used before.
-    `trails` are the messages that it had to do with."""
+    `trails` are the messages that it had to do with; `perhaps_taken` is true while the answer to the end of one is
+    waited for."""
 
     __slots__ = (
         "answers",
@@ -91,6 +92,7 @@ class Connection:
         "ip",
         "kept",
         "link",
+        "perhaps_taken",
         "sending",
         "silent",
         "target",
@@ -111,6 +113,7 @@ class Connection:
         self.farewell: Reply | None = None
         self.silent = False
         self.kept = False
+        self.perhaps_taken = False
         self.trails: list[Trail] = []
 
     @property
@@ -155,6 +158,7 @@ class Connection:
     async def answer(self, where: Where, seconds: float, *, perhaps_taken: bool = False) -> Reply | Result:
         """The answer to what was asked first; the Result for all that is not answered where there is none."""
         self.link.deadline(seconds)
+        self.perhaps_taken = perhaps_taken
         event: ClientEvent | Woken | None = WOKEN
         try:
             while isinstance(event, Woken):
@@ -165,6 +169,7 @@ class Connection:
             return silent(where, seconds, perhaps_taken=perhaps_taken)
         except ConnectionError:
             event = None
+        self.perhaps_taken = False
         return self.read(None if isinstance(event, Woken) else event, where, perhaps_taken=perhaps_taken)
 
     def read(self, event: ClientEvent | None, where: Where, *, perhaps_taken: bool = False) -> Reply | Result:

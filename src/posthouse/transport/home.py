@@ -18,9 +18,10 @@ from posthouse.transport.accept import accept, prepare
 from posthouse.transport.depart import Departures, departures
 from posthouse.transport.forwarding import departing
 from posthouse.transport.house import House
-from posthouse.transport.keep import DELIVERED, action
+from posthouse.transport.keep import DELIVERED, action, edited
 from posthouse.transport.resolve import leads_of
 from posthouse.transport.route import Leads
+from posthouse.transport.submit import Edit
 from posthouse.transport.trace import return_path
 
 GONE = Status(5, 1, 1)  # RFC 3463 §3.2: bad destination mailbox address
@@ -49,7 +50,7 @@ async def deliver(item: QueueItem, octets: bytes | mmap, house: House) -> tuple[
     ways = departures(item.envelope, leads, await departing(item.envelope, leads, item.account, item.trail, house))
     if accounts or ways:
         front = return_path(item.envelope) if accounts else b""
-        whole = front + bytes(octets)
+        whole = await edited(octets, Edit(front), house)
         message = await prepare(house.store, whole, now) if accounts else await house.store.blobs.put(whole)
         leaving = Departures(house.moment(now), tuple(replace(way, skip=len(front)) for way in ways))
         await accept(house.store, message, accounts, leaving if ways else None)

@@ -24,7 +24,7 @@ from posthouse.net.connect import NotConnected, connect
 from posthouse.transport.connection import Connection, Sending, begin
 from posthouse.transport.idle import Idle
 from posthouse.transport.parcel import measured
-from posthouse.transport.result import TOO_MANY, Result, Where
+from posthouse.transport.result import PERHAPS_TAKEN, TOO_MANY, Result, Where
 from posthouse.transport.target import Target, TlsLevel, Unreachable
 from posthouse.transport.transaction import Consignment, transact
 
@@ -126,7 +126,16 @@ class _Place:
 class _Attempt:
     """One message on its way to one destination."""
 
-    __slots__ = ("_addresses", "_consignment", "_conversations", "_item", "_places", "_sender", "_useless")
+    __slots__ = (
+        "_addresses",
+        "_connection",
+        "_consignment",
+        "_conversations",
+        "_item",
+        "_places",
+        "_sender",
+        "_useless",
+    )
 
     def __init__(self, sender: Sender, consignment: Consignment, item: Item) -> None:
         self._sender = sender
@@ -153,9 +162,12 @@ class _Attempt:
 
     def overdue(self) -> None:
         """Time is up."""
-        reason = f"the attempt was given up after {self._sender.sending.limits.attempt_seconds:.0f} seconds"
+        seconds = self._sender.sending.limits.attempt_seconds
+        reason, where = f"the attempt was given up after {seconds:.0f} seconds", Where.DATA
+        if self._connection is not None and self._connection.perhaps_taken:
+            reason, where = reason + PERHAPS_TAKEN, Where.DOT
         for place in self._open():
-            place.result = Result(Action.DELAYED, Status(4, 4, 2), reason, Where.DATA)
+            place.result = Result(Action.DELAYED, Status(4, 4, 2), reason, where)
 
     def outcomes(self, now: Millis) -> tuple[Outcome, ...]:
         """One for each recipient."""
@@ -224,6 +236,7 @@ class _Attempt:
         """Transactions over one connection. Those left have heard nothing: it was kept too long, or is used up."""
         left = list(todo)
         connection.trails.append(self._item.trail)
+        self._connection = connection
         try:
             while left and connection.usable and self._may_begin(connection):
                 batch = left[: min(RECIPIENTS, connection.engine.announced.rcpt_max or RECIPIENTS)]
