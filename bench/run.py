@@ -65,6 +65,16 @@ def workloads(scale: Scale, reps: int) -> dict[str, list[str]]:
         "fanout": ["imap_idle", "--conns", str(scale.fanout), *FANOUT],
         "inbound": ["smtp_in", "--cases", "f4096:10:0", "--n", str(scale.messages)],
         "submission": ["smtp_in", "--submission", "--cases", "f4096:1:1,f4096:10:1", "--n", str(scale.messages)],
+        "relay": [
+            "smtp_in",
+            "--submission",
+            "--relay",
+            "10599",
+            "--cases",
+            "f4096:10:0,f4096:50:0",
+            "--n",
+            str(scale.messages),
+        ],  # in by submission, out to the harness's sink, which both sides are told of
         "realistic": ["smtp_in", "--cases", "mixed:10:0", "--n", str(scale.mixed)],
         "visible": ["visible", "--n", str(scale.probes)],
         "login": ["imap_login", "--modes", "plain", "--procs", "10", "--secs", str(scale.seconds), "--users", "100"],

@@ -26,8 +26,17 @@ listen = ["127.0.0.1:{lmtp_port}"]
 [login]
 allow_plaintext = true
 
+[[relay.routes]]
+domains = ["relay.test"]
+host = "127.0.0.1"
+port = 10599
+tls = "opportunistic"
+
 [limits.peer]
 exempt_loopback = true
+messages_hour = 1_000_000
+recipients_day = 1_000_000
+first_recipients_day = 1_000_000
 """
 
 

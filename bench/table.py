@@ -30,6 +30,12 @@ ROWS = (
         ">= 10 x",
     ),
     Row("submission", "f4096:10:1", "rate", "the same, 10 clients", ">= 3 x"),
+    Row(
+        "submission", "f4096:10:0", "e2e_rate", "relay 4 KB to a sink, 10 connections, end to end, messages/s", ">= 1 x"
+    ),
+    Row("submission", "f4096:10:0", "cpu_s_per_1000", "the same, CPU seconds per 1,000 messages", "<= 1 x"),
+    Row("submission", "f4096:50:0", "e2e_rate", "the same, 50 connections, messages/s", ""),
+    Row("submission", "f4096:50:0", "p99_ms", "the same, p99 of the answer to the dot, ms", "< 100 ms"),
     Row("visible", "f4096", "accept_p50_ms", "one message on an idle server: to 250, p50 ms", ""),
     Row("visible", "f4096", "after_p50_ms", "from 250 to `* EXISTS`, p50 ms", "< 10 ms"),
     Row("imap_login", "plain:10", "rate", "logins, plain, warm, per second", ">= 5 x"),
