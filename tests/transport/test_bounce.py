@@ -23,7 +23,9 @@ from posthouse.mail.envelope import (
 from posthouse.mail.ids import Millis
 from posthouse.mail.outcome import Action, Outcome
 from posthouse.mail.status import Reply, Status, reply
+from posthouse.transport import bounce
 from posthouse.transport.bounce import HEADER, NAMED, WHOLE, Letter, Told, report
+from posthouse.transport.words import Words
 
 ANNA = ReversePath(Address("anna", Domain("home.test")))
 MESSAGE = (
@@ -256,3 +258,18 @@ def test_odd_messages_and_no_forged_fields(octets: bytes) -> None:
     assert head.isascii()
     assert all(len(line) <= 998 for line in letter.octets.split(b"\r\n") if line not in octets)
     assert b"\x1b" not in letter.octets
+
+
+def test_only_those_who_are_named_are_put_into_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand recipients with a page each must not hold up everybody else."""
+    seen: list[Outcome] = []
+
+    def explain(outcome: Outcome, house: str) -> Words:
+        seen.append(outcome)
+        return Words("It failed.", "")
+
+    monkeypatch.setattr(bounce, "explain", explain)
+    outcomes = [failed(to(f"user{number}"), reply(554, "5.0.0", "word " * 1_000)) for number in range(1_000)]
+    letter, _ = written(told(), *outcomes)
+    assert len(seen) == NAMED
+    assert len(letter.octets) < 1_000_000

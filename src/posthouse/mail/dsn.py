@@ -23,7 +23,7 @@ from posthouse.mail.status import Reply, Status
 RECIPIENTS_READ = 1_000  # groups of one report: as many as a transaction has recipients
 STATUS_READ = 1024 * 1024  # octets of a delivery-status part that are looked at: 1,000 groups of 1 KiB
 RETURNED_READ = 256 * 1024  # octets of the header of the returned message that are looked at
-DIAGNOSTIC = 2_000  # characters of a Diagnostic-Code that are written: some servers answer with pages
+DIAGNOSTIC = 500  # characters of a Diagnostic-Code that are written: some servers answer with pages
 
 _ADDRESS = re.compile(r"[ \t]*([A-Za-z0-9._-]{1,40})[ \t]*;[ \t]*(.*)\Z", re.DOTALL)
 _STATUS = re.compile(r"\s*([245])\.(\d{1,3})\.(\d{1,3})")

@@ -202,12 +202,13 @@ def _worst(news: Sequence[Outcome]) -> Action:
 
 def _text(about: Told, news: Sequence[Outcome], hostname: str) -> str:
     pieces = [f"This is the mail server {hostname}."]
-    told = [_Same(_WORST_FIRST.index(one.action), _words(one, about, hostname), _technical(one)) for one in news]
-    pairs = sorted(zip(told, news, strict=True), key=lambda pair: pair[0])
-    for same, some in groupby(pairs[:NAMED], key=lambda pair: pair[0]):
+    named = sorted(news, key=lambda one: _WORST_FIRST.index(one.action))[:NAMED]
+    told = [_Same(_WORST_FIRST.index(one.action), _words(one, about, hostname), _technical(one)) for one in named]
+    pairs = sorted(zip(told, named, strict=True), key=lambda pair: pair[0])
+    for same, some in groupby(pairs, key=lambda pair: pair[0]):
         pieces += _of_group(same, [outcome for _, outcome in some])
-    if len(pairs) > NAMED:
-        pieces.append(f"The second part of this message names {len(pairs) - NAMED} more.")
+    if len(news) > NAMED:
+        pieces.append(f"The second part of this message names {len(news) - NAMED} more.")
     pieces.append(_what_comes_back(about, news))
     return "\n\n".join(pieces) + "\n"
 

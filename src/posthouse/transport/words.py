@@ -11,7 +11,7 @@ from typing import NamedTuple
 from posthouse.mail.outcome import Outcome
 from posthouse.mail.status import Status
 
-LOOKED_AT = 1_000  # characters of an answer that the patterns see; what matters stands at the beginning
+LOOKED_AT = 500  # characters of an answer that the patterns see; what matters stands at the beginning
 
 
 class Words(NamedTuple):
