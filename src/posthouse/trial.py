@@ -188,6 +188,7 @@ def screen(folder: Path, ports: Mapping[str, int], ca: Path) -> str:
      {program()} try send "Hello Ben"{here}
      curl --cacert {trust} --user ben@work.test:ben 'imaps://localhost:{ports["imaps"]}/INBOX;MAILINDEX=*'
      mutt -e 'set ssl_ca_certificates_file="{ca}" folder={mail}' -f {mail}
+     {program()} trace --since 1h --data {shlex.quote(str(folder))}
 
    Everything is kept in {folder}
    Ctrl-C stops. `{program()} try --reset{here}` forgets everything.
