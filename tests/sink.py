@@ -313,7 +313,7 @@ async def sink(
             sessions.discard(task)
             writer.close()
             with contextlib.suppress(OSError, TimeoutError):
-                await asyncio.wait_for(writer.wait_closed(), 5)
+                await asyncio.wait_for(writer.wait_closed(), 0.5)
 
     listener = await asyncio.start_server(serve, host, port, limit=LINE, ssl=tls if implicit else None)
     server.port = listener.sockets[0].getsockname()[1]

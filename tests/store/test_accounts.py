@@ -206,3 +206,17 @@ def test_removing_a_user_removes_all_mail(rig: Rig) -> None:
     assert [str(row.address) for row in rig.read(accounts.list_accounts)] == ["ben@home.test"]
     assert rig.run(accounts.add_account, address("anna@home.test"), CREDENTIAL) > rig.ben
     assert rig.read(mailboxes.find, rig.anna, "INBOX") is None
+
+
+def test_aliases_that_lead_to_other_servers(rig: Rig) -> None:
+    """RFC 5321 §2.4: only that server knows whether case matters."""
+    club, more, carl = address("club@home.test"), address("more@home.test"), address("Carl@Elsewhere.test")
+    rig.run(accounts.add_alias, club, (carl,))
+    rig.run(accounts.add_alias, more, (club, address("Anna@home.test")))
+    found = rig.read(accounts.resolve, more)
+    assert isinstance(found, Elsewhere)
+    assert found.addresses == (carl,)
+    assert [target.account for target in found.targets] == [rig.anna]
+    assert [alias.targets for alias in rig.read(accounts.list_aliases)] == [(carl,), (address("anna@home.test"), club)]
+    with pytest.raises(Refused, match="leads to another server"):
+        rig.run(accounts.set_catch_all, Domain("home.test"), club)

@@ -83,6 +83,15 @@ def test_what_was_asked_for_by_the_wall_clock_stays(line: QueueRig) -> None:
     assert len(line.claim()) == 1
 
 
+def test_what_was_released_stays_so(line: QueueRig) -> None:
+    [item] = line.send("a@one.test", release=line.now + HOUR)
+    line.sleep(HOUR)
+    [claimed] = line.claim()
+    line.store.run(settlement.give_back, line.at, [claimed.lease])
+    line.now -= DAY
+    assert [one.item.id for one in line.claim()] == [item]
+
+
 def test_a_clock_that_stands_still(line: QueueRig) -> None:
     line.send("a@one.test")
     [claimed] = line.claim()

@@ -166,7 +166,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.line.now += jump
         self.line.store.run(waiting.hold, self.line.at, [])  # whatever the queue does next sees it
         for model in self.model.values():
-            if model.due != model.wished:
+            if model.due != model.wished or model.wished <= self.line.now - jump:
                 model.due += jump
 
     @invariant()

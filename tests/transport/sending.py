@@ -73,7 +73,7 @@ def target(server: Sink, host: str = "mx.test") -> Target:
 
 @contextlib.asynccontextmanager
 async def rig(
-    *servers: Sink | Target, limits: SendLimits = HASTY, sending: Sending | None = None
+    *servers: Sink | Target, limits: SendLimits | None = None, sending: Sending | None = None
 ) -> AsyncIterator[Rig]:
     """A Sender for these servers, the first preferred."""
     targets = [one if isinstance(one, Target) else target(one, f"mx{at}.test") for at, one in enumerate(servers)]
@@ -81,7 +81,7 @@ async def rig(
     async def find(domain: Domain, envelope: Envelope) -> tuple[Target, ...] | Unreachable:
         return tuple(made.targets)
 
-    sender = Sender(find, replace(sending or Sending("us.test"), limits=limits), lambda: START)
+    sender = Sender(find, replace(sending or Sending("us.test"), limits=limits or seconds()), lambda: START)
     made = Rig(sender, [replace(one, preference=at) for at, one in enumerate(targets)])
     try:
         yield made

@@ -17,7 +17,7 @@ from posthouse.transport.result import PERHAPS_TAKEN
 from posthouse.transport.send import ADDRESSES, CONVERSATIONS, Sender
 from posthouse.transport.target import Target, Unreachable
 from sink import CLOSE, OFFERS, RESET, After, Say, sink
-from transport.sending import ANNA, HASTY, MESSAGE, Item, brief, item, rig, seconds, target, to
+from transport.sending import ANNA, MESSAGE, Item, brief, item, rig, seconds, target, to
 
 DELAYED, FAILED, RELAYED = Action.DELAYED, Action.FAILED, Action.RELAYED
 NO_CHUNKS = tuple(offer for offer in OFFERS if offer != "CHUNKING")
@@ -180,7 +180,7 @@ async def test_equal_servers_are_tried_in_any_order() -> None:
     """RFC 5321 §5.1."""
     async with sink() as first, sink() as second, rig(first, second) as ours:
         ours.targets[:] = [replace(one, preference=10) for one in ours.targets]
-        ours.sender.sending = replace(ours.sender.sending, limits=replace(HASTY, idle_seconds=0))
+        ours.sender.sending = replace(ours.sender.sending, limits=seconds(idle=0))
         for _ in range(40):
             await ours.sender.idle.close()
             await ours.outcome()
@@ -257,7 +257,7 @@ async def test_a_goodbye_of_an_idle_server_is_heard() -> None:
 
 
 async def test_idle_connections_end_with_quit() -> None:
-    async with sink() as server, rig(server, limits=replace(HASTY, idle_seconds=0.1)) as ours:
+    async with sink() as server, rig(server, limits=seconds(idle=0.1)) as ours:
         await ours.outcome()
         await asyncio.sleep(0.3)
         assert server.heard[-1] == "QUIT"
@@ -265,11 +265,11 @@ async def test_idle_connections_end_with_quit() -> None:
 
 
 async def test_a_connection_is_not_used_for_ever() -> None:
-    async with sink() as server, rig(server, limits=replace(HASTY, transactions=2)) as ours:
+    async with sink() as server, rig(server, limits=replace(seconds(), transactions=2)) as ours:
         for _ in range(4):
             await ours.outcome()
         assert server.connections == 2
-    async with sink() as server, rig(server, limits=replace(HASTY, age_seconds=-1)) as ours:
+    async with sink() as server, rig(server, limits=replace(seconds(), age_seconds=-1)) as ours:
         for _ in range(2):
             await ours.outcome()
         assert server.connections == 2
@@ -343,7 +343,7 @@ async def test_a_full_mailbox_is_not_too_many() -> None:
 
 async def test_hundred_recipients_at_once_at_most() -> None:
     """RFC 5321 §4.5.3.1.8."""
-    async with sink() as server, rig(server, limits=replace(HASTY, dot_seconds=10, rcpt_seconds=10)) as ours:
+    async with sink() as server, rig(server, limits=seconds(dot=20, rcpt=20)) as ours:
         outcomes = await ours.send(item(*(f"u{n}" for n in range(250))))
         assert {one.action for one in outcomes} == {RELAYED}
         assert [len(one.rcpts) for one in server.taken] == [100, 100, 50]
@@ -454,7 +454,7 @@ async def test_a_source_address() -> None:
 
 async def test_cancelled_in_the_middle() -> None:
     """A worker that ends leaves no connection behind."""
-    async with sink({"mail": Say(pause=30)}) as server, rig(server, limits=replace(HASTY, mail_seconds=60)) as ours:
+    async with sink({"mail": Say(pause=30)}) as server, rig(server, limits=seconds(mail=60)) as ours:
         task = asyncio.create_task(ours.outcome())
         await asyncio.sleep(0.2)
         assert "MAIL FROM:<anna@home.test> SIZE=36" in server.heard

@@ -64,7 +64,9 @@ def step(request: pytest.FixtureRequest, way: str) -> str:
 )
 async def test_no_answer_worth_the_name(way: str, step: str, answer: Answer, status: str) -> None:
     """The message waits, and says at which step."""
-    async with sink(planned(way, step, answer), WAYS[way]) as server, rig(server) as ours:
+    stalls = isinstance(answer, Say) and answer.after is After.STALL
+    limits = HASTY if stalls else seconds()
+    async with sink(planned(way, step, answer), WAYS[way]) as server, rig(server, limits=limits) as ours:
         outcome = await ours.outcome()
         assert brief([outcome]) == [(DELAYED, WHERE.get(step, step), status)]
         assert outcome.answer is None
@@ -122,13 +124,13 @@ async def test_slow_is_not_wrong(way: str) -> None:
 
 async def test_endlessly_slow_is_silence() -> None:
     """Octets that make no reply do not prolong the time (limits.md)."""
-    async with sink({"mail": Say("250 " + "x" * 500, slow=0.05)}) as server, rig(server) as ours:
+    async with sink({"mail": Say("250 " + "x" * 500, slow=0.05)}) as server, rig(server, limits=HASTY) as ours:
         assert brief([await ours.outcome()]) == [(DELAYED, "mail", "4.4.2")]
 
 
 async def test_a_server_that_never_comes_to_an_end() -> None:
     """Each recipient is answered in time, all together are not."""
-    limits = replace(HASTY, attempt_seconds=1.0)
+    limits = replace(seconds(), attempt_seconds=1.0)
     async with sink({"rcpt": Say("250 ok", pause=0.3)}) as server, rig(server, limits=limits) as ours:
         outcomes = await ours.send(item(*(f"u{n}" for n in range(20))))
         assert {str(one.status) for one in outcomes} == {"4.4.2"}
@@ -236,7 +238,7 @@ async def test_a_server_that_has_enough_in_the_middle(offers: tuple[str, ...], a
 
 async def test_a_server_that_reads_nothing() -> None:
     """The content stands still for the time of a block (RFC 5321 §4.5.3.2.5)."""
-    async with sink({"data": Say("354 go", After.STALL)}, WAYS["data"]) as server, rig(server) as ours:
+    async with sink({"data": Say("354 go", After.STALL)}, WAYS["data"]) as server, rig(server, limits=HASTY) as ours:
         big = b"Subject: x\r\n\r\n" + (b"x" * 70 + b"\r\n") * 400_000
         outcome = await ours.outcome(big)
         assert brief([outcome]) == [(DELAYED, "data", "4.4.2")]

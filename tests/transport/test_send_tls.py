@@ -24,7 +24,7 @@ from posthouse.wire import sasl
 from posthouse.wire.scram import derive
 from posthouse.wire.smtp.conversation import Conversation
 from sink import CLOSE, OFFERS, RESET, STALL, After, Answer, Say, Sink, sink
-from transport.sending import MESSAGE, Item, brief, item, rig, target
+from transport.sending import MESSAGE, Item, brief, item, rig, seconds, target
 
 DELAYED, FAILED, RELAYED = Action.DELAYED, Action.FAILED, Action.RELAYED
 TAKEN = (RELAYED, "dot", "2.0.0")
@@ -108,15 +108,16 @@ async def test_opportunistic_takes_any_certificate(own: ssl.SSLContext, sending:
 async def test_tls_that_fails(sending: Sending, answer: Answer) -> None:
     """Opportunistic: plain text instead. All else: nothing is said about the mail."""
     offers = (*OFFERS, "STARTTLS")
+    limits = seconds(hello=0.4) if answer is STALL else seconds(handshake=1)
     async with sink({"starttls": answer}, offers) as server:
-        async with rig(demanding(server, TlsLevel.OPPORTUNISTIC), sending=sending) as ours:
+        async with rig(demanding(server, TlsLevel.OPPORTUNISTIC), sending=sending, limits=limits) as ours:
             outcome = await ours.outcome()
             assert brief([outcome]) == [TAKEN]
             assert outcome.tls == ""
             assert server.connections == (1 if isinstance(answer, str) else 2)
         for level in STRICT:
             server.heard.clear()
-            async with rig(demanding(server, level), sending=sending) as ours:
+            async with rig(demanding(server, level), sending=sending, limits=limits) as ours:
                 outcome = await ours.outcome()
                 assert brief([outcome])[0][:2] == (DELAYED, "tls")
                 assert str(outcome.status) in ("4.7.4", "4.7.5", "4.4.2")
@@ -409,9 +410,10 @@ async def test_a_login_that_fails_bounces_nothing(
     good: ssl.SSLContext, sending: Sending, mechanisms: str, answers: Answer, status: str
 ) -> None:
     """It is for whoever keeps the settings to mend."""
+    limits = seconds(hello=0.5) if answers is STALL else seconds()
     async with (
         sink({"auth": answers}, (*OFFERS, f"AUTH {mechanisms}"), good) as server,
-        rig(relay(server), sending=sending) as ours,
+        rig(relay(server), sending=sending, limits=limits) as ours,
     ):
         assert brief([await ours.outcome()]) == [(DELAYED, "login", status)]
         assert not server.taken

@@ -159,9 +159,13 @@ def remove_domain(name: Domain) -> Script[None]:
 
 
 def set_catch_all(domain: Domain, address: Address | None) -> Script[None]:
-    """Where mail for unknown local parts goes. Raises NotFound (domain, or an address that leads nowhere here)."""
+    """Where mail for unknown local parts goes. Raises NotFound (domain, or an address that leads nowhere here), Refused
+    (an alias that leads to another server)."""
     yield from _require_domain(domain)
-    if address is not None and not isinstance((yield from resolve(address, catch_all=False)), tuple):
+    found = () if address is None else (yield from resolve(address, catch_all=False))
+    if isinstance(found, Elsewhere):
+        raise Refused(f"{address} leads to another server, which would get all that is written to nobody")
+    if not isinstance(found, tuple):
         raise NotFound(f"{address} is not an address here")
     yield sql(
         "UPDATE domain SET catch_all = $2 WHERE name = $1", domain.name, None if address is None else str(address)

@@ -74,13 +74,13 @@ def jumped(at: Moment, ahead: int, seen: int, *, started: bool) -> int:
 
 
 def _move(now: Millis, jump: int) -> Script[None]:
-    # The moment of FUTURERELEASE was asked for by the wall clock, and stays.
+    # The moment of FUTURERELEASE was asked for by the wall clock, and stays as long as it has not come.
     yield sql(
         "UPDATE queue_item SET created = created + $1, next_attempt = next_attempt + $1, expires = expires + $1,"
         " attention = attention + $1, held = CASE WHEN held = 0 THEN 0 ELSE held + $1 END"
-        " WHERE release <> next_attempt",
-        jump,
-    )
+        " WHERE release <> next_attempt OR release <= $2",
+        jump, now - jump,
+    )  # fmt: skip
     yield sql(
         "UPDATE queue_destination SET due = CASE WHEN due IS NULL THEN NULL ELSE $2 END, touched = touched + $1,"
         " rests_until = CASE WHEN rests_until = 0 THEN 0 ELSE rests_until + $1 END",

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from posthouse.mail.address import Address, Domain, ForwardPath, ReversePath
 from posthouse.mail.envelope import BodyType, DeliverBy, DsnReturn, Envelope, Notify, OriginalRecipient, Recipient
-from posthouse.wire.smtp import command
+from posthouse.wire.smtp import command, parameters
 from posthouse.wire.smtp.grammar import parse_xtext, print_xtext
 from posthouse.wire.smtp.parse import parse
 from posthouse.wire.smtp.replied import Announced
@@ -131,3 +131,42 @@ def test_what_is_printed_the_server_reads(local: str, size: int, eight_bit: bool
     assert parse(sent[:-2]) == command.Mail(ReversePath(address), size, body, utf8)
     asked = print_request(RcptTo(Recipient(ForwardPath(address))), RICH)
     assert parse(asked[:-2]) == command.Rcpt(ForwardPath(address))
+
+
+KNOWN = parameters.DSN | parameters.REQUIRETLS | parameters.MT_PRIORITY | parameters.DELIVERBY | parameters.ALWAYS
+envelopes = st.builds(
+    Envelope,
+    st.just(ANNA),
+    st.just((BEN,)),
+    ret=st.none() | st.sampled_from(DsnReturn),
+    envid=st.none() | st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=30),
+    require_tls=st.booleans(),
+    priority=st.integers(-9, 9),
+    deliver_by=st.none() | st.builds(DeliverBy, st.just(0), give_back=st.booleans(), trace=st.booleans()),
+)
+originals = st.builds(
+    OriginalRecipient,
+    st.sampled_from(("rfc822", "utf-8")),
+    st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=30).map("x@{}".format),
+)
+
+
+@given(envelopes, st.integers(1, 10**9 - 1))
+def test_our_server_reads_all_parameters(envelope: Envelope, by: int) -> None:
+    """RFC 3461 §4, RFC 8689 §2, RFC 6710 §3, RFC 2852 §4: what the one side prints the other reads."""
+    read = parse(print_request(MailFrom(envelope, 7, by=by), RICH)[:-2], KNOWN)
+    assert isinstance(read, command.Mail), read
+    assert (read.ret, read.envid, read.require_tls) == (envelope.ret, envelope.envid, envelope.require_tls)
+    assert (read.priority or 0) == envelope.priority
+    deliver_by = envelope.deliver_by
+    wanted = None if deliver_by is None else command.By(by, deliver_by.give_back, deliver_by.trace)
+    assert read.by == wanted
+
+
+@given(st.none() | st.sets(st.sampled_from(Notify)).map(frozenset), st.none() | originals)
+def test_our_server_reads_what_is_asked_of_a_recipient(
+    notify: frozenset[Notify] | None, orcpt: OriginalRecipient | None
+) -> None:
+    """RFC 3461 §4.1, §4.2, RFC 6533 §3."""
+    asked = RcptTo(Recipient(BEN.path, notify, orcpt))
+    assert parse(print_request(asked, RICH)[:-2], KNOWN) == command.Rcpt(BEN.path, notify, orcpt)
