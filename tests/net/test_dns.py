@@ -497,6 +497,8 @@ def test_servers(tmp_path: Path) -> None:
         Server("::1", 54, trusted=True),
         Server("2001:db8::1"),
     )
+    forwarders = servers_of(["127.0.0.11", "127.0.0.54:53"], Trust.LOOPBACK)
+    assert {server.trusted for server in forwarders} == {False}, "they say what others have said"
     assert {server.trusted for server in servers_of(texts, Trust.ALL)} == {True}
     assert {server.trusted for server in servers_of(texts, Trust.NONE)} == {False}
     for bad in ("", "dns.example", "192.0.2.1:x", "192.0.2.1:70000"):
