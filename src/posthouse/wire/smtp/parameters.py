@@ -49,6 +49,8 @@ UNKNOWN_PARAMETER = "is not a parameter that this server knows here"
 
 def read_mail(mail: Mail, octets: bytes, known: frozenset[bytes]) -> Mail | Malformed:
     """Mail-parameters (RFC 5321 §4.1.1.11)."""
+    if not octets:  # most of the time
+        return mail
     parameters = grammar.split_parameters(octets)
     if isinstance(parameters, Reply):
         return Malformed(parameters)
@@ -65,6 +67,8 @@ def read_mail(mail: Mail, octets: bytes, known: frozenset[bytes]) -> Mail | Malf
 
 def read_rcpt(rcpt: Rcpt, octets: bytes, known: frozenset[bytes]) -> Rcpt | Malformed:
     """Rcpt-parameters (RFC 5321 §4.1.1.11)."""
+    if not octets:
+        return rcpt
     parameters = grammar.split_parameters(octets)
     if isinstance(parameters, Reply):
         return Malformed(parameters)
