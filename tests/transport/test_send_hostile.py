@@ -170,6 +170,21 @@ async def test_time_is_up_in_the_middle(step: str, doubt: bool) -> None:
         assert len(ours.sender.idle) == 0
 
 
+@pytest.mark.parametrize("size", [1, 60_000])
+@pytest.mark.parametrize("code", [500, 502])
+async def test_chunks_that_are_offered_and_not_known(code: int, size: int) -> None:
+    """What was sent is read as commands now: hang up, and come back with DATA; for good."""
+    big = MESSAGE + b"QUIT\r\n" * size
+    plan: dict[str, Answer] = {"bdat": f"{code} 5.5.1 what?"}
+    async with sink(plan) as server, rig(server, limits=seconds(dot=20)) as ours:
+        for _ in range(2):
+            assert brief(await ours.send(item("a", "b"), big)) == [(RELAYED, "dot", "2.0.0")] * 2
+        assert [one.octets for one in server.taken] == [big] * 2
+        assert [one.chunks for one in server.taken] == [0, 0]
+        assert server.connections == 2
+        assert len([line for line in server.heard if line.startswith("BDAT")]) <= 2
+
+
 async def test_a_server_without_ehlo() -> None:
     """RFC 5321 §3.2: HELO, and no extensions."""
     async with sink({"ehlo": "500 what?"}) as server, rig(server) as ours:

@@ -81,7 +81,7 @@ class Connection:
     """One connection. `transactions` and `domains` count what it was used for, `answers` what the server has said;
     `farewell` is its last word, `silent` is true where it was waited for in vain, `kept` where it was used before.
     `trails` are the messages that it had to do with; `perhaps_taken` is true while the answer to the end of one is
-    waited for."""
+    waited for; `no_chunks` once the server has shown that it does not know BDAT, whatever it offers."""
 
     __slots__ = (
         "answers",
@@ -92,6 +92,7 @@ class Connection:
         "ip",
         "kept",
         "link",
+        "no_chunks",
         "perhaps_taken",
         "sending",
         "silent",
@@ -114,6 +115,7 @@ class Connection:
         self.silent = False
         self.kept = False
         self.perhaps_taken = False
+        self.no_chunks = False
         self.trails: list[Trail] = []
 
     @property

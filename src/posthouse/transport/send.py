@@ -30,6 +30,7 @@ from posthouse.transport.transaction import Consignment, transact
 
 SERVERS = 8  # of one destination in one attempt; RFC 5321 §5.1 asks for at least two
 ADDRESSES = 10  # connected to in one attempt
+NO_CHUNKS = 1_000  # servers of which it is remembered that they offer CHUNKING and do not know it
 CONVERSATIONS = 3  # servers to which a message was offered in one attempt
 RECIPIENTS = 100  # of one transaction; RFC 5321 §4.5.3.1.8 promises that every server takes so many
 
@@ -58,13 +59,24 @@ class Item(Protocol):
 class Sender:
     """Hands messages over, and keeps the connections for the next ones. `close` it at the end."""
 
-    __slots__ = ("_clock", "_find", "idle", "sending")
+    __slots__ = ("_clock", "_find", "_no_chunks", "idle", "sending")
 
     def __init__(self, find: Find, sending: Sending, clock: Callable[[], Millis]) -> None:
         self._find = find
         self._clock = clock
         self.sending = sending
         self.idle = Idle(sending.limits)
+        self._no_chunks: dict[tuple[str, int], None] = {}  # the oldest first
+
+    def takes_chunks(self, target: Target) -> bool:
+        """Whether CHUNKING may be used with this server, if it offers it."""
+        return (target.host, target.port) not in self._no_chunks
+
+    def takes_no_chunks(self, target: Target) -> None:
+        """It does not know what it offers."""
+        self._no_chunks[target.host, target.port] = None
+        while len(self._no_chunks) > NO_CHUNKS:
+            del self._no_chunks[next(iter(self._no_chunks))]
 
     async def attempt(self, item: Item, octets: bytes | mmap) -> tuple[Outcome, ...]:
         """One Outcome for each recipient of the item, in order."""
@@ -181,16 +193,14 @@ class _Attempt:
 
     async def _server(self, target: Target) -> None:
         """Offer the message to one server, by kept connections as long as there are, and by new ones."""
-        todo = self._open()
+        todo, domain = self._open(), self._item.destination.name
         while todo:
-            connection = self._sender.idle.take(target, self._item.destination.name) or await self._connect(
-                target, todo
-            )
+            connection = self._sender.idle.take(target, domain) or await self._connect(target, todo)
             if connection is None:
                 return
             kept = connection.kept
             left = await self._offer(connection, todo)
-            if len(left) == len(todo) and not kept:
+            if len(left) == len(todo) and not (kept or connection.no_chunks):
                 return
             todo = left
         self._conversations += 1
@@ -233,8 +243,11 @@ class _Attempt:
         return found if isinstance(found, Connection) else (found, (connected.ip,))
 
     async def _offer(self, connection: Connection, todo: Sequence[_Place]) -> list[_Place]:
-        """Transactions over one connection. Those left have heard nothing: it was kept too long, or is used up."""
-        left = list(todo)
+        """Transactions over one connection. Those left have heard nothing: it was kept too long, or is used up, or was
+        ended because the server offers chunks and does not know them."""
+        left, target = list(todo), connection.target
+        if not self._sender.takes_chunks(target):
+            connection.engine.announced = replace(connection.engine.announced, chunking=False)
         connection.trails.append(self._item.trail)
         self._connection = connection
         try:
@@ -244,6 +257,9 @@ class _Attempt:
                 results = await transact(connection, self._consignment, [place.recipient for place in batch])
                 if connection.kept and connection.answers == said and connection.link.closing and not connection.silent:
                     break  # it had been closed before we asked
+                if connection.no_chunks:
+                    self._sender.takes_no_chunks(target)
+                    break
                 left = left[len(batch) :] + _note(connection, batch, results)
         except BaseException:
             connection.abort()

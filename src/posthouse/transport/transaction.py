@@ -25,6 +25,7 @@ from posthouse.wire.smtp.request import MailFrom, RcptTo, Request, outside_ascii
 IN_ONE_BURST = 65_536  # octets of a message that may be sent along with its envelope
 CHUNK = 1_048_576  # octets of one BDAT: a server that has enough can say so after each
 CHUNKS_AHEAD = 2  # sent before the first of them is answered
+UNKNOWN_COMMAND = (500, 502)  # RFC 5321 §4.2.4
 
 NEEDS_UTF8 = Status(5, 6, 7)  # RFC 6531 §3.5
 CONVERSION, LINES = Status(5, 6, 3), Status(5, 6, 0)  # RFC 3463 §3.7
@@ -186,7 +187,7 @@ async def _content(connection: Connection, parcel: Parcel, behind: Sequence[Repl
     """What became of the content for all recipients that were accepted. `behind`: the answer to what was sent along."""
     chunking = connection.engine.announced.chunking
     if behind and (chunking or isinstance(behind[0], Result)):
-        return _taken(connection, behind[0])
+        return _taken(connection, behind[0], chunked=chunking)
     wrong = connection.out_of_step(Where.DATA)
     if wrong is not None:
         return wrong
@@ -201,10 +202,12 @@ async def _content(connection: Connection, parcel: Parcel, behind: Sequence[Repl
     return await _lines(connection, parcel) if opened.code == 354 else refused(opened, Where.DATA)
 
 
-def _taken(connection: Connection, answer: Reply | Result) -> Result:
+def _taken(connection: Connection, answer: Reply | Result, *, chunked: bool) -> Result:
     """The answer to the end of the message; it is believed where it can be no other answer's."""
     if isinstance(answer, Result):
         return answer
+    if chunked and answer.code in UNKNOWN_COMMAND:
+        return _unknown_chunk(connection, answer)
     wrong = connection.out_of_step(Where.DOT, perhaps_taken=True)
     if wrong is not None and wrong.answer is None:  # more than a goodbye
         return wrong
@@ -220,7 +223,7 @@ async def _lines(connection: Connection, parcel: Parcel) -> Result:
             return early
     connection.say(command.DataEnded())
     answer = await connection.answer(Where.DOT, connection.sending.limits.dot_seconds, perhaps_taken=True)
-    return _taken(connection, answer)
+    return _taken(connection, answer, chunked=False)
 
 
 async def _chunks(connection: Connection, parcel: Parcel) -> Result:
@@ -244,7 +247,15 @@ async def _chunks(connection: Connection, parcel: Parcel) -> Result:
     if refusal is not None:
         return refusal
     answer = await connection.answer(Where.DOT, connection.sending.limits.dot_seconds, perhaps_taken=True)
-    return _taken(connection, answer)
+    return _taken(connection, answer, chunked=True)
+
+
+def _unknown_chunk(connection: Connection, answer: Reply) -> Result:
+    """BDAT was offered and is not known, perhaps to something in between: the octets of the message are being read as
+    commands. Hang up at once; nothing was taken, and DATA will do."""
+    connection.no_chunks = True
+    connection.abort()
+    return refused(answer, Where.DATA).later()
 
 
 def _begin_chunk(connection: Connection, left: int) -> int:
@@ -264,6 +275,8 @@ async def _answered_chunks(connection: Connection, left: int) -> Result | None:
         )
         if isinstance(answer, Result):
             return answer
+        if answer.code in UNKNOWN_COMMAND:
+            return _unknown_chunk(connection, answer)
         if not answer.positive:
             return refused(answer, Where.DATA)
     return None
