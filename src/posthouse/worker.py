@@ -149,7 +149,8 @@ class Worker:
         self._listeners = [self._serve(service, sockets, house, door) for service, sockets in self._sockets()]
         self._vitals = Vitals(store, peers, ours)
         gc.freeze()  # what is here stays: no collection needs to look at it again
-        os.write(self._orders.heartbeat, READY)
+        with contextlib.suppress(BrokenPipeError):  # the supervisor is gone, and says so by our standard input
+            os.write(self._orders.heartbeat, READY)
         await self._stop.wait()
         ending = [listener.drain(self._drain) for listener in self._listeners]
         if departure is not None:
