@@ -298,9 +298,9 @@ async def test_no_more_than_allowed_at_a_time(store: Store) -> None:
         return await World.attempt(world, item, octets)
 
     world.runner = QueueRunner(world.house, attempt, world.report, world.runner._limits)
+    for number in range(10):
+        await world.send(f"x{number}@one.test", f"x{number}@two.test")
     async with running(world):
-        for number in range(10):
-            await world.send(f"x{number}@one.test", f"x{number}@two.test")
         await world.until(lambda: len(world.sent) == 20)
     assert most == 3
 
