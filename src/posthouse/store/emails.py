@@ -399,6 +399,9 @@ def bury(mailbox: MailboxId, modseq: ModSeq, count: Count) -> Script[None]:
     if not count.shared:
         yield from _end(*(yield from _all_of(mailbox, modseq, left)))
         return
+    many = count.shared == count.total >= siblings.MANY
+    if many and (yield from siblings.touch_left_abreast(left, (mailbox, modseq), modseq)):
+        return
     gone = "NOT EXISTS (SELECT 1 FROM placement p WHERE p.email = expunged.email)"
     if count.shared < count.total or (yield sql(f"{left} AND {gone} LIMIT 1", mailbox, modseq)):
         yield from _end(f"IN ({left} AND {gone})", (mailbox, modseq))
