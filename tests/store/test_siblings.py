@@ -3,7 +3,7 @@
 import pytest
 
 from posthouse.mail.ids import ModSeq
-from posthouse.mail.keyword import SEEN_BIT
+from posthouse.mail.keyword import DELETED_BIT, SEEN_BIT
 from posthouse.store import emails, mailboxes, siblings
 from posthouse.store.emails import ALL, FlagChange, Mode
 from posthouse.store.mailboxes import Box
@@ -132,3 +132,24 @@ def test_a_copy_moved_takes_the_originals_along(rig: Rig) -> None:
     moved = rig.run(emails.move, copy, ALL, target.mailbox, NOW)
     for box in (inbox, target):
         assert placements(rig, box) == [(uid, 1, moved.modseq) for uid in range(1, 6)]
+
+
+def test_copies_of_what_has_a_gap_get_uids_without_one(rig: Rig) -> None:
+    inbox, [copy] = copied(rig, 5, (1, 5))
+    rig.run(emails.expunge, copy, ((2, 3),), marked=False)
+    target = rig.box("target")
+    moved = rig.run(emails.move, copy, ALL, target.mailbox, NOW)
+    assert (moved.source, moved.target) == ((1, 4, 5), (1, 2, 3))
+    again = rig.run(emails.copy, target, ((2, 3),), copy.mailbox, NOW)
+    assert (again.source, again.target) == ((2, 3), (6, 7))
+    assert [row[:2] for row in placements(rig, inbox)] == [(1, 1), (2, 0), (3, 0), (4, 1), (5, 1)]
+
+
+def test_all_marked_or_all_but_one(rig: Rig) -> None:
+    inbox, [copy, other] = copied(rig, 5, (1, 5), (1, 5))
+    for box, last in ((copy, 5), (other, 4)):
+        rig.run(emails.store_flags, box, ((1, last),), FlagChange(Mode.ADD, DELETED_BIT))
+        assert rig.run(emails.expunge, box, ((2, 3),)).uids == (2, 3)
+        assert rig.run(emails.expunge, box).uids == (1, 4, 5)[: last - 2]
+    assert [uid for uid, *_ in placements(rig, other)] == [5]
+    assert len(placements(rig, inbox)) == 5
