@@ -54,6 +54,8 @@ from posthouse.wire.imap.uidonly import uid_plan
 log = logging.getLogger("posthouse.imap")
 
 LARGE = 256 * 1024  # octets; a larger message is read alone, parsed in a thread, and its tree remembered
+LONG = 16 * 1024  # octets; after an item of a longer message, or of many items, others have their turn
+MANY = 4  # items
 TOGETHER = 1024 * 1024  # octets of small messages read at once
 
 Content = bytes | Span | Decoded | int | None
@@ -177,13 +179,15 @@ async def _columns_only(session: Session, prepared: FetchPlan, ranges: Ranges) -
 
 
 class Message(NamedTuple):
-    """A message as far as FETCH has read it; `header` where the plan needs it, `octets` where they were read."""
+    """A message as far as FETCH has read it; `header` where the plan needs it, `octets` and their tree where they
+    were read."""
 
     blob: BlobKey
     size: int
     header_size: int
     header: bytes | None
     octets: bytes | None
+    tree: Part | None = None
 
 
 async def _with_contents(session: Session, prepared: FetchPlan, ranges: Ranges) -> Answered:
@@ -202,7 +206,8 @@ async def _with_contents(session: Session, prepared: FetchPlan, ranges: Ranges) 
         name_keywords(session, prepared, rows)
         numbers = numbers_of(session, piece, rows)
         width = len(prepared.columns)
-        async for row, message in _read(session.store.blobs, rows, width, whole=whole):
+        async for row, read in _read(session.store.blobs, rows, width, whole=whole):
+            message = _parsed(read, prepared.contents)
             answers = await _answers(session.store, message, prepared.contents)
             unknown = unknown or await _encoding_unknown(session.store, message, prepared.contents, answers)
             await write_pieces(session, message, print_message(prepared, next(numbers), row[:width], answers))
@@ -313,11 +318,21 @@ async def _answers(store: Store, message: Message, items: Sequence[ContentItem])
     """The contents of the items. They hold PIECE octets and a header block an item; the rest is read when sent."""
     answers: list[Content] = []
     room = PIECE
+    patient = message.size > LONG or len(items) > MANY
     for item in items:
+        if patient:
+            await asyncio.sleep(0)  # others have their turn
         answer = await content_of(store, message, item, room)
         room -= len(answer) if isinstance(answer, bytes) else 0
         answers.append(answer)
     return answers
+
+
+def _parsed(message: Message, items: Sequence[ContentItem]) -> Message:
+    """The message with its tree, made once for all items that name parts."""
+    if message.octets is None or not any(not isinstance(item, BodySection) or item.section.part for item in items):
+        return message
+    return message._replace(tree=parse(message.octets))
 
 
 async def content_of(store: Store, message: Message, item: ContentItem, room: int) -> Content:
@@ -404,4 +419,6 @@ async def _decoded(store: Store, message: Message, part: tuple[int, ...], room: 
 
 async def tree_of_message(store: Store, message: Message) -> Part:
     """The Part tree of a message, remembered where it is large. Raises NotFound, Unavailable."""
+    if message.tree is not None:
+        return message.tree
     return await parts.tree_of(store, message.blob) if message.octets is None else parse(message.octets)
