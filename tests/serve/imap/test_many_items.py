@@ -76,3 +76,30 @@ async def test_others_have_their_turn_between_the_items_of_a_long_header(house, 
         await task
     assert len(seen) == len(set(seen)) == MANY
     assert b"X-7: " + b"v" * 50 in shown
+
+
+async def test_selections_beyond_a_piece_are_cut_when_they_are_sent(house, door, monkeypatch):
+    """Ten times the header of a megabyte is not held ten times."""
+    monkeypatch.setattr(fetch, "PIECE", 1_000)
+    fields = b"".join(b"X-%d: %b\r\n" % (number, b"v" * 50) for number in range(MANY * 10))
+    asked = ["HEADER", "HEADER.FIELDS (X-3)", "HEADER.FIELDS.NOT (X-3)", "HEADER.FIELDS.NOT (X-4)", "TEXT"]
+    items = [f"BODY.PEEK[{one}]{partial}" for one in asked for partial in ("", "<5.30>", "<5.2000>")]
+    printed, print_message = [], fetch.print_message
+
+    def watched(*args):
+        printed.append(print_message(*args))
+        return printed[-1]
+
+    async with connect(house, door) as client:
+        await client.append(fields + MESSAGE)
+        await client.do("SELECT INBOX")
+        alone = []
+        for item in items:
+            [one] = await client.do(f"FETCH 1 {item}")
+            alone.append(one.removeprefix(b"* 1 FETCH (").removesuffix(b")"))
+        monkeypatch.setattr(fetch, "print_message", watched)
+        [shown] = await client.do(f"FETCH 1 ({' '.join(items)})")
+        assert shown == b"* 1 FETCH (" + b" ".join(alone) + b")"
+        assert sum(len(piece) for piece in printed[-1] if isinstance(piece, bytes)) < 3_000
+        header = (fields + MESSAGE).partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
+        assert alone[0] == b"BODY[HEADER] {%d}\r\n%b" % (len(header), header)

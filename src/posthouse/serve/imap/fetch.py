@@ -46,7 +46,7 @@ from posthouse.store.store import Store
 from posthouse.wire.imap import code
 from posthouse.wire.imap.fetch import Attribute, Binary, BinarySize, BodySection, ContentItem, Fetch, FetchItem, Partial
 from posthouse.wire.imap.fetch_response import Column as Shown
-from posthouse.wire.imap.fetch_response import Decoded, FetchPlan, Piece, plan, print_message, print_rows
+from posthouse.wire.imap.fetch_response import Decoded, FetchPlan, Piece, Selected, plan, print_message, print_rows
 from posthouse.wire.imap.number_set import runs
 from posthouse.wire.imap.response import StatusResponse, no, ok
 from posthouse.wire.imap.uidonly import uid_plan
@@ -58,7 +58,7 @@ LONG = 16 * 1024  # octets; after an item of a longer message, or of many items,
 MANY = 4  # items
 TOGETHER = 1024 * 1024  # octets of small messages read at once
 
-Content = bytes | Span | Decoded | int | None
+Content = bytes | Span | Decoded | Selected | int | None
 
 
 async def fetch(session: Session, command: Fetch) -> StatusResponse:
@@ -221,12 +221,15 @@ async def write_pieces(session: Session, message: Message, pieces: Sequence[Piec
     for piece in pieces:
         if isinstance(piece, Span | Decoded):
             await _stream(session, message.blob, piece)
-        elif len(piece) > PIECE:
-            for start in range(0, len(piece), PIECE):
-                link.write(piece[start : start + PIECE])
+            continue
+        octets = _selected(message.header or b"", piece.item) if isinstance(piece, Selected) else piece
+        if len(octets) > PIECE or isinstance(piece, Selected):
+            for start in range(0, len(octets), PIECE):
+                link.write(octets[start : start + PIECE])
                 await link.flush()
+            await asyncio.sleep(0)  # others have their turn
         else:
-            link.write(piece)
+            link.write(octets)
     await link.flush()
 
 
@@ -315,7 +318,7 @@ async def _is_there(store: Store, message: Message, part: tuple[int, ...]) -> bo
 
 
 async def _answers(store: Store, message: Message, items: Sequence[ContentItem]) -> list[Content]:
-    """The contents of the items. They hold PIECE octets and a header block an item; the rest is read when sent."""
+    """The contents of the items. They hold PIECE octets; the rest is read, or cut out of the header, when sent."""
     answers: list[Content] = []
     room = PIECE
     patient = message.size > LONG or len(items) > MANY
@@ -358,12 +361,12 @@ def _cut(span: Span, partial: Partial) -> Span:
     return Span(start, min(span.stop, start + partial.length))
 
 
-async def _section(store: Store, message: Message, item: BodySection, room: int) -> bytes | Span | None:
+async def _section(store: Store, message: Message, item: BodySection, room: int) -> bytes | Span | Selected | None:
     blobs = store.blobs
     section, partial = item.section, item.partial
     if message.header is not None and of_own_header(item):
-        octets = _of_header(message.header, section)
-        return octets if partial is None else partial.cut(octets)
+        octets = _selected(message.header, item)
+        return octets if len(octets) <= room else Selected(item, len(octets))
     if not section.part:
         start = message.header_size if section.text is SectionText.TEXT else 0
         stop = message.header_size if section.text in HEADER_TEXTS else message.size
@@ -380,6 +383,11 @@ async def _section(store: Store, message: Message, item: BodySection, room: int)
     if stop - start > room:
         return Span(start, stop)
     return await _octets(blobs, message, start, stop)
+
+
+def _selected(header: bytes, item: BodySection) -> bytes:
+    octets = _of_header(header, item.section)
+    return octets if item.partial is None else item.partial.cut(octets)
 
 
 def _of_header(block: bytes, section: Section) -> bytes:
