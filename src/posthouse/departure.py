@@ -13,7 +13,7 @@ from posthouse.config import QueueSection, Settings
 from posthouse.mail.ids import Millis
 from posthouse.mail.outcome import Outcome
 from posthouse.outgoing import WayOut, authorities, dane
-from posthouse.store.queue import Patience, QueueItem
+from posthouse.store.queue import QueueItem
 from posthouse.store.settlement import Rules
 from posthouse.transport import bounce, journey
 from posthouse.transport.bounce import Letter
@@ -91,11 +91,6 @@ def _report(
     item: QueueItem, outcomes: Sequence[Outcome], octets: bytes | mmap, *, hostname: str, clock: Callable[[], Millis]
 ) -> Letter | None:
     return bounce.report(bounce.of_item(item, octets), outcomes, hostname, clock())
-
-
-def patience(section: QueueSection) -> Patience:
-    """How long mail waits, from the settings."""
-    return Patience(_millis(section.delay_notice_seconds), _millis(section.lifetime_seconds))
 
 
 def limits(section: QueueSection) -> QueueLimits:

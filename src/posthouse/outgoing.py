@@ -17,7 +17,6 @@ from posthouse.mail.envelope import Envelope
 from posthouse.mail.ids import Millis
 from posthouse.mail.outcome import Outcome
 from posthouse.mail.status import Status
-from posthouse.net.chain import dane_verified
 from posthouse.net.dns import DnsLimits, NetworkResolver
 from posthouse.net.https import Https, https_context
 from posthouse.net.nameservers import Server, Trust, servers_of, system_servers
@@ -92,6 +91,8 @@ def dane(clock: Callable[[], Millis]) -> Callable[[Sequence[bytes], TlsDemand], 
     """`Sending.dane`: whether a chain is what the TLSA records of a demand stand for."""
 
     def verified(chain: Sequence[bytes], demand: TlsDemand) -> bool:
+        from posthouse.net.chain import dane_verified  # here, because a worker starts sooner without cryptography
+
         return dane_verified(chain, demand.tlsa, demand.names, datetime.fromtimestamp(clock() / 1000, UTC))
 
     return verified

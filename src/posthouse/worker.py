@@ -15,12 +15,12 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
 from posthouse import log as logs
-from posthouse.departure import Departure, patience
+from posthouse.config import QueueSection
 from posthouse.mail.ids import Millis
 from posthouse.net.link import LinkLimits
 from posthouse.net.listen import Listener, OnLink, inherited, serve
@@ -43,11 +43,15 @@ from posthouse.serve.smtp.session import session as smtp_session
 from posthouse.serve.stress import Stress, StressLimits
 from posthouse.store.gc import collect_garbage
 from posthouse.store.indexer import keep_index
+from posthouse.store.queue import Patience
 from posthouse.store.script import StoreError
 from posthouse.store.store import Store
 from posthouse.transport import journey
 from posthouse.transport.house import ForgedNotices, House, MessageLimits, SmtpRole, SubmissionRules
 from posthouse.vitals import DiskWatch, Vitals, resident
+
+if TYPE_CHECKING:
+    from posthouse.departure import Departure
 
 BEAT_SECONDS = 1.0  # between two heartbeats
 ORPHAN_DRAIN = 1.0  # seconds for the sessions when the supervisor is gone: its successor wants the ports
@@ -94,6 +98,7 @@ class Worker:
         self._vitals: Vitals | None = None
         self._listeners: list[Listener] = []
         self._duties: list[asyncio.Task[None]] = []
+        self._departure: Departure | None = None
 
     async def work(self) -> int:
         """Open everything, say so, listen until SIGTERM, close everything. The exit status."""
@@ -142,7 +147,7 @@ class Worker:
             settings.imap.unauthenticate,
             withheld=frozenset(settings.imap.withheld),
             leave=settings.queue.leave,
-            patience=patience(settings.queue),
+            patience=_patience(settings.queue),
             secret=secret,
             forged_notices=ForgedNotices(settings.smtp.forged_notices),
             dsn_for_strangers=settings.smtp.dsn,
@@ -151,24 +156,34 @@ class Worker:
         watch = DiskWatch(house, first=self._orders.slot == 0)
         loop = asyncio.get_running_loop()
         self._duties += [loop.create_task(watch.watch()), loop.create_task(house.journey.keep(store))]
-        try:
-            departure = Departure(settings, house) if settings.queue.leave else None
-        except OSError as error:  # a password or certificates
-            log.error("cannot start: %s", error)
-            self._status = CANNOT_START
-            return
-        if departure is not None:
-            self._duties.append(loop.create_task(departure.run()))
         self._listeners = [self._serve(service, sockets, house, door) for service, sockets in self._sockets()]
         self._vitals = Vitals(store, peers, ours)
         gc.freeze()  # what is here stays: no collection needs to look at it again
-        os.write(self._orders.heartbeat, READY)
+        try:
+            os.write(self._orders.heartbeat, READY)
+        except BrokenPipeError:
+            self._abandoned()
+        if settings.queue.leave:
+            self._duties.append(loop.create_task(self._leave(house)))
         await self._stop.wait()
         ending = [listener.drain(self._drain) for listener in self._listeners]
-        if departure is not None:
-            ending.append(departure.stop(self._drain))
+        if self._departure is not None:
+            ending.append(self._departure.stop(self._drain))
         await asyncio.gather(*ending)
         door.close()
+
+    async def _leave(self, house: House) -> None:
+        """Mail leaves once this worker listens: what sending needs takes as long to load as all the rest."""
+        kind = await asyncio.to_thread(_departure)
+        try:
+            self._departure = kind(self._settings, house)
+        except OSError as error:  # a password or certificates
+            log.error("mail cannot leave: %s", error)
+            self._status = CANNOT_START
+            self._stop.set()
+            return
+        gc.freeze()
+        await self._departure.run()
 
     def _serve(self, service: str, sockets: list[socket.socket], house: House, door: Door) -> Listener:
         kind = _KINDS.get(service, Service.SMTP)
@@ -256,6 +271,17 @@ def connections(limits: WorkerLimits) -> int:
     if descriptors == resource.RLIM_INFINITY:
         return limits.connections
     return max(1, min(limits.connections, descriptors - limits.reserved_descriptors))
+
+
+def _departure() -> "type[Departure]":
+    from posthouse.departure import Departure
+
+    return Departure
+
+
+def _patience(section: QueueSection) -> Patience:
+    """How long mail waits, from the settings."""
+    return Patience(int(section.delay_notice_seconds * 1000), int(section.lifetime_seconds * 1000))
 
 
 def now() -> Millis:

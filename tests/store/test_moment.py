@@ -107,6 +107,10 @@ def test_small_corrections_are_no_jump() -> None:
     at = Moment(Millis(100 * DAY + JUMP_MILLIS), Millis(10 * DAY), "x")
     assert jumped(at, 90 * DAY, 100 * DAY, started=False) == 0
     assert jumped(at, 90 * DAY - 1, 100 * DAY, started=False) == JUMP_MILLIS + 1
+    for moment_, started in ((at, True), (at._replace(boot=""), False)):  # without a clock to compare with
+        assert jumped(moment_, 0, at.now + JUMP_MILLIS, started=started) == 0
+        assert jumped(moment_, 0, at.now + JUMP_MILLIS + 1, started=started) == -JUMP_MILLIS - 1
+        assert jumped(moment_, 0, at.now - 10 * DAY, started=started) == 0
 
 
 def test_after_a_night_everything_is_due(line: QueueRig) -> None:

@@ -2,12 +2,15 @@
 
 from dataclasses import replace
 
+import pytest
+
 from posthouse.mail.address import ReversePath
 from posthouse.mail.envelope import BodyType, DeliverBy, DsnReturn, Envelope, Notify, OriginalRecipient, Recipient
 from posthouse.mail.ids import Millis, Trail
 from posthouse.mail.outcome import Action
-from posthouse.store import emails, gc, settlement
+from posthouse.store import emails, gc, settlement, waiting
 from posthouse.store.queue import FIRST_WIDTH, Outgoing, Patience, State
+from posthouse.store.script import Script, sql
 from posthouse.store.settlement import Feedback, Rules, rest
 from store.queue_rig import DAY, HOUR, MINUTE, QueueRig, envelope, recipient
 from store_rig import Rig, message
@@ -138,6 +141,23 @@ def test_what_kills_its_runner_again_and_again_must_wait(line: QueueRig) -> None
     assert line.claim() == []
     line.sleep(line.rules.first_rest)
     assert len(line.claim()) == 1
+
+
+def test_an_item_that_cannot_be_read_stops_nobody(line: QueueRig, caplog: pytest.LogCaptureFixture) -> None:
+    """It waits like one that kills its runner."""
+    [bad] = line.send("a@one.test")
+    line.store.run(spoil)
+    [good] = line.send("b@one.test")
+    assert [one.item.id for one in line.claim()] == [good]
+    assert f"Q{bad} cannot be read" in caplog.text
+    assert line.state(bad) is State.LEASED
+    line.sleep(line.rules.lease)
+    assert line.store.run(settlement.recover, line.at, line.rules) == 2
+    assert line.store.run(waiting.cancel, line.at, [bad]) == {bad: State.READY}
+
+
+def spoil() -> Script[None]:
+    yield sql("UPDATE queue_item SET envelope = CAST('{}' AS BLOB)")
 
 
 def test_given_back_it_is_as_before(line: QueueRig) -> None:

@@ -23,7 +23,7 @@ WITHOUT_CLIENTS = {
     "store.after_checkpoint",
     "store.blob_unlinked",
     "store.inside_purge",
-    "queue.inside_claim",  # these are in test_queue_crash.py
+    "queue.inside_claim",  # these are in test_queue.py, beside this file
     "queue.claimed",
     "queue.before_settle",
     "queue.inside_settle",

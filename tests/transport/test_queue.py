@@ -265,6 +265,23 @@ async def test_the_late_are_told_though_their_destination_rests(world: World) ->
     assert {outcome.reason for _, told in world.told for outcome in told} == {"no answer"}
 
 
+async def test_the_late_are_told_however_much_there_is_to_send(store: Store) -> None:
+    world = World(store, QueueLimits(attempts=2, rules=Rules(width=1)))
+    world.answer = greylisted
+    await world.send("late@slow.test")
+    async with running(world):
+        await world.settled(State.LATER)
+        world.before = lambda: asyncio.sleep(0.01)
+        world.answer = lambda item, who: (
+            greylisted(item, who) if who.path.address.local == "late" else relayed(item, who)
+        )
+        for number in range(60):
+            await world.send(f"x{number}@one.test", f"x{number}@two.test")
+        world.clock.advance(4 * HOUR)
+        await world.until(lambda: any(one.action is Action.DELAYED for _, told in world.told for one in told))
+        assert len(world.sent) < 100
+
+
 async def test_no_more_than_allowed_at_a_time(store: Store) -> None:
     world = World(store, QueueLimits(attempts=3, rules=Rules(width=2)))
     now = most = 0
@@ -281,9 +298,9 @@ async def test_no_more_than_allowed_at_a_time(store: Store) -> None:
         return await World.attempt(world, item, octets)
 
     world.runner = QueueRunner(world.house, attempt, world.report, world.runner._limits)
+    for number in range(10):
+        await world.send(f"x{number}@one.test", f"x{number}@two.test")
     async with running(world):
-        for number in range(10):
-            await world.send(f"x{number}@one.test", f"x{number}@two.test")
         await world.until(lambda: len(world.sent) == 20)
     assert most == 3
 

@@ -268,11 +268,23 @@ def count_in(mailbox: MailboxId, spans: Spans, where: str = "") -> Script[Count]
 
 
 def _uids_in(mailbox: MailboxId, spans: Spans, where: str = "") -> Script[tuple[UID, ...]]:
-    found: list[Row] = []
+    found: list[int] = []
     text = f"SELECT uid FROM placement WHERE mailbox = $1 AND uid BETWEEN $2 AND $3{where} ORDER BY uid"
     for first, last in spans:
-        found += yield sql(text, mailbox, first, last)
-    return tuple(UID(uid) for (uid,) in found)
+        width = last - first + 1
+        if not where and width > siblings.MANY and (yield from _count(mailbox, first, last)) == width:
+            found += range(first, last + 1)
+        else:
+            found += [uid for (uid,) in (yield sql(text, mailbox, first, last))]
+    return tuple(map(UID, found))
+
+
+def _count(mailbox: MailboxId, first: int, last: int) -> Script[int]:
+    rows = yield sql(
+        "SELECT count(*) FROM placement WHERE mailbox = $1 AND uid BETWEEN $2 AND $3", mailbox, first, last
+    )
+    count: int = rows[0][0]
+    return count
 
 
 class _Chosen(NamedTuple):
@@ -337,21 +349,23 @@ class _Marks(NamedTuple):
     saved: Millis
 
 
+_PLACED = (
+    "INSERT INTO placement (mailbox, uid, email, flags, keywords, shared, created, modseq, saved)"
+    " SELECT $4, $5 - 1 + row_number() OVER (ORDER BY uid), email, flags, keywords, coalesce($7, shared), $6, $6, $8"
+    " FROM placement WHERE mailbox = $1 AND uid BETWEEN $2 AND $3"
+)
+_PLACED_ALONG = _PLACED.replace("- 1 + row_number() OVER (ORDER BY uid)", "- $2 + uid")  # the same without a gap
+
+
 def _place(box: Box, chosen: _Chosen, target: MailboxId, marks: _Marks) -> Script[Copied]:
     """The placements once more, in the target."""
     modseq = yield from next_modseq(box.account)
     uidvalidity, base = yield from take_uids(Box(box.account, target), modseq, chosen.counted[:4])
     uid = base
     for first, last in chosen.spans:
-        [(some,)] = yield sql(
-            "SELECT count(*) FROM placement WHERE mailbox = $1 AND uid BETWEEN $2 AND $3", box.mailbox, first, last
-        )
-        yield sql(
-            "INSERT INTO placement (mailbox, uid, email, flags, keywords, shared, created, modseq, saved)"
-            " SELECT $4, $5 - 1 + row_number() OVER (ORDER BY uid), email, flags, keywords, coalesce($7, shared),"
-            " $6, $6, $8 FROM placement WHERE mailbox = $1 AND uid BETWEEN $2 AND $3",
-            box.mailbox, first, last, target, uid, modseq, *marks,
-        )  # fmt: skip
+        some = yield from _count(box.mailbox, first, last)
+        gapless = some == last - first + 1
+        yield sql(_PLACED_ALONG if gapless else _PLACED, box.mailbox, first, last, target, uid, modseq, *marks)
         uid += some
     return Copied(uidvalidity, chosen.uids, tuple(map(UID, range(base, uid))), modseq)
 
@@ -377,7 +391,7 @@ def expunge(box: Box, spans: Spans | None = None, *, marked: bool = True) -> Scr
     """EXPUNGE and UID EXPUNGE: messages with \\Deleted, in `spans` when given (RFC 9051 §6.4.3, §6.4.9); without
     `marked` all of them (RFC 8508 §3.4)."""
     row = yield from locked(box)
-    where = _MARKED if marked else ""
+    where = _MARKED if marked and row.deleted < row.total else ""
     if marked and row.deleted == 0:
         return Expunged((), row.modseq)
     gone = yield from _choose(row, ALL if spans is None else spans, where)
@@ -398,6 +412,9 @@ def bury(mailbox: MailboxId, modseq: ModSeq, count: Count) -> Script[None]:
     left = "SELECT email FROM expunged WHERE mailbox = $1 AND modseq = $2"
     if not count.shared:
         yield from _end(*(yield from _all_of(mailbox, modseq, left)))
+        return
+    many = count.shared == count.total >= siblings.MANY
+    if many and (yield from siblings.touch_left_abreast(left, (mailbox, modseq), modseq)):
         return
     gone = "NOT EXISTS (SELECT 1 FROM placement p WHERE p.email = expunged.email)"
     if count.shared < count.total or (yield sql(f"{left} AND {gone} LIMIT 1", mailbox, modseq)):

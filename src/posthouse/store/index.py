@@ -40,6 +40,7 @@ from posthouse.store.pages import (
     unpack,
 )
 from posthouse.store.script import Row, Script, StoreError, sql
+from posthouse.store.signed import Absent, Signer, absent, account_of, bounds
 from posthouse.store.sqlite import PRIVATE
 from posthouse.store.unpacked import SMALL, Unpacked
 
@@ -54,8 +55,6 @@ PIECE_OCTETS = 32 << 20  # of texts, packed: what is read before it is looked at
 FUZZY_PIECE = 4  # where words are looked for (RFC 6203), each in several forms
 SAMPLE = 8  # blocks whose Emails are compared before the index is believed
 BUSY_MILLISECONDS = 1_000
-_SHIFT = 32  # block = account << 32 | number; page = block << 3 | kind
-_LAST = (1 << _SHIFT) - 1
 
 _SCHEMA = """
 CREATE TABLE state (generation TEXT NOT NULL, mark BIGINT NOT NULL);
@@ -66,6 +65,7 @@ CREATE TABLE block (
     last BIGINT NOT NULL,               -- the highest Email
     flawed BIGINT NOT NULL              -- 1: some of them are not whole
 );
+-- page = block << 3 | kind
 CREATE TABLE page (id INTEGER PRIMARY KEY, packed BYTEA NOT NULL);
 """
 
@@ -115,23 +115,42 @@ def _cards(connection: apsw.Connection, block: int, count: int) -> Cards:
     return cards_of(_packed(connection, block, CARDS), count)
 
 
-def _blocks(connection: apsw.Connection, first: int, last: int, limits: tuple[int, int]) -> list[Block]:
-    """The highest blocks of these, at most so many, and of about so many octets of texts: a single larger one alone."""
+class _Search(NamedTuple):
+    """One search of an account."""
+
+    account: AccountId
+    generation: str
+    wanted: Sequence[Wanted]
+    absent: Sequence[Absent]
+    result: Found
+
+    def left(self, block: Block) -> list[Wanted]:
+        """What must be looked for in a block."""
+        return [lacking.narrowed(one, block) for one, lacking in zip(self.wanted, self.absent, strict=True)]
+
+
+def _kinds(wanted: Sequence[Wanted]) -> frozenset[Kind]:
+    return frozenset(kind for one in wanted for kind in one.kinds)
+
+
+def _blocks(
+    connection: apsw.Connection, search: _Search, cursor: int, limits: tuple[int, int]
+) -> list[tuple[Block, list[Wanted]]]:
+    """The next blocks downwards with what must be looked for in each: at most so many in which there is something, and
+    of about so many octets of texts; a single larger one alone."""
     most, room = limits
     text = "SELECT id, count, octets, last, flawed FROM block WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT ?"
-    blocks: list[Block] = []
-    octets = 0
-    for row in _rows(connection, text, first, last, most):
-        block = Block(*row)
-        octets += block.octets
-        if blocks and octets > room:
+    blocks: list[tuple[Block, list[Wanted]]] = []
+    for row in connection.execute(text, (bounds(search.account)[0], cursor, HEADER_PIECE)):
+        block = Block(*cast(Row, row))
+        left = search.left(block)
+        if _kinds(left):
+            most -= 1
+            room -= block.octets
+        if blocks and (most < 0 or room < 0):
             break
-        blocks.append(block)
+        blocks.append((block, left))
     return blocks
-
-
-def _bounds(account: int) -> tuple[int, int]:
-    return account << _SHIFT, account << _SHIFT | _LAST
 
 
 class Index:
@@ -160,9 +179,11 @@ class Index:
                 if not await self._believe(await self._run(self._sample)):
                     return None
                 self._believed = generation
+            lacking = await self._run(self._absent, account, wanted)
             result = Found(mark, [set() for _ in wanted], [{} for _ in wanted], set())
+            search = _Search(account, generation, wanted, lacking, result)
             while more is not None:
-                more = await self._run(self._piece, (account, more, generation), wanted, result)
+                more = await self._run(self._piece, search, more)
             return result
         except (apsw.Error, zstandard.ZstdError, OSError, ValueError, StoreError):
             return None  # the mail itself is there to be read
@@ -189,7 +210,7 @@ class Index:
             return None
         with connection:
             [(generation, mark)] = _rows(connection, "SELECT generation, mark FROM state")
-            first, last = _bounds(account)
+            first, last = bounds(account)
             [(count,)] = _rows(connection, "SELECT count(*) FROM block WHERE id BETWEEN ? AND ?", first, last)
         return (generation, mark, last) if count <= most else None
 
@@ -201,10 +222,18 @@ class Index:
             found = sample(connection)
         return found
 
-    def _piece(self, where: tuple[int, int, str], wanted: Sequence[Wanted], result: Found) -> int | None:
+    def _absent(self, account: AccountId, wanted: Sequence[Wanted]) -> list[Absent]:
+        connection = self._opened()
+        if connection is None:
+            raise ValueError("the index is gone")
+        with connection:
+            found = absent(connection, account, wanted)
+        return found
+
+    def _piece(self, search: _Search, cursor: int) -> int | None:
         """Look at the next blocks, downwards; where to go on."""
-        account, cursor, generation = where
-        kinds = frozenset(kind for one in wanted for kind in one.kinds)
+        wanted = search.wanted
+        kinds = _kinds(wanted)
         most = PIECE if Kind.BODY in kinds else HEADER_PIECE
         if any(one.query is not None for one in wanted):
             most = FUZZY_PIECE
@@ -212,18 +241,16 @@ class Index:
         if connection is None:
             raise ValueError("the index is gone")
         with connection:
-            if _rows(connection, "SELECT generation FROM state") != [(generation,)]:
+            if _rows(connection, "SELECT generation FROM state") != [(search.generation,)]:
                 raise ValueError("the index was made anew")
-            self._unpacked.begin(AccountId(account), generation)
-            blocks = _blocks(
-                connection, _bounds(account)[0], cursor, (most, LARGEST if kinds <= SMALL else PIECE_OCTETS)
-            )
-            several = [self._pages(connection, block, kinds) for block in blocks]
-            found = self._standing(several, wanted, beside=not kinds <= SMALL)
-            for block, places in zip(blocks, found, strict=True):
+            self._unpacked.begin(search.account, search.generation)
+            blocks = _blocks(connection, search, cursor, (most, LARGEST if kinds <= SMALL else PIECE_OCTETS))
+            several = [(self._pages(connection, block, _kinds(left)), left) for block, left in blocks]
+            found = self._standing(several, beside=not kinds <= SMALL)
+            for (block, _), places in zip(blocks, found, strict=True):
                 if needs_cards(block, places, wanted):
-                    name(self._cards(connection, block), places, wanted, result)
-        return blocks[-1].id - 1 if blocks else None
+                    name(self._cards(connection, block), places, wanted, search.result)
+        return blocks[-1][0].id - 1 if blocks else None
 
     def _pages(self, connection: apsw.Connection, block: Block, kinds: AbstractSet[Kind]) -> Pages:
         """The pages of a block; small ones are kept, unless they were read along with others."""
@@ -243,14 +270,14 @@ class Index:
     def _cards(self, connection: apsw.Connection, block: Block) -> Cards:
         return cards_in(self._kept(connection, block, CARDS), block.emails)
 
-    def _standing(self, several: Sequence[Pages], wanted: Sequence[Wanted], *, beside: bool) -> list[list[Standing]]:
+    def _standing(self, several: Sequence[tuple[Pages, list[Wanted]]], *, beside: bool) -> list[list[Standing]]:
         """What stands in these blocks. Half of them are done beside where that is worth it: unpacking takes most of the
         time, and Python serves others meanwhile."""
         if not beside:
-            return [standing(pages, wanted) for pages in several]
-        half = self._beside.submit(lambda: [standing(pages, wanted) for pages in several[1::2]])
+            return [standing(*one) for one in several]
+        half = self._beside.submit(lambda: [standing(*one) for one in several[1::2]])
         found: list[list[Standing]] = [[]] * len(several)
-        found[0::2] = [standing(pages, wanted) for pages in several[0::2]]
+        found[0::2] = [standing(*one) for one in several[0::2]]
         found[1::2] = half.result()
         return found
 
@@ -282,6 +309,7 @@ class Writer:
                 connection.execute(_SCHEMA)
                 connection.execute("INSERT INTO state VALUES (?, 0)", (secrets.token_hex(8),))
                 connection.execute(f"PRAGMA user_version = {VERSION}")
+        self._signer = Signer(self._connection)
 
     def there(self) -> bool:
         """Whether the file has not been removed meanwhile."""
@@ -300,6 +328,7 @@ class Writer:
         """Begin anew."""
         with self._connection as connection:
             connection.execute("DELETE FROM block; DELETE FROM page")
+            self._signer.clear()
             connection.execute("UPDATE state SET generation = ?, mark = 0", (secrets.token_hex(8),))
 
     def mark(self) -> int:
@@ -314,10 +343,15 @@ class Writer:
             for account, entries in several.items():
                 self._append(account, entries)
             connection.execute("UPDATE state SET mark = ?", (mark,))
+        self._signer.touched(several)
+
+    def sign(self) -> bool:
+        """Sign the next block (signed.py); False where there is nothing to sign."""
+        return self._signer.step()
 
     def _append(self, account: AccountId, entries: list[Entry]) -> None:
         """Put them behind the others; small blocks become one, so that there are few, and each is rewritten seldom."""
-        first, last = _bounds(account)
+        first, last = bounds(account)
         number = first
         rows = _rows(
             self._connection,
@@ -368,6 +402,7 @@ class Writer:
             self._remove(block)
             if left:
                 self._put(block, left)
+            self._signer.left(account_of(block))
 
     def close(self) -> None:
         """Close the connection."""

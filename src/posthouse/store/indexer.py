@@ -122,9 +122,10 @@ class Indexer:
                 await asyncio.sleep(1.0)
                 continue
             done = await self.step(writer)
-            if not done:
+            signed = await self._run(writer.sign)  # as many blocks as come, so that it keeps up
+            if not done and not signed:
                 await self._sweep(writer)
-            await asyncio.sleep(max(0.01, time.monotonic() - begun) if done else POLL_SECONDS)
+            await asyncio.sleep(max(0.01, time.monotonic() - begun) if done or signed else POLL_SECONDS)
 
     async def begin(self) -> Writer:
         """The writer of an index that is of this house's mail."""

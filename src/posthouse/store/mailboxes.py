@@ -363,7 +363,7 @@ def touch_shared(mailbox: MailboxId, spans: Sequence[tuple[int, int]], modseq: M
     """Give the other placements of shared Emails in these spans the Email's new ModSeq (decision 0021)."""
     shared = "SELECT email FROM placement WHERE mailbox = $1 AND uid BETWEEN $2 AND $3 AND shared = 1"
     for first, last in spans:
-        yield from siblings.touch(shared, (mailbox, first, last), modseq)
+        yield from siblings.touch(shared, (mailbox, first, last), modseq, many=last - first >= siblings.MANY)
 
 
 def subscribe(account: AccountId, name: str, *, subscribed: bool, known: bool = False) -> Script[None]:

@@ -67,9 +67,7 @@ def keep_time(at: Moment) -> Script[None]:
 def jumped(at: Moment, ahead: int, seen: int, *, started: bool) -> int:
     """By how many milliseconds the wall clock was set since the last look; `ahead` is how far it was ahead of
     `uptime` then, `seen` what it showed."""
-    if started or not at.boot:
-        return min(0, at.now - seen)
-    jump = at.now - at.uptime - ahead
+    jump = min(0, at.now - seen) if started or not at.boot else at.now - at.uptime - ahead
     return jump if abs(jump) > JUMP_MILLIS else 0
 
 

@@ -9,6 +9,7 @@ is an index, so it costs the same whatever waits behind.
 How a lease ends is in `settlement.py`, what people do with what waits in `waiting.py`.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
@@ -101,6 +102,8 @@ class Taken(NamedTuple):
     due: Millis | None
     attention: Millis | None
 
+
+log = logging.getLogger(__name__)
 
 _envelope = msgspec.json.Decoder(Envelope)
 _recipient = msgspec.json.Decoder(Recipient)
@@ -257,11 +260,15 @@ def _with_recipients(token: int, rows: Sequence[Row]) -> Script[list[Claimed]]:
     for first in range(0, len(rows), ITEMS_AT_ONCE):
         some = rows[first : first + ITEMS_AT_ONCE]
         recipients = yield from _open_recipients([row[0] for row in some])
-        found += [_claimed(row, token, recipients.get(row[0], [])) for row in some]
+        for row in some:
+            try:
+                found.append(_claimed(row, token, recipients.get(row[0], [])))
+            except msgspec.MsgspecError as error:  # it stays leased, runs out, and waits: it must not stop the others
+                log.error("Q%d cannot be read from the queue: %s", row[0], error)
     return found
 
 
-def _open_recipients(items: Sequence[int]) -> Script[dict[int, list[tuple[int, Recipient]]]]:
+def _open_recipients(items: Sequence[int]) -> Script[dict[int, list[tuple[int, bytes]]]]:
     filled = items if len(items) == 1 else (*items, *[items[-1]] * (ITEMS_AT_ONCE - len(items)))  # two texts to prepare
     places = ", ".join(f"${number}" for number in range(1, len(filled) + 1))
     rows = yield sql(
@@ -269,15 +276,15 @@ def _open_recipients(items: Sequence[int]) -> Script[dict[int, list[tuple[int, R
         " ORDER BY item, place",
         *filled,
     )
-    found: dict[int, list[tuple[int, Recipient]]] = {}
+    found: dict[int, list[tuple[int, bytes]]] = {}
     for item, place, text in rows:
-        found.setdefault(item, []).append((place, _recipient.decode(text)))
+        found.setdefault(item, []).append((place, text))
     return found
 
 
-def _claimed(row: Row, token: int, recipients: Sequence[tuple[int, Recipient]]) -> Claimed:
+def _claimed(row: Row, token: int, recipients: Sequence[tuple[int, bytes]]) -> Claimed:
     identity, trail, blob, skip, size, account, text, destination, *times, attention = row
-    envelope = replace(_envelope.decode(text), recipients=tuple(recipient for _, recipient in recipients))
+    envelope = replace(_envelope.decode(text), recipients=tuple(_recipient.decode(one) for _, one in recipients))
     owner = AccountId(account) if account != NOBODY else None
     item = QueueItem(QueueId(identity), trail, blob, size, owner, envelope, Domain(destination), *times)
     return Claimed(item, Lease(item.id, token, tuple(place for place, _ in recipients)), skip, attention)

@@ -19,10 +19,12 @@ _ROWS = (
     "SELECT uid, flags, keywords, modseq FROM placement WHERE mailbox = $1 AND modseq > $2 AND uid < $3 ORDER BY uid"
 )
 _LOGGED = (
-    "SELECT p.uid, p.flags, p.keywords, p.modseq FROM touched t CROSS JOIN placement p ON p.mailbox = t.mailbox"
-    " AND p.uid BETWEEN t.first AND t.last AND p.modseq = t.modseq"
+    "SELECT p.uid, p.flags, p.keywords, p.modseq FROM touched t CROSS JOIN placement p ON p.mailbox = $1"
+    " AND p.uid {} AND p.modseq = t.modseq"
     " WHERE t.mailbox = $1 AND t.modseq > $2 AND p.uid < $3 ORDER BY p.uid"
 )
+_SPANS = _LOGGED.format("BETWEEN t.first AND t.last")
+_SINGLE = _LOGGED.format("= t.first")  # each message once: there is one row of its ModSeq that begins with it
 
 
 def log(mailbox: MailboxId, modseq: ModSeq, spans: Sequence[tuple[int, int]]) -> Script[None]:
@@ -62,12 +64,14 @@ def touched(mailbox: MailboxId, since: int, uidnext: int, total: int) -> Script[
     that arrived after it may be among them, or not."""
     [(count, width)] = yield sql(
         "SELECT count(*), sum(last - first + 1) FROM touched WHERE mailbox = $1 AND modseq > $2", mailbox, since
-    )
+    )  # of spans one message wide both are the same
     if not count:
         return []
     if width > total or count * 10 > total:  # reading every message is cheaper
         return (yield sql(_ROWS, mailbox, since, uidnext))
-    rows = yield sql(_LOGGED, mailbox, since, uidnext)
+    if width == count:
+        return (yield sql(_SINGLE, mailbox, since, uidnext))
+    rows = yield sql(_SPANS, mailbox, since, uidnext)
     return [row for place, row in enumerate(rows) if not place or row[0] != rows[place - 1][0]]
 
 

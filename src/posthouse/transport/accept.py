@@ -1,8 +1,8 @@
 """The one door into the store: every message that is kept comes through here (architecture.md).
 
-`prepare` makes octets ready (their description and their blob), `accept` commits one message for all its recipients in
-one transaction: those who are here have it, those elsewhere are in the queue. When `accept` returns, the message is
-durable for everyone; when it raises, for nobody.
+`prepare` makes octets ready: their description, which is what IMAP APPEND takes from here, and their blob. `accept`
+commits one message for all its recipients in one transaction: those who are here have it, those elsewhere are in the
+queue. When `accept` returns, the message is durable for everyone; when it raises, for nobody.
 """
 
 import asyncio
@@ -55,32 +55,45 @@ async def prepare(
 ) -> NewEmail:
     """Make a message ready for the store: described, hashed, compressed; large ones are durable when this returns.
 
-    The octets are kept as they are. Used for incoming mail and for IMAP APPEND. Raises Unavailable.
+    The octets are kept as they are. Raises Unavailable.
     """
+    read = await describe(octets, received)
+    return read.email(await store.blobs.put(octets), flags, keywords)
+
+
+class Described(NamedTuple):
+    """What is kept beside the octets of a message."""
+
+    received: Millis
+    description: Description
+    summary: Summary
+    header: bytes
+    fields: bytes | None
+
+    def email(self, blob: NewBlob, flags: int, keywords: tuple[str, ...], saved: Millis | None = None) -> NewEmail:
+        """The message ready for the store, with its octets."""
+        return NewEmail(
+            blob, self.description, self.header, self.received, self.summary, flags, keywords, saved, self.fields
+        )
+
+
+async def describe(octets: bytes | mmap, received: Millis) -> Described:
+    """Read a message once, for all that is kept beside it."""
     if len(octets) > DESCRIBED_ON_LOOP:
         read = await asyncio.to_thread(_read, octets, received)
     else:
         read = _read(octets, received)
     if read.description.cut:
         log.info("a message has parts beyond the limits; they are shown as one", extra={"size": len(octets)})
-    blob = await store.blobs.put(octets)
-    return NewEmail(blob, read.description, read.header, received, read.summary, flags, keywords, fields=read.fields)
+    return read
 
 
-class _Read(NamedTuple):
-    """What is kept beside the message."""
-
-    description: Description
-    summary: Summary
-    header: bytes
-    fields: bytes | None
-
-
-def _read(octets: bytes | mmap, received: Millis) -> _Read:
+def _read(octets: bytes | mmap, received: Millis) -> Described:
     """Of one reading of the header."""
     part, found = parse_with_fields(octets)
     header = bytes(octets[: part.header.stop])
-    return _Read(describe_part(part), summarize_fields(part.fields, received), header, field_map_of(header, found))
+    summary = summarize_fields(part.fields, received)
+    return Described(received, describe_part(part), summary, header, field_map_of(header, found))
 
 
 async def accept(

@@ -35,6 +35,7 @@ from posthouse.transport.outcomes import TOO_OLD, Told, back_off, feedback, judg
 POLL_SECONDS = 5.0  # a runner looks by itself so often: hints may be lost, and clocks may be set
 PAUSE_SECONDS = 1.0  # after an error of the store
 RECOVER_SECONDS = 2.0  # between two looks for leases that ran out
+OVERDUE_SHARE = 4  # of what there is room for, one part is for telling senders of what is late or over
 RENEWALS = 3  # in the life of a lease, so that one late renewal does not lose it
 PASSED_ON = ModSeq(0)  # what a hint says that a worker without room gave to the others
 SETTLE_TRIES = 600  # with a pause between them: a full disk may take as long to be seen to
@@ -74,6 +75,7 @@ class QueueRunner:
         self._limits = limits or QueueLimits()
         self._active: dict[Lease, asyncio.Task[None]] = {}
         self._left: list[Lease] = []  # of attempts that were cancelled
+        self._late: Millis | None = Millis(0)  # when the next item is late or over, as far as is known
         self._fresh = False  # something came in through this worker since the last look
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -122,14 +124,15 @@ class QueueRunner:
         self._fresh = False
         at, rules = self._moment(), self._limits.rules
         try:
-            taken = await self._store.run(queue.claim, at, _token(), room, rules.lease)
             overdue = []
-            if taken.attention is not None and taken.attention <= at.now and len(taken.items) < room:
-                most = room - len(taken.items)
+            if self._late is not None and self._late <= at.now:  # a part of the room, however much there is to send
+                most = max(1, room // OVERDUE_SHARE)
                 overdue = await self._store.run(queue.claim_overdue, at, _token(), most, rules.lease)
+            taken = await self._store.run(queue.claim, at, _token(), max(1, room - len(overdue)), rules.lease)
         except StoreError as error:
             log.warning("the queue cannot be read: %s", error)
             return PAUSE_SECONDS
+        self._late = taken.attention
         if taken.items:
             crashpoint("queue.claimed")
         for claimed in taken.items:

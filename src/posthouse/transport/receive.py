@@ -37,9 +37,10 @@ NO_RELAY = reply(
     "log in on the submission port and send from there",
 )  # fmt: skip
 STAYS_HERE = reply(
-    550, "5.7.1", "Nothing leaves this server: it is set so (queue.leave), as it is in the playground; only addresses",
-    "of its own domains can be written to",
-)  # fmt: skip
+    550,
+    "5.7.1",
+    "Nothing leaves this server (queue.leave is false, as in the playground); write to people here",
+)
 ROUTING_LOOP = reply(554, "5.4.6", "The message has been through too many servers; it seems to go in a circle")
 FORWARDING_LOOP = reply(554, "5.4.6", "An address here sends mail on, and this message has come back to it")
 NUL_INSIDE = reply(550, "5.6.0", "The message holds a NUL octet, which mail must not")

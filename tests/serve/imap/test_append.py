@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from posthouse.serve.limits import ImapSessionLimits
-from posthouse.store import emails, mailboxes
+from posthouse.store import emails, mailboxes, packing
 from posthouse.store.blobs import Blobs
 from posthouse.store.script import Unavailable
 from posthouse.transport.spool import Spool
@@ -53,6 +53,7 @@ async def test_a_full_disk_refuses_the_message_and_keeps_the_session(house, door
                 case "spool":
                     patch.setattr(Spool, "_append", no_space)
                 case "blob":
+                    patch.setattr(packing, "AT_ONCE_SIZE", 5)  # a larger one is put alone
                     patch.setattr(Blobs, "put", cannot)
                 case "row":
                     patch.setattr(emails, "add", unavailable)
@@ -73,6 +74,19 @@ async def test_the_mailbox_goes_while_the_message_comes(house, door):
         client.writer.write(b"A: 1\r\n\r\n")
         await client.until(tag)
         assert client.last.startswith(b"NO [TRYCREATE] ")
+
+
+async def test_many_messages_are_kept_as_they_came(house, door):
+    """RFC 3502 §6.3.11: more than are compressed together, large ones among them."""
+    bodies = [b"%d" % number * (40_000 if number in (3, 40, 41, 77) else 500) for number in range(80)]
+    messages = [b"Subject: %d\r\n\r\n%b\r\n" % pair for pair in enumerate(bodies)]
+    async with connect(house, door) as client:
+        literals = b"".join(b" {%d+}\r\n%b" % (len(message), message) for message in messages)
+        await client.do(b"APPEND INBOX" + literals)
+        await client.do("SELECT INBOX")
+        for number, message in enumerate(messages, 1):
+            [answer] = await client.do(f"FETCH {number} BODY.PEEK[]")
+            assert answer.endswith(b"BODY[] {%d}\r\n%b)" % (len(message), message))
 
 
 async def test_several_messages_are_all_kept_or_none(house, door):

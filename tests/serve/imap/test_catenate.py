@@ -9,6 +9,7 @@ import pytest
 
 from posthouse.serve.imap import catenate, parts
 from posthouse.serve.limits import ImapSessionLimits
+from posthouse.store import packing
 from posthouse.store.blobs import Blobs
 from posthouse.store.script import NotFound, Unavailable
 from posthouse.transport.spool import DiskSpace, Spool
@@ -204,6 +205,7 @@ async def test_a_full_or_broken_disk_refuses_the_message_and_keeps_the_session(h
                 case "spool":
                     patch.setattr(Spool, "_append", no_space)
                 case "blob":
+                    patch.setattr(packing, "AT_ONCE_SIZE", 5)  # a larger one is put alone
                     patch.setattr(Blobs, "put", cannot)
                 case "read":
                     patch.setattr(Blobs, "get", cannot)

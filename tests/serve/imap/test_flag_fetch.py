@@ -79,3 +79,21 @@ async def test_columns_are_few(house, door, monkeypatch):
             await client.do(f"SELECT {name}")
             await both_ways(client, monkeypatch, "FETCH 1:* FLAGS")
         assert len(flag_fetch._columns[house.store]) == 2
+
+
+async def test_select_names_the_keywords_in_use_as_far_as_they_are_not_too_many(house, door, monkeypatch):
+    """RFC 9051 §7.3.5: the rest is named before it is shown."""
+    monkeypatch.setattr(flag_column, "IN_USE", 3)
+    async with connect(house, door) as client, connect(house, door) as other:
+        for _ in range(4):
+            await client.append()
+        await client.do("SELECT INBOX")
+        for number in range(1, 5):
+            await client.do(f"STORE {number} +FLAGS.SILENT (k{number} all)")
+        for client_now in (client, other):
+            told = b" ".join(await client_now.do("SELECT INBOX"))
+            assert [b"k%d" % number in told for number in range(1, 5)] == [True, True, False, False]
+        shown = await other.do("FETCH 3 FLAGS")
+        assert shown[0].startswith(b"* FLAGS (")
+        assert b"k3" in shown[0]
+        assert shown[-1] == b"* 3 FETCH (FLAGS (all k3))"

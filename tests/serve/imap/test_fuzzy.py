@@ -140,6 +140,14 @@ async def test_html_and_what_is_negated(house):
     assert await matching(question, Fuzzy(TextContains("été"))) == {2}
 
 
+async def test_signs_are_found_as_they_stand(house):
+    """What is looked for has no words: FUZZY finds what the search without it finds, in bodies, too."""
+    await fill(house, [message("a", "all of it, 100% sure"), message("b", "nothing")], 1)
+    for key in (TextContains("%"), BodyContains("%")):
+        assert await answer(house, Fuzzy(key)) == {1: 100}
+    assert await answer(house, Fuzzy(HeaderContains("Subject", "%"))) == {}
+
+
 async def test_hostile(house, door):
     """Thousands of words, FUZZY 50 deep, more texts than are looked for nearly (RFC 6203 §8)."""
     async with connect(house, door) as client:

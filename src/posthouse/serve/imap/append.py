@@ -12,7 +12,9 @@ literal8 the parts that hold them are put into base64 (mail/nulless.py), or the 
 """
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 from posthouse.mail.ids import Millis
 from posthouse.mail.nulless import without_nul
@@ -23,11 +25,12 @@ from posthouse.serve.imap.refusals import refusal
 from posthouse.serve.imap.replace import Old
 from posthouse.serve.imap.state import Session
 from posthouse.store import names
-from posthouse.store.blobs import NewBlob, unkept
+from posthouse.store.blobs import Blobs, NewBlob, unkept
 from posthouse.store.crashpoint import crashpoint
 from posthouse.store.emails import NewEmail
+from posthouse.store.packing import Packing
 from posthouse.store.script import NotFound, Stale, StoreError, Unavailable
-from posthouse.transport.accept import prepare
+from posthouse.transport.accept import describe
 from posthouse.transport.spool import Spool
 from posthouse.wire.imap import code
 from posthouse.wire.imap.command import Append
@@ -43,10 +46,11 @@ class Incoming:
     """An APPEND between its beginning and its end: the messages that are whole, the one that comes, and why none will
     be kept, where that is known already."""
 
-    __slots__ = ("files", "head", "literal8", "nul", "old", "ready", "refused", "spool", "total")
+    __slots__ = ("files", "head", "literal8", "nul", "old", "packing", "ready", "refused", "spool", "total")
 
-    def __init__(self) -> None:
-        self.ready: list[NewEmail] = []
+    def __init__(self, blobs: Blobs) -> None:
+        self.ready: list[Callable[[NewBlob], NewEmail]] = []  # messages that are whole, but for their octets
+        self.packing = Packing(blobs)  # these
         self.files: list[NewBlob] = []  # large messages that are whole, where it is known whether they are kept
         self.head: LiteralAnnounced | Catenate | None = None  # what was said of the message that comes
         self.spool: Spool | None = None
@@ -70,13 +74,14 @@ class Incoming:
         if self.spool is not None:
             self.spool.close()
             self.spool = None
+        self.packing.close()
         self.ready.clear()
 
 
 async def append(session: Session, begun: LiteralAnnounced | Catenate) -> Event | StatusResponse | None:
     """Take an APPEND from its first message to its end. Gives the tagged answer, or the event that cut it off; None
     where the command is over and answered, or the peer has gone."""
-    incoming = Incoming()
+    incoming = Incoming(session.store.blobs)
     try:
         return await _take(session, incoming, begun)
     finally:
@@ -259,9 +264,10 @@ async def _message_whole(session: Session, incoming: Incoming) -> None:
     received = now if head.date is None else head.date
     try:
         octets = await spool.octets()
-        new = await prepare(session.store, octets, Millis(received), head.flags.bits, head.flags.keywords)
-        incoming.ready.append(new._replace(saved=now))
-        incoming.files += [new.blob] if new.blob.file is not None else []
+        described = await describe(octets, Millis(received))
+        filed = await incoming.packing.add(octets)
+        incoming.files += [filed] if filed is not None else []
+        incoming.ready.append(partial(described.email, flags=head.flags.bits, keywords=head.flags.keywords, saved=now))
     except OSError:
         incoming.refuse(_disk(head.tag))
     except StoreError as error:
@@ -309,11 +315,11 @@ async def _keep(session: Session, incoming: Incoming, command: Append) -> Status
     await _message_whole(session, incoming)
     if incoming.refused is not None:
         return incoming.refused
+    blobs = await incoming.packing.all()
+    new = tuple(email(blob) for email, blob in zip(incoming.ready, blobs, strict=True))
     files, incoming.files = incoming.files, []  # nobody may touch them before it is known what became of them
     try:
-        row, appended = await session.store.run(
-            replace.put, session.reader, command.mailbox, tuple(incoming.ready), incoming.old
-        )
+        row, appended = await session.store.run(replace.put, session.reader, command.mailbox, new, incoming.old)
         incoming.files = files
     except Unavailable as error:
         return refusal(command.tag, error)

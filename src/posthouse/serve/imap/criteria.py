@@ -100,13 +100,11 @@ def _and(tests: list[Test]) -> Test:
 def _nearly(exact: Test, marked: Callable[[Facts], int | None]) -> Test:
     """FUZZY finds all that is found without it, and what has enough of the words (RFC 6203 §3)."""
 
-    def nearly(facts: Facts) -> bool | None:
-        if exact(facts):
-            return True
+    def enough(facts: Facts) -> bool | None:
         mark = marked(facts)
         return None if mark is None else mark > 0
 
-    return nearly
+    return _or(exact, enough)
 
 
 def marker(key: keys.SearchKey) -> Callable[[Facts], int | None]:

@@ -21,6 +21,7 @@ from posthouse.serve.imap.state import Session
 from posthouse.serve.imap.view import View
 from posthouse.store import emails, mailboxes, names, urlkeys
 from posthouse.store.changed import Since, catch_up
+from posthouse.store.flag_column import keywords_in_use
 from posthouse.store.mailboxes import MailboxRow
 from posthouse.store.names import Place, Reader
 from posthouse.store.namespace import OTHERS
@@ -76,6 +77,7 @@ class Opened(NamedTuple):
     unseen: UID | None
     since: Since
     url_key: bytes | None
+    keywords: set[str]
 
 
 def open_mailbox(reader: Reader, name: str, resync: Resync | None) -> Script[Opened]:
@@ -87,7 +89,8 @@ def open_mailbox(reader: Reader, name: str, resync: Resync | None) -> Script[Ope
     since = Since((), ())
     if resync is not None and resync.uidvalidity == place.row.uidvalidity:
         since = yield from catch_up(place.row.box, resync.modseq)
-    return Opened(place, unseen, since, (yield from urlkeys.find(reader.account, place.row.id)))
+    url_key = yield from urlkeys.find(reader.account, place.row.id)
+    return Opened(place, unseen, since, url_key, (yield from keywords_in_use(place.row.box)))
 
 
 async def select(session: Session, command: Select) -> StatusResponse:
@@ -99,19 +102,20 @@ async def select(session: Session, command: Select) -> StatusResponse:
         session.deselect()
         session.say(ok(None, "The mailbox selected before is closed now.", code.CLOSED))
     try:
-        place, unseen, since, url_key = await session.store.read(open_mailbox, session.reader, command.mailbox, resync)
+        opened = await session.store.read(open_mailbox, session.reader, command.mailbox, resync)
     except NotFound:
         return no_such_mailbox(command.tag)
-    row = place.row
+    place, row = opened.place, opened.place.row
     if command.parameters.condstore:
         condstore.aware(session)  # before the mailbox is selected, whose HIGHESTMODSEQ comes below
     view = View(row.total, row.uidnext, row.modseq)
     session.select(Selected(row.box, row.name, view, place.rights, read_only=command.read_only))
-    session.selected.url_key = url_key
+    session.selected.url_key = opened.url_key
+    session.selected.keywords |= opened.keywords  # RFC 9051 §7.3.5: those that messages have
     session.say(session.selected.flags(), Exists(row.total))
     if not session.rev2:
         session.say(Recent())
-        number = await _first_unseen(session, unseen)
+        number = await _first_unseen(session, opened.unseen)
         if number:
             session.say(ok(None, "First message not seen.", b"UNSEEN %d" % number))
     session.say(
@@ -124,7 +128,7 @@ async def select(session: Session, command: Select) -> StatusResponse:
     if session.rev2:
         old_name = command.mailbox if command.mailbox != row.name else None  # RFC 9051 §6.3.2: MUST
         session.say(Listed(await _attributes(session, row), row.name, old_name=old_name))
-    await condstore.opened(session, resync, since)
+    await condstore.opened(session, resync, opened.since)
     if session.selected.read_only:
         return ok(command.tag, "EXAMINE completed." if command.read_only else "SELECT completed.", code.READ_ONLY)
     return ok(command.tag, "SELECT completed.", code.READ_WRITE)

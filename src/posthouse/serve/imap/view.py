@@ -12,7 +12,7 @@ What it does NOT do: it reads nothing itself, and it never tells the flags of me
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from posthouse.mail.ids import UID, ModSeq
@@ -96,10 +96,17 @@ class View:
         place = bisect_left(uids, uid)
         return place + 1 if place < len(uids) and uids[place] == uid else None
 
-    def numbers(self, wanted: Iterable[int]) -> list[int]:
-        """The same of ascending uids, 0 where the session does not count one. Where uids follow each other without a
-        gap no place is searched for."""
+    def numbers(self, wanted: Sequence[int]) -> list[int]:
+        """The same of ascending uids, 0 where the session does not count one. Where its uids follow each other without
+        a gap no place is searched for."""
         uids, total = self.column, len(self.column)
+        if not wanted:
+            return []
+        first = bisect_left(uids, wanted[0])
+        last = first + wanted[-1] - wanted[0]
+        if last < total and uids[first] == wanted[0] and uids[last] == wanted[-1]:
+            before = wanted[0] - first - 1
+            return [uid - before for uid in wanted]
         found: list[int] = []
         place, last = 0, uids[0] if uids else 0
         for uid in wanted:

@@ -1,7 +1,7 @@
 """Commands of an SMTP client, printed (RFC 5321 §4.1.1), each parameter only where the server has offered it.
 
 RFC 1870 §3 (SIZE), RFC 6152 §3 (BODY), RFC 6531 §3.4 (SMTPUTF8), RFC 3461 §4 (RET, ENVID, NOTIFY, ORCPT), RFC 6533 §3
-(ORCPT of type utf-8), RFC 8689 §2 (REQUIRETLS), RFC 6710 §4 (MT-PRIORITY), RFC 2852 §4 (BY), RFC 4954 §4 (AUTH).
+(ORCPT of type utf-8), RFC 8689 §2 (REQUIRETLS), RFC 6710 §3 (MT-PRIORITY), RFC 2852 §4 (BY), RFC 4954 §4 (AUTH).
 
 The commands without parameters are those of `command.py`, which reads what is printed here; MAIL and RCPT carry the
 Envelope that they are made of.
