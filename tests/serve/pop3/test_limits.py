@@ -1,13 +1,18 @@
 """serve/pop3: each limit of limits.md that concerns POP3, with its exact answer (RFC 1939 §3, RFC 3206 §4)."""
 
 import asyncio
+import socket
+import time
 import tracemalloc
 
 import pytest
 
 from posthouse.net.link import LinkLimits
+from posthouse.net.listen import bind, serve
 from posthouse.serve.limits import PeerLimits, Peers, Pop3SessionLimits, WorkerLimits
 from posthouse.serve.login import Door
+from posthouse.serve.pop3.session import session
+from posthouse.store.script import Unavailable
 from serve.imap.dialogue import connect as connect_imap
 from serve.pop3.dialogue import LETTER, connect, fill, inbox_of, uids
 
@@ -133,8 +138,6 @@ async def test_a_store_that_has_failed_is_told_as_something_that_passes(house, d
         await client.say("DELE 1")
 
         async def broken(*_args, **_kwargs):
-            from posthouse.store.script import Unavailable
-
             raise Unavailable("the disk is gone")
 
         monkeypatch.setattr(store, "run", broken)
@@ -143,3 +146,53 @@ async def test_a_store_that_has_failed_is_told_as_something_that_passes(house, d
     monkeypatch.undo()
     assert await store.read(uids, box) == [1]
     assert await inbox_of(store) == box
+
+
+SOON = 3.0  # seconds within which others are served during a flood (S10)
+
+
+async def test_a_flood_is_refused_at_once_and_others_are_served(house, door):
+    """200 connections that say nothing, 10 of them taken, and somebody from elsewhere who wants mail."""
+    door.peers = Peers(PeerLimits(pop3_connections=10, new_connections=1_000))
+    (sock,) = bind("127.0.0.1", 0, 1)
+    listener = serve([sock], lambda link: session(link, house, door))
+    loop = asyncio.get_running_loop()
+
+    async def greeting(client):
+        client.setblocking(False)
+        async with asyncio.timeout(SOON):
+            return await loop.sock_recv(client, 1_000)
+
+    flood = [socket.create_connection(sock.getsockname()) for _ in range(200)]
+    other = socket.create_connection(sock.getsockname(), source_address=("127.0.0.2", 0))
+    began = time.monotonic()
+    assert (await greeting(other)).startswith(b"+OK ")
+    assert time.monotonic() - began < SOON
+    said = [await greeting(client) for client in flood]
+    assert sum(words.startswith(b"+OK ") for words in said) == 10
+    refused = b"-ERR [SYS/TEMP] Too many connections from your address; close some or try again later\r\n"
+    assert said.count(refused) == 190
+    await asyncio.sleep(0.05)
+    assert door.peers.open == 11  # those who were refused cost nothing any more
+    for client in (*flood, other):
+        client.close()
+    await listener.drain(1)
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [b"USER " + b"x" * 20_000_000, b"CAPA\r\n" * 200_000, b"AUTH PLAIN\r\n*\r\n" * 100_000, b"\r\n" * 1_000_000],
+)
+async def test_s5_what_one_stranger_costs(house, door, octets):
+    """Less than 4 MiB beside what is being sent, and others are answered."""
+    async with connect(house, door, user=None) as client, connect(house, door) as other:
+        tracemalloc.start()
+        client.write(octets)
+        for _ in range(10):
+            assert await other.say("NOOP") == b"+OK Done"
+        async with asyncio.timeout(60):
+            while await client.line():
+                pass
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert most < len(octets) + 4 * 1024 * 1024

@@ -83,7 +83,9 @@ async def _converse(talk: Session) -> None:
         if talk.link.closing:
             talk.say(CLOSING)
             return
-        if not talk.engine.pending or talk.written > BURST:
+        if not talk.engine.pending:
+            await talk.flush()
+        elif talk.written > BURST:
             await talk.flush()
             await asyncio.sleep(0)
 
