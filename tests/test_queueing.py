@@ -11,14 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from posthouse import trace
 from posthouse.cli import main
-from posthouse.mail.ids import Trail
+from posthouse.mail.ids import Millis, Trail
 from posthouse.mail.outcome import Action
 from posthouse.store import settlement, waiting
 from posthouse.store.moment import boot, uptime
 from posthouse.store.queue import Outgoing
 from posthouse.store.settlement import Feedback
 from posthouse.store.store import open_sync
+from posthouse.trace import Period
 from store.queue_rig import HOUR, MINUTE, QueueRig, envelope
 from store_rig import message
 
@@ -152,6 +154,20 @@ def test_cancel(line: QueueRig, run: Run) -> None:
     )  # fmt: skip
     assert not line.relay(one[0])
     assert run("cancel", "--all", "--yes")[0] == 1
+
+
+def test_the_journey_tells_what_was_done_with_it(line: QueueRig, run: Run) -> None:
+    line.send("x@one.test", "y@one.test")
+    for words in (("hold", "Q1"), ("retry", "Q1"), ("release", "Q1"), ("cancel", "Q1", "--yes")):
+        run(*words)
+    found = trace.find(line.store, "Q1", Period(Millis(0), Millis(2**53)))
+    told = [text for one in found for entry in one.entries for text in trace.sentences(entry)]
+    assert told == [
+        "held back in the queue for x@one.test, y@one.test, by `posthouse queue hold`; it stays until it is released",
+        "no longer held back in the queue for x@one.test, y@one.test, by `posthouse queue release`",
+        "thrown out of the queue for x@one.test, y@one.test, by `posthouse queue cancel`; its sender was not told",
+    ]
+    assert trace.find(line.store, "y@one.test", Period(Millis(0), Millis(2**53)))
 
 
 @pytest.mark.parametrize("command", ["retry", "hold", "release", "cancel"])

@@ -6,21 +6,25 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from posthouse.admin import Refused, confirmed, domain_of
 from posthouse.mail.ids import QUEUE_LETTER, Millis, QueueId
-from posthouse.store import waiting
+from posthouse.store import journal, waiting
 from posthouse.store.moment import Moment, moment
 from posthouse.store.queue import State
 from posthouse.store.script import Script
 from posthouse.store.store import SyncStore
 from posthouse.store.waiting import PAGE, Choice, RecipientRow, Waiting
+from posthouse.transport import journey
 
 NAMED = 3  # recipients shown in one line
+CANCELLED = "cancelled"
 DOMAINS = 10  # shown when there is more than is listed
 
 _ID = re.compile(rf"{QUEUE_LETTER}?([1-9]\d{{0,17}})\Z", re.IGNORECASE)
 
+Done = TypeVar("Done", list[QueueId], dict[QueueId, State])
 Verb = Callable[[Moment, Sequence[QueueId]], Script[list[QueueId]]]
 
 
@@ -102,7 +106,7 @@ def change(store: SyncStore, choice: Choice, verb: Verb, done: str, otherwise: s
     changed, seen = 0, set[QueueId]()
     for page in _pages(store, choice):
         seen.update(page)
-        found = store.run(verb, _now(), page)
+        found = store.run(_ordered, verb, done, _now(), page)
         changed += len(found)
         if choice.ids is not None:
             for item in sorted(set(page) - set(found)):
@@ -123,12 +127,23 @@ def cancel(store: SyncStore, choice: Choice, *, sure: bool) -> None:
         raise Refused("nothing was cancelled")
     sending, gone = 0, 0
     for first in range(0, len(items), PAGE):
-        states = store.run(waiting.cancel, _now(), items[first : first + PAGE])
+        states = store.run(_ordered, waiting.cancel, CANCELLED, _now(), items[first : first + PAGE])
         gone += len(states)
         sending += sum(state is State.LEASED for state in states.values())
-    print(f"{gone:,} {'message' if gone == 1 else 'messages'}: cancelled.")
+    print(f"{gone:,} {'message' if gone == 1 else 'messages'}: {CANCELLED}.")
     if sending:
         print(f"{sending:,} of them {'was' if sending == 1 else 'were'} being sent just now, and may have arrived.")
+
+
+def _ordered(
+    verb: Callable[[Moment, Sequence[QueueId]], Script[Done]], what: str, at: Moment, items: Sequence[QueueId]
+) -> Script[Done]:
+    """Do it, and write it down, so that `posthouse trace` tells it."""
+    rows = yield from waiting.look(at.now, items)
+    done = yield from verb(at, items)
+    if what in journey.ORDERS:
+        yield from journal.record([journey.ordered(at.now, what, row) for row in rows if row.id in done])
+    return done
 
 
 def _pages(store: SyncStore, choice: Choice) -> Iterator[list[QueueId]]:

@@ -25,7 +25,7 @@ _TRAIL = re.compile(r"[0-9a-f]{16}\Z", re.IGNORECASE)
 _QUEUE = re.compile(r"Q?(\d{1,18})\Z", re.IGNORECASE)
 _SPAN = re.compile(r"(\d{1,5})\s*(s|m|min|h|d|w)?\Z")
 _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400, "w": 604_800, None: 3_600}
-_MADE_BY_MESSAGE = ("taken", "refused", "attempt", "answered")
+_MADE_BY_MESSAGE = ("taken", "refused", "attempt", "answered", "ordered")
 
 
 class Journey(NamedTuple):
@@ -221,6 +221,8 @@ def sentences(told: Told) -> list[str]:
             return _attempt(story)
         case "answered":
             return [f"its sender, {_names(story)}, was told so in a mail", *_went(story)]
+        case "ordered":
+            return [_ORDERS.get(str(story.get("what")), "{to}: {what}").format(**{**story, "to": _names(story)})]
         case "did":
             return [_did(story)]
     return [f"{told.kind}: {story}"]
@@ -256,6 +258,13 @@ _ACTIONS = {
     "delivered": "delivered to {to}",
     "delayed": "{to} has to wait",
     "failed": "{to} could not be reached",
+}
+
+
+_ORDERS = {
+    "held": "held back in the queue for {to}, by `posthouse queue hold`; it stays until it is released",
+    "released": "no longer held back in the queue for {to}, by `posthouse queue release`",
+    "cancelled": "thrown out of the queue for {to}, by `posthouse queue cancel`; its sender was not told",
 }
 
 

@@ -58,7 +58,7 @@ def _verdict(store: SyncStore, one: Journey) -> list[str]:
         elif told.kind == "taken":
             for each in stories(told.story, "delivered"):
                 lines += _now(store, one, each)
-        elif told.kind == "attempt":
+        elif told.kind in ("attempt", "ordered"):
             lines += [f"{clock(told.at)}  {line}" for line in sentences(told)]
     return lines
 

@@ -8,9 +8,12 @@ import pytest
 
 from caller import MESSAGE, Caller, call, log_in, plain
 from household import ANNA, BEN, inbox
+from posthouse.mail.ids import Millis
 from posthouse.serve.limits import PeerLimits, Peers, SessionLimits, WorkerLimits
 from posthouse.serve.login import Door
+from posthouse.store import journal
 from posthouse.store.store import Store
+from posthouse.transport import journey
 from posthouse.transport.house import House, MessageLimits, SmtpRole
 from posthouse.transport.spool import SPACE_REMEMBERED, DiskSpace
 
@@ -56,6 +59,9 @@ async def test_message_size(house: House, door: Door) -> None:
         await caller.begin()
         assert (await caller.message(MESSAGE)).startswith("250")
     assert len(await inbox(house.store, ANNA)) == 1
+    await small.journey.flush(small.store)
+    refused = await small.store.read(journal.recent, Millis(0), ("refused",))
+    assert [journey.read(row).story["step"] for row in refused] == ["MAIL", "the end of the message"]
 
 
 @pytest.mark.parametrize(

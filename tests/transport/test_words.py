@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from posthouse.mail.ids import Millis
 from posthouse.mail.outcome import Action, Outcome
 from posthouse.mail.status import Reply, Status, reply
 from posthouse.transport import words
+from posthouse.transport.result import PERHAPS_TAKEN
 
 BEN = Recipient(ForwardPath(Address("ben", Domain("work.test"))))
 
@@ -99,3 +101,19 @@ def test_names_are_filled_in() -> None:
 def test_any_text_gets_an_answer(code: int, text: str) -> None:
     answer = Reply(code, None, (text,))
     assert words.explain(outcome(answer), "mail.home.test").happened
+
+
+def test_what_is_too_large_is_not_sent_again_as_it_is() -> None:
+    said = words.explain(outcome(None, Status(5, 3, 4), "the message has 9 octets and the server takes 8"), "us.test")
+    assert said.happened == "The message has 9 octets and the server takes 8."
+    assert "smaller" in said.advice
+
+
+@pytest.mark.parametrize("promise", [PERHAPS_TAKEN, "; it is asked again later"])
+def test_what_was_given_up_promises_no_other_attempt(promise: str) -> None:
+    found = outcome(None, Status(4, 4, 2), f"nobody answered{promise}")
+    assert not re.search("again later|twice", words.reason(found) + words.explain(found, "us.test").happened)
+    waits = replace(found, action=Action.DELAYED)
+    assert words.explain(waits, "us.test").happened == f"nobody answered{promise}."
+    if promise is PERHAPS_TAKEN:
+        assert "whether it has come" in words.explain(found, "us.test").advice

@@ -21,7 +21,7 @@ from posthouse.mail.envelope import BodyType, DsnReturn, Envelope, Notify, Recip
 from posthouse.mail.ids import QUEUE_LETTER, Millis
 from posthouse.mail.outcome import Action, Outcome
 from posthouse.store.queue import QueueItem
-from posthouse.transport.words import Words, explain
+from posthouse.transport.words import Words, explain, reason
 
 WHOLE = 256 * 1024  # octets of a message that RET=FULL brings back; a larger one comes back as its header
 HEADER = 64 * 1024  # octets of a header that come back: a message about a message stays readable
@@ -265,7 +265,7 @@ def _shown(recipient: Recipient) -> str:
 
 def _technical(outcome: Outcome) -> str:
     if outcome.answer is None:
-        return "" if outcome.status.cls == 2 else f"{outcome.status} {outcome.reason}"
+        return "" if outcome.status.cls == 2 else f"{outcome.status} {reason(outcome)}"
     place = outcome.mta + (f" [{outcome.ip}]" if outcome.ip else "")
     when = f" to {outcome.where.upper()}" if outcome.where in ("mail", "rcpt", "data") else ""
     return f"{place} answered{when}: {dsn.diagnostic(outcome.answer)}"[:QUOTED]

@@ -24,6 +24,7 @@ from posthouse.store.journal import Entry, key
 from posthouse.store.queue import QueueItem
 from posthouse.store.script import StoreError
 from posthouse.store.store import Store
+from posthouse.store.waiting import Waiting
 from posthouse.transport.accept import Delivered, Queued
 from posthouse.transport.client import Client
 from posthouse.wire.smtp.conversation import Conversation
@@ -35,6 +36,8 @@ AT_ONCE = 500  # entries of one transaction
 NAMED = 50  # recipients named in one entry, each of which leads to it
 SHOWN = 4_096  # characters of a set of UIDs
 UNPACKED = 4 * 1024 * 1024  # octets of a conversation: 300 lines of 1,000 octets are far fewer
+
+ORDERS = ("held", "released", "cancelled")  # what somebody may do with an item of the queue, and is told of
 
 Story = dict[str, object]
 
@@ -203,6 +206,14 @@ def attempted(at: Millis, item: QueueItem, outcomes: Sequence[Outcome], followin
     story: Story = {"trail": item.trail, "queue": item.id, "for": str(item.destination), "outcomes": told}
     keys = (trail_key(item.trail), queue_key(item.id), *(address_key(str(each["to"])) for each in told))
     return _entry(at, "attempt", keys, {**story, "next": following})
+
+
+def ordered(at: Millis, what: str, row: Waiting) -> Entry:
+    """Somebody held, released or cancelled an item of the queue."""
+    people = row.recipients[:NAMED]
+    story: Story = {"trail": row.trail, "queue": row.id, "for": row.domain, "what": what, "to": people}
+    keys = (trail_key(row.trail), queue_key(row.id), *map(address_key, people))
+    return _entry(at, "ordered", keys, {**story, "more": max(0, len(row.recipients) - NAMED) or None})
 
 
 def answered(at: Millis, item: QueueItem, delivered: Sequence[Delivered], queued: Sequence[Queued]) -> Entry:

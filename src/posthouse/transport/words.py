@@ -8,8 +8,9 @@ an honest general text by the class and subject of its status: what the server s
 import re
 from typing import NamedTuple
 
-from posthouse.mail.outcome import Outcome
+from posthouse.mail.outcome import Action, Outcome
 from posthouse.mail.status import Status
+from posthouse.transport.result import PERHAPS_TAKEN
 
 LOOKED_AT = 500  # characters of an answer that the patterns see; what matters stands at the beginning
 
@@ -37,6 +38,8 @@ _CHECK_ADDRESS = "Check the address, above all for typing mistakes, and ask them
 _ASK_THEM = "Tell them by another way; only they can change it."
 _ASK_US = "Show this message to whoever runs {house}; it is for them to put right. Then send it again."
 _SEND_LATER = "Send it again later."
+_SMALLER = "Send it with smaller or fewer attachments, or put them somewhere they can be fetched from."
+_ASK_WHETHER = "Ask them by another way whether it has come, before you send it again."
 _PLAINER = "If you wrote it: send it again with fewer links and without attachments, or reach them otherwise."
 
 # --- the table, from the particular to the general
@@ -187,10 +190,10 @@ RULES = (
     # The message
     Rule("size", "5", r"5\.(3\.4|2\.3)", "", Words(
         "The message is larger than they take.",
-        "Send it with smaller or fewer attachments, or put them somewhere they can be fetched from.")),
+        _SMALLER)),
     Rule("size-by-text", "5", "", "(message|size|too).{0,30}(exceed|too (large|big)|larger than|size limit)", Words(
         "The message is larger than they take.",
-        "Send it with smaller or fewer attachments, or put them somewhere they can be fetched from.")),
+        _SMALLER)),
     Rule("virus", "5", "", "(virus|malware|infected|clamav)", Words(
         "Their server found a virus in the message.", "Check your computer and the attachments for viruses.")),
     Rule("attachment", "5", "",
@@ -258,6 +261,11 @@ GENERAL: dict[tuple[int, int | None], Words] = {
     ),
     (1, None): Words("Their server does not take mail for {address}.", _CHECK_ADDRESS),
     (2, None): Words("The mailbox of {address} takes no mail at present.", _ASK_THEM),
+    (3, 3): Words(
+        "Their server cannot do what was asked for with this message.",
+        "Send it again without that wish, or reach them by another way.",
+    ),
+    (3, 4): Words("The message is larger than they take.", _SMALLER),
     (3, None): Words(
         "Something does not work on their server.", _SEND_LATER + " If it goes on, tell them by another way."
     ),
@@ -273,6 +281,13 @@ GENERAL: dict[tuple[int, int | None], Words] = {
 UNKNOWN = Words(
     "Their server did not take the message, and did not say why.",
     "Tell them by another way, and show them this.",
+)
+
+# How a reason may end that speaks of the next attempt, and what is said of it where there is none.
+_PROMISES = (
+    (PERHAPS_TAKEN, "; it may have taken the message"),
+    ("; it is asked again later", ""),
+    ("; asked again later", ""),
 )
 
 _COMPILED = [
@@ -303,8 +318,20 @@ def _words(outcome: Outcome) -> Words:
     if outcome.answer is not None:
         rule = find_rule(outcome.answer.code, outcome.answer.status, outcome.answer.text)
         return rule.words if rule else general(outcome.status)
-    advice = general(outcome.status).advice
-    return Words(f"{outcome.reason}.", advice) if outcome.reason else general(outcome.status)
+    if not outcome.reason:
+        return general(outcome.status)
+    over = outcome.action is Action.FAILED and outcome.reason.endswith(PERHAPS_TAKEN)
+    advice = _ASK_WHETHER if over else general(outcome.status).advice
+    text = reason(outcome)
+    return Words(f"T{text[1:]}." if text.startswith("the ") else f"{text}.", advice)
+
+
+def reason(outcome: Outcome) -> str:
+    """Why, in our words; where it was the last attempt without what they promise of the next."""
+    text = outcome.reason
+    for promise, instead in _PROMISES if outcome.action is Action.FAILED else ():
+        text = text.removesuffix(promise) + instead if text.endswith(promise) else text
+    return text
 
 
 def find_rule(code: int, status: Status | None, text: str) -> Rule | None:

@@ -2,6 +2,7 @@
 
 import itertools
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -75,6 +76,27 @@ def test_credentials_are_masked() -> None:
     assert said.count("C: ***") == 3
     for secret in ("AGFubmEAc2VjcmV0", "YW5uYQ", "c2VjcmV0"):
         assert secret not in said
+
+
+@pytest.mark.parametrize(
+    ("line", "kept"),
+    [
+        (b"AUTH\r\n", "AUTH"),
+        (b"AUTH LOGIN\r\n", "AUTH LOGIN"),
+        (b"auth  SCRAM-SHA-256  c2VjcmV0\r\n", "auth  SCRAM-SHA-256 ***"),
+        (b"AUTH PLAIN=AGFubmEAc2VjcmV0\r\n", "AUTH PLAIN ***"),
+        (b"AUTHPLAIN AGFubmEAc2VjcmV0\r\n", "AUTH ***"),
+        (b"AUTH AGFubmEAc2VjcmV0YW5kbW9yZQ==\r\n", "AUTH ***"),
+        (b"PASS secret\r\n", "PASS ***"),
+        (b"BURL imap://anna:secret@mail.test/INBOX LAST\r\n", "BURL imap://anna:***@mail.test/INBOX LAST"),
+        (b"BURL imap://anna@mail.test/INBOX;UID=1 LAST\r\n", "BURL imap://anna@mail.test/INBOX;UID=1 LAST"),
+        (b"250-AUTH PLAIN LOGIN\r\n", "250-AUTH PLAIN LOGIN"),
+    ],
+)
+def test_passwords_in_the_wrong_place_are_masked(line: bytes, kept: str) -> None:
+    conversing = conversation()
+    conversing.heard(line)
+    assert [each.text for each in conversing.lines] == [kept]
 
 
 def test_of_a_talkative_peer_the_beginning_and_the_end_stay() -> None:

@@ -46,7 +46,7 @@ from posthouse.store.store import Store
 from posthouse.wire.imap import code
 from posthouse.wire.imap.fetch import Attribute, Binary, BinarySize, BodySection, ContentItem, Fetch, FetchItem, Partial
 from posthouse.wire.imap.fetch_response import Column as Shown
-from posthouse.wire.imap.fetch_response import Decoded, FetchPlan, Piece, plan, print_message, print_rows
+from posthouse.wire.imap.fetch_response import Decoded, FetchPlan, Piece, Selected, plan, print_message, print_rows
 from posthouse.wire.imap.number_set import runs
 from posthouse.wire.imap.response import StatusResponse, no, ok
 from posthouse.wire.imap.uidonly import uid_plan
@@ -54,9 +54,11 @@ from posthouse.wire.imap.uidonly import uid_plan
 log = logging.getLogger("posthouse.imap")
 
 LARGE = 256 * 1024  # octets; a larger message is read alone, parsed in a thread, and its tree remembered
+LONG = 16 * 1024  # octets; after an item of a longer message, or of many items, others have their turn
+MANY = 4  # items
 TOGETHER = 1024 * 1024  # octets of small messages read at once
 
-Content = bytes | Span | Decoded | int | None
+Content = bytes | Span | Decoded | Selected | int | None
 
 
 async def fetch(session: Session, command: Fetch) -> StatusResponse:
@@ -177,13 +179,15 @@ async def _columns_only(session: Session, prepared: FetchPlan, ranges: Ranges) -
 
 
 class Message(NamedTuple):
-    """A message as far as FETCH has read it; `header` where the plan needs it, `octets` where they were read."""
+    """A message as far as FETCH has read it; `header` where the plan needs it, `octets` and their tree where they
+    were read."""
 
     blob: BlobKey
     size: int
     header_size: int
     header: bytes | None
     octets: bytes | None
+    tree: Part | None = None
 
 
 async def _with_contents(session: Session, prepared: FetchPlan, ranges: Ranges) -> Answered:
@@ -202,7 +206,8 @@ async def _with_contents(session: Session, prepared: FetchPlan, ranges: Ranges) 
         name_keywords(session, prepared, rows)
         numbers = numbers_of(session, piece, rows)
         width = len(prepared.columns)
-        async for row, message in _read(session.store.blobs, rows, width, whole=whole):
+        async for row, read in _read(session.store.blobs, rows, width, whole=whole):
+            message = _parsed(read, prepared.contents)
             answers = await _answers(session.store, message, prepared.contents)
             unknown = unknown or await _encoding_unknown(session.store, message, prepared.contents, answers)
             await write_pieces(session, message, print_message(prepared, next(numbers), row[:width], answers))
@@ -216,12 +221,15 @@ async def write_pieces(session: Session, message: Message, pieces: Sequence[Piec
     for piece in pieces:
         if isinstance(piece, Span | Decoded):
             await _stream(session, message.blob, piece)
-        elif len(piece) > PIECE:
-            for start in range(0, len(piece), PIECE):
-                link.write(piece[start : start + PIECE])
+            continue
+        octets = _selected(message.header or b"", piece.item) if isinstance(piece, Selected) else piece
+        if len(octets) > PIECE or isinstance(piece, Selected):
+            for start in range(0, len(octets), PIECE):
+                link.write(octets[start : start + PIECE])
                 await link.flush()
+            await asyncio.sleep(0)  # others have their turn
         else:
-            link.write(piece)
+            link.write(octets)
     await link.flush()
 
 
@@ -310,14 +318,24 @@ async def _is_there(store: Store, message: Message, part: tuple[int, ...]) -> bo
 
 
 async def _answers(store: Store, message: Message, items: Sequence[ContentItem]) -> list[Content]:
-    """The contents of the items. They hold PIECE octets and a header block an item; the rest is read when sent."""
+    """The contents of the items. They hold PIECE octets; the rest is read, or cut out of the header, when sent."""
     answers: list[Content] = []
     room = PIECE
+    patient = message.size > LONG or len(items) > MANY
     for item in items:
+        if patient:
+            await asyncio.sleep(0)  # others have their turn
         answer = await content_of(store, message, item, room)
         room -= len(answer) if isinstance(answer, bytes) else 0
         answers.append(answer)
     return answers
+
+
+def _parsed(message: Message, items: Sequence[ContentItem]) -> Message:
+    """The message with its tree, made once for all items that name parts."""
+    if message.octets is None or not any(not isinstance(item, BodySection) or item.section.part for item in items):
+        return message
+    return message._replace(tree=parse(message.octets))
 
 
 async def content_of(store: Store, message: Message, item: ContentItem, room: int) -> Content:
@@ -343,12 +361,12 @@ def _cut(span: Span, partial: Partial) -> Span:
     return Span(start, min(span.stop, start + partial.length))
 
 
-async def _section(store: Store, message: Message, item: BodySection, room: int) -> bytes | Span | None:
+async def _section(store: Store, message: Message, item: BodySection, room: int) -> bytes | Span | Selected | None:
     blobs = store.blobs
     section, partial = item.section, item.partial
     if message.header is not None and of_own_header(item):
-        octets = _of_header(message.header, section)
-        return octets if partial is None else partial.cut(octets)
+        octets = _selected(message.header, item)
+        return octets if len(octets) <= room else Selected(item, len(octets))
     if not section.part:
         start = message.header_size if section.text is SectionText.TEXT else 0
         stop = message.header_size if section.text in HEADER_TEXTS else message.size
@@ -365,6 +383,11 @@ async def _section(store: Store, message: Message, item: BodySection, room: int)
     if stop - start > room:
         return Span(start, stop)
     return await _octets(blobs, message, start, stop)
+
+
+def _selected(header: bytes, item: BodySection) -> bytes:
+    octets = _of_header(header, item.section)
+    return octets if item.partial is None else item.partial.cut(octets)
 
 
 def _of_header(block: bytes, section: Section) -> bytes:
@@ -404,4 +427,6 @@ async def _decoded(store: Store, message: Message, part: tuple[int, ...], room: 
 
 async def tree_of_message(store: Store, message: Message) -> Part:
     """The Part tree of a message, remembered where it is large. Raises NotFound, Unavailable."""
+    if message.tree is not None:
+        return message.tree
     return await parts.tree_of(store, message.blob) if message.octets is None else parse(message.octets)

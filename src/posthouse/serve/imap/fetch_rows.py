@@ -23,6 +23,7 @@ from posthouse.wire.imap.fetch_response import FetchPlan, print_rows
 
 ROWS = 1_000  # rows of one question to the store: some 2 ms of printing, then others have their turn
 HEADERS = 500  # the same with headers of at most emails.SHORT octets: 8 MiB, if all are as long as that
+SELECTIONS = 4  # of a header, for which so many are read; for more it is fewer, so that what is printed stays small
 WITH_CONTENTS = 100  # the same where headers or messages come along
 
 COLUMNS: dict[Shown, Column] = {
@@ -93,7 +94,8 @@ async def rows_only(session: Session, prepared: FetchPlan, ranges: Ranges, one_b
     cutters = cutters_of(prepared)
     whole = is_whole(prepared)
     columns += [Column.SHORT_HEADER, Column.FIELDS] if cutters and not whole else []
-    size = WITH_CONTENTS if whole else HEADERS if cutters else ROWS
+    headers = HEADERS if len(cutters) <= SELECTIONS else max(1, HEADERS * SELECTIONS // len(cutters))
+    size = WITH_CONTENTS if whole else headers if cutters else ROWS
     box, view, verb = session.selected.box, session.selected.view, fetch_whole if whole else emails.fetch
 
     def read(piece: Ranges) -> "asyncio.Future[list[Row]]":

@@ -37,6 +37,7 @@ log = logging.getLogger("posthouse.imap")
 MANY = 1_000  # messages: of fewer, their rows are read
 FEW = 64  # messages of a stretch, on average, below which sheets are no gain
 AT_ONCE = 4  # sheets of one question to the store: some 2,000 messages, 1 MiB, 2 ms of printing
+SELECTIONS = 2  # of a header, with which a list of messages is asked for; of more than that no sheet is made
 LONGEST = 2 << 20  # octets of a text that is kept; AT_ONCE of them are 8 MiB
 WRITTEN = 1 << 20  # packed octets written with one script: some 20 to 40 sheets, 5 ms of the writer
 
@@ -62,7 +63,7 @@ class _Asked(NamedTuple):
 
 async def answer(session: Session, plan: FetchPlan, ranges: Ranges, one_by_one: OneByOne) -> Answered | None:
     """Answer this FETCH. None, and nothing is said, where sheets are no gain."""
-    form = form_of(plan)
+    form = form_of(plan) if len(plan.contents) <= SELECTIONS else None
     if form is None or count(ranges) < max(MANY, FEW * len(ranges)):
         return None
     pieces = cut(session.selected.view, ranges, count(ranges) // FEW)

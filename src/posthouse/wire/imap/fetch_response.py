@@ -22,7 +22,7 @@ from posthouse.mail.ids import EMAIL_LETTER, THREAD_LETTER, Millis
 from posthouse.mail.keyword import FLAG_BITS
 from posthouse.mail.mime import Part, Span
 from posthouse.wire.imap.body import without_extension
-from posthouse.wire.imap.fetch import Attribute, Binary, ContentItem, FetchItem
+from posthouse.wire.imap.fetch import Attribute, Binary, BodySection, ContentItem, FetchItem
 
 CACHED_ITEMS = 30  # items of a plan that is worth keeping; keeping longer ones would be a way to fill memory
 
@@ -86,8 +86,16 @@ class Decoded:
     nul: bool
 
 
-Content = bytes | Span | Decoded | int | None
-Piece = bytes | Span | Decoded
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """What the item selects of the message's own header: so many octets, which the session cuts when it sends them."""
+
+    item: BodySection
+    size: int
+
+
+Content = bytes | Span | Decoded | Selected | int | None
+Piece = bytes | Span | Decoded | Selected
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +178,8 @@ def print_preview(text: str) -> bytes:
 
 def print_message(plan: FetchPlan, number: int, row: Row, contents: Sequence[Content]) -> list[Piece]:
     """The FETCH response of one message, in pieces. `contents` answers `plan.contents` one by one, partials cut
-    already: octets, the Span of them in the message, Decoded or None (NIL) for sections and decoded parts, an int for
-    BINARY.SIZE."""
+    already: octets, the Span of them in the message, Decoded, Selected or None (NIL) for sections and decoded parts,
+    an int for BINARY.SIZE."""
     columns = {column: (value,) for column, value in zip(plan.columns, row, strict=True)}
     values = [next(iter(values_of(attribute, columns))) for attribute in plan.attributes]
     pieces: list[Piece] = [plan.template % (number, *values)]
@@ -189,7 +197,7 @@ def _print_content(item: ContentItem, content: Content) -> tuple[Piece, ...]:
         return (item.label + b" NIL",)
     if isinstance(content, int):
         return (item.label + b" %d" % content,)
-    if isinstance(content, Span):
+    if isinstance(content, Span | Selected):
         return (item.label + b" {%d}\r\n" % (content.size), content)
     if isinstance(content, Decoded):
         return (item.label + b" %b{%d}\r\n" % (b"~" if content.nul else b"", content.span.size), content)

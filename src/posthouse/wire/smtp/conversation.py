@@ -16,7 +16,12 @@ LINE = 400  # octets kept of one line: at most 120 KiB a connection, whatever th
 
 MASK = "***"
 # RFC 4954 §4   AUTH mechanism [initial-response]
-_AUTH = re.compile(rb"(AUTH[ \t]+[^ \t]+)[ \t]+[^ \t].*", re.IGNORECASE | re.DOTALL)
+# Also as people mistype it: AUTHPLAIN, AUTH PLAIN=, AUTH without a mechanism; and PASS, which POP3 has (RFC 1939 §7).
+_AUTH = re.compile(
+    rb"(AUTH(?:[ \t]+[A-Z0-9_-]{1,20}(?![^ \t=\r\n]))?+|PASS(?=[ \t]))[ \t=]*[^ \t=\r\n].*", re.IGNORECASE | re.DOTALL
+)
+# RFC 3986 §3.2.1   userinfo of a URL may hold a password, though none should
+_URL_PASSWORD = re.compile(rb"(BURL[ \t]+[^/ \t]*//[^/@:]*:)[^/ \t]*@", re.IGNORECASE)
 # RFC 4468 §3.2   a URL that carries its authorization is as good as a password for what it names
 _URL_TOKEN = re.compile(rb"(BURL[ \t].*?:)[0-9A-F]{32,}", re.IGNORECASE | re.DOTALL)
 # A password typed where a command belongs, by people who try AUTH LOGIN by hand, is one word of base64.
@@ -86,6 +91,7 @@ def _masked(line: bytes) -> bytes:
     found = _AUTH.match(line)
     if found is not None:
         return found[1] + b" " + MASK.encode()
+    line = _URL_PASSWORD.sub(rb"\1***@", line)
     found = _URL_TOKEN.match(line)
     if found is not None:
         return found[1] + MASK.encode() + line[found.end() :]

@@ -33,7 +33,7 @@ from posthouse.wire.sasl import decode
 from posthouse.wire.smtp import command, parameters
 from posthouse.wire.smtp.command import Event, Malformed
 from posthouse.wire.smtp.conversation import Conversation
-from posthouse.wire.smtp.data import TOO_LARGE, Content, DotReader
+from posthouse.wire.smtp.data import Content, DotReader
 from posthouse.wire.smtp.order import Standing, State, out_of_order
 from posthouse.wire.smtp.parse import parse
 from posthouse.wire.smtp.reply import BAD_BASE64, print_reply
@@ -277,8 +277,6 @@ class SmtpServer:
         wrong = out_of_order(event, standing)
         if wrong is not None:
             return wrong
-        if isinstance(event, command.Mail) and (event.size or 0) > self._limits.message_size:
-            return TOO_LARGE
         # S13: a client that said HELO was not told that it may pipeline. What it sent is no command, so close.
         early = isinstance(event, command.Data) and not self._extended and len(self._buffer) > 0
         return TOO_EARLY if early else None
