@@ -26,4 +26,4 @@ def _note(talk: Session, what: str, uids: Sequence[int]) -> None:
     if talk.login is None:
         return
     doing = Doing(what, talk.maildrop.box.mailbox, "INBOX", print_numbers(uids).decode("ascii"))
-    talk.house.journey.note(journey.did(talk.house.clock(), doing, str(talk.login.address), f"{talk.ip} POP3"))
+    talk.house.journey.note(journey.did(talk.house.clock(), doing, str(talk.login.address), talk.ip))
