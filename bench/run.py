@@ -78,6 +78,7 @@ def workloads(scale: Scale, reps: int) -> dict[str, list[str]]:
         "realistic": ["smtp_in", "--cases", "mixed:10:0", "--n", str(scale.mixed)],
         "visible": ["visible", "--n", str(scale.probes)],
         "login": ["imap_login", "--modes", "plain", "--procs", "10", "--secs", str(scale.seconds), "--users", "100"],
+        "pop3": ["pop3", "--n", str(scale.messages), "--reps", str(reps), "--secs", str(scale.seconds)],
         "fetch": ["imap_big", "--n", str(scale.large_mailbox), "--reps", str(max(2, reps)), "--stages", "select,fetch"],
     }
 
@@ -85,7 +86,7 @@ def workloads(scale: Scale, reps: int) -> dict[str, list[str]]:
 FANOUT = ("--fanout", "--label", "fanout", "--n", "50", "--via", "smtp")
 OWN = ("mixed", "large")  # not the harness's; the last deletes the large mailbox at its end
 FILLED = {"fetch", "large"}  # these need the large mailbox
-ONCE = {"fanout", "fetch", "idle", "visible"}  # these repeat inside, or cost a mailbox each
+ONCE = {"fanout", "fetch", "idle", "pop3", "visible"}  # these repeat inside, or cost a mailbox each
 
 
 def prepare(scale: Scale) -> None:

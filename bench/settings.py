@@ -2,7 +2,14 @@
 
 from pathlib import Path
 
-PORTS = {"smtp_port": 20025, "submission_port": 20587, "imap_port": 20143, "imaps_port": 20993, "lmtp_port": 20024}
+PORTS = {
+    "smtp_port": 20025,
+    "submission_port": 20587,
+    "imap_port": 20143,
+    "imaps_port": 20993,
+    "lmtp_port": 20024,
+    "pop3_port": 20110,
+}
 SETTINGS = """\
 hostname = "mx.bench.test"
 data = "data"
@@ -19,6 +26,10 @@ add_sender = true
 [imap]
 listen = ["127.0.0.1:{imap_port}"]
 listen_tls = ["127.0.0.1:{imaps_port}"]
+
+[pop3]
+listen = ["127.0.0.1:{pop3_port}"]
+listen_tls = []
 
 [lmtp]
 listen = ["127.0.0.1:{lmtp_port}"]

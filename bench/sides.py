@@ -17,7 +17,14 @@ from settings import PORTS, write_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "bench" / "out"
-PEER_PORTS = {"smtp_port": 10025, "submission_port": 10587, "imap_port": 10143, "imaps_port": 10993, "lmtp_port": 10024}
+PEER_PORTS = {
+    "smtp_port": 10025,
+    "submission_port": 10587,
+    "imap_port": 10143,
+    "imaps_port": 10993,
+    "lmtp_port": 10024,
+    "pop3_port": 10110,
+}
 START_WAIT = 30.0  # seconds until a started Posthouse must answer
 INDEX_WAIT = 900.0  # seconds for the search index to take up what was filled in at once
 

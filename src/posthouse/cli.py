@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from posthouse.store.store import SyncStore
     from posthouse.store.waiting import Choice
 
-app = App(name="posthouse", help="A complete mail system: SMTP in, IMAP out. Begin with: posthouse try")
+app = App(name="posthouse", help="A complete mail system: SMTP in, IMAP and POP3 out. Begin with: posthouse try")
 trial_app = App(name="try", help="A mail system to play with, on this computer only.")
 domain_app = App(name="domain", help="The domains this server takes mail for.")
 user_app = App(name="user", help="The people who have a mailbox here.")

@@ -77,6 +77,13 @@ class Imap(Struct, frozen=True):
     withheld: tuple[str, ...] = ()
 
 
+class Pop3(Struct, frozen=True):
+    """Fetching mail (RFC 1939)."""
+
+    listen: tuple[Listen, ...] = (Listen("*", 110),)
+    listen_tls: tuple[Listen, ...] = (Listen("*", 995),)
+
+
 class Lmtp(Struct, frozen=True):
     """Mail from a trusted server in front of us (RFC 2033)."""
 
@@ -157,6 +164,8 @@ class PeerSection(Struct, frozen=True):
     smtp_connections: Count = 50
     imap_connections: Count = 100
     imap_connections_of_user: Count = 20
+    pop3_connections: Count = 100
+    pop3_connections_of_user: Count = 20
     new_connections: Count = 300
     new_connections_wide: Count = 900
     unknown_recipients: Count = 60
@@ -218,6 +227,17 @@ class ImapSection(Struct, frozen=True):
     search_keys: Count = 1_000
     number_ranges: Count = 10_000
     contexts: Count = 10
+
+
+class Pop3Section(Struct, frozen=True):
+    """What one POP3 session may do."""
+
+    before_login_seconds: Seconds = 60.0
+    sasl_seconds: Seconds = 180.0
+    idle_seconds: Seconds = 600.0
+    login_failures: Count = 3
+    mistakes: Count = 50
+    line: Octets = Octets(1_024)
 
 
 class LinkSection(Struct, frozen=True):
@@ -287,6 +307,7 @@ class Limits(Struct, frozen=True):
     peer: PeerSection = PeerSection()
     session: SessionSection = SessionSection()
     imap: ImapSection = ImapSection()
+    pop3: Pop3Section = Pop3Section()
     link: LinkSection = LinkSection()
     send: SendSection = SendSection()
     worker: WorkerSection = WorkerSection()
@@ -306,6 +327,7 @@ class Settings(Struct, frozen=True):
     smtp: Smtp = Smtp()
     submission: Submission = Submission()
     imap: Imap = Imap()
+    pop3: Pop3 = Pop3()
     lmtp: Lmtp = Lmtp()
     queue: QueueSection = QueueSection()
     tls: Tls = Tls()
@@ -330,6 +352,8 @@ class Settings(Struct, frozen=True):
             "submissions": self.submission.listen_tls,
             "imap": self.imap.listen,
             "imaps": self.imap.listen_tls,
+            "pop3": self.pop3.listen,
+            "pop3s": self.pop3.listen_tls,
             "lmtp": self.lmtp.listen,
         }
 

@@ -282,7 +282,13 @@ def _attempt(story: Story) -> list[str]:
     return lines
 
 
-_DEEDS = {"moved": "moved it to {to}", "copied": "copied it to {to}", "expunged": "removed it from {mailbox}"}
+_DEEDS = {
+    "moved": "moved it to {to}",
+    "copied": "copied it to {to}",
+    "expunged": "removed it from {mailbox}",
+    "fetched": "fetched it by POP3",
+    "removed": "removed it from {mailbox} by POP3",
+}
 _MARKS = {"+\\Seen": "read it", "-\\Seen": "marked it as not read", "+\\Deleted": "marked it as deleted"}
 
 

@@ -31,7 +31,15 @@ from posthouse.store.store import open_sync
 from posthouse.supervisor import Hooks
 
 HOST = "127.0.0.1"
-PORTS = {"smtp": 2525, "submission": 1587, "submissions": 1465, "imap": 1143, "imaps": 1993}
+PORTS = {
+    "smtp": 2525,
+    "submission": 1587,
+    "submissions": 1465,
+    "imap": 1143,
+    "imaps": 1993,
+    "pop3": 1110,
+    "pop3s": 1995,
+}
 PEOPLE = {
     "anna": Address("anna", Domain("home.test")),
     "ben": Address("ben", Domain("work.test")),
@@ -141,6 +149,7 @@ def _settings(folder: Path, ports: Mapping[str, int], files: CertificateFiles) -
             "smtp": {"listen": at["smtp"]},
             "submission": {"listen": at["submission"], "listen_tls": at["submissions"]},
             "imap": {"listen": at["imap"], "listen_tls": at["imaps"]},
+            "pop3": {"listen": at["pop3"], "listen_tls": at["pop3s"]},
             "tls": {"certificates": [{"certificate": str(files.certificate), "key": str(files.key)}]},
             "queue": {"leave": False},
             "log": {"level": "warning"},
@@ -179,6 +188,7 @@ def screen(folder: Path, ports: Mapping[str, int], ca: Path) -> str:
    anna@home.test   password anna            ben@work.test   password ben
 
    Mail programs   read   IMAP localhost   port {ports["imaps"]} with TLS, or {ports["imap"]} with STARTTLS
+                   fetch  POP3 localhost   port {ports["pop3s"]} with TLS, or {ports["pop3"]} with STLS
                    send   SMTP localhost   port {ports["submissions"]} with TLS, or {ports["submission"]} with STARTTLS
                    The user name is the whole address. The certificate is signed by this authority:
                    {trust}

@@ -27,8 +27,18 @@ from posthouse.net.listen import Listener, OnLink, inherited, serve
 from posthouse.net.tls import CertificateError, CertificateFiles, Certificates
 from posthouse.orders import BEAT, CANNOT_START, LEAVING, LEFT, READY, Orders, read_orders
 from posthouse.serve.imap.session import session as imap_session
-from posthouse.serve.limits import ImapSessionLimits, PeerLimits, Peers, Service, SessionLimits, WorkerLimits, share
+from posthouse.serve.limits import (
+    ImapSessionLimits,
+    PeerLimits,
+    Peers,
+    Pop3SessionLimits,
+    Service,
+    SessionLimits,
+    WorkerLimits,
+    share,
+)
 from posthouse.serve.login import Door, load_secret
+from posthouse.serve.pop3.session import session as pop3_session
 from posthouse.serve.smtp.session import session as smtp_session
 from posthouse.serve.stress import Stress, StressLimits
 from posthouse.store.gc import collect_garbage
@@ -46,7 +56,10 @@ if TYPE_CHECKING:
 BEAT_SECONDS = 1.0  # between two heartbeats
 ORPHAN_DRAIN = 1.0  # seconds for the sessions when the supervisor is gone: its successor wants the ports
 COLLECT_SECONDS = 3600.0  # between two collections of garbage
-TLS_SERVICES = frozenset({"submissions", "imaps"})  # TLS from the first octet
+TLS_SERVICES = frozenset({"submissions", "imaps", "pop3s"})  # TLS from the first octet
+
+# How connections are counted; all others are SMTP.
+_KINDS = {"imap": Service.IMAP, "imaps": Service.IMAP, "pop3": Service.POP3, "pop3s": Service.POP3}
 
 T = TypeVar("T")
 
@@ -173,7 +186,7 @@ class Worker:
         await self._departure.run()
 
     def _serve(self, service: str, sockets: list[socket.socket], house: House, door: Door) -> Listener:
-        kind = Service.IMAP if service in ("imap", "imaps") else Service.SMTP
+        kind = _KINDS.get(service, Service.SMTP)
         return serve(
             sockets,
             self._session(service, house, door),
@@ -193,6 +206,9 @@ class Worker:
         if service in ("imap", "imaps"):
             imap_limits = _plain(ImapSessionLimits, self._settings.limits.imap)
             return lambda link: imap_session(link, house, door, imap_limits)
+        if service in ("pop3", "pop3s"):
+            pop3_limits = _plain(Pop3SessionLimits, self._settings.limits.pop3)
+            return lambda link: pop3_session(link, house, door, pop3_limits)
         role = SmtpRole.MX if service == "smtp" else SmtpRole(service)
         limits = _plain(SessionLimits, self._settings.limits.session)
         return lambda link: smtp_session(link, house, door, role, limits)

@@ -45,6 +45,10 @@ listen_tls = ["127.0.0.1:{ports.submissions}"]
 listen = ["127.0.0.1:{ports.imap}"]
 listen_tls = ["127.0.0.1:{ports.imaps}"]
 
+[pop3]
+listen = ["127.0.0.1:{ports.pop3}"]
+listen_tls = ["127.0.0.1:{ports.pop3s}"]
+
 [tls]
 certificates = [{{ certificate = "cert.pem", key = "key.pem" }}]
 
@@ -79,6 +83,8 @@ class Ports:
     submissions: int
     imap: int
     imaps: int
+    pop3: int
+    pop3s: int
 
 
 def make_certificate(folder: Path) -> tuple[Path, Path]:
@@ -110,7 +116,7 @@ class Running:
 
     def __init__(self, folder: Path, workers: int = 2) -> None:
         self.folder, self.workers = folder, workers
-        self.ports = Ports(*free_ports(5))
+        self.ports = Ports(*free_ports(7))
         self.ca, _key = make_certificate(folder)
         self.data = folder / "data"
         self.lmtp = self.data / "run" / "lmtp.sock"

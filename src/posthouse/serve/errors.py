@@ -16,6 +16,7 @@ from posthouse.store.script import (
     UseRefused,
 )
 from posthouse.wire.imap import code
+from posthouse.wire.pop3.reply import Code, Pop3Reply, err
 
 
 class Words(NamedTuple):
@@ -108,6 +109,23 @@ FAULT = Words(
     (code.SERVERBUG, "Something went wrong on this server; it has been noted"),
 )
 CLOSING = reply(421, "4.3.2", "The server is closing down; try again in a moment", close=True)
+
+
+# RFC 3206 §4: what a person must correct, and what passes by itself.
+_POP3_CODES = {
+    code.AUTHENTICATIONFAILED: Code.AUTH,
+    code.LIMIT: Code.SYS_TEMP,
+    code.UNAVAILABLE: Code.SYS_TEMP,
+    code.SERVERBUG: Code.SYS_TEMP,
+    code.NONEXISTENT: Code.SYS_PERM,
+}
+
+
+def pop3_words(row: Words) -> Pop3Reply:
+    """The same in POP3: IMAP's sentence, with the response code of RFC 3206 that it stands for. It closes what SMTP
+    closes."""
+    response_code, text = row.imap
+    return err(text, _POP3_CODES.get(response_code, Code.NONE), close=row.smtp.close)
 
 
 def words(error: StoreError) -> Words:

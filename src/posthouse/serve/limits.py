@@ -27,7 +27,14 @@ GOOD_SECONDS = 30 * 86_400.0  # how long a good login is remembered, of an addre
 LEAST_SHARE = 4  # a worker never has less than this part of a limit of addresses, however many workers there are
 # Limits that count a user and not an address: a mail program has one connection or two, which are on one worker or two.
 OF_USERS = frozenset(
-    {"imap_connections_of_user", "account_failures_hour", "messages_hour", "recipients_day", "first_recipients_day"}
+    {
+        "imap_connections_of_user",
+        "pop3_connections_of_user",
+        "account_failures_hour",
+        "messages_hour",
+        "recipients_day",
+        "first_recipients_day",
+    }
 )
 # Failed logins are counted for an address and its networks: prefix lengths (IPv4, IPv6) and how often the limit.
 FAILURE_NETWORKS = (((32, 64), 1), ((24, 48), 3), ((16, 32), 9))
@@ -53,6 +60,7 @@ class Service(Enum):
 
     SMTP = "smtp"
     IMAP = "imap"
+    POP3 = "pop3"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +70,8 @@ class PeerLimits:
     smtp_connections: int = 50
     imap_connections: int = 100
     imap_connections_of_user: int = 20  # one user from one address
+    pop3_connections: int = 100
+    pop3_connections_of_user: int = 20  # one user from one address
     new_connections: int = 300  # a minute
     new_connections_wide: int = 900  # a minute, of a /24 or /48
     unknown_recipients: int = 60  # an hour, over all sessions
@@ -145,6 +155,18 @@ class ImapSessionLimits:
             self.append_messages,
             GrammarLimits(self.search_depth, self.search_keys, self.number_ranges),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Pop3SessionLimits:
+    """What one POP3 session may do. Octets and counts, and seconds where the name says so."""
+
+    before_login_seconds: float = 60.0  # from the greeting to the login
+    sasl_seconds: float = 180.0  # the same while a SASL exchange runs
+    idle_seconds: float = 600.0  # RFC 1939 §3 asks for 10 minutes at least
+    login_failures: int = 3
+    mistakes: int = 50  # malformed commands, and what is said before the login beside one
+    line: int = 1_024
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,9 +319,13 @@ class Peers:
         if self.exempt(ip):
             yield True
             return
-        most = self.limits.smtp_connections if service is Service.SMTP else self.limits.imap_connections
-        with self._counted((service.value, network(ip, 32, 64)), most) as fits:
+        with self._counted((service.value, network(ip, 32, 64)), self._connections_of(service)) as fits:
             yield fits
+
+    def _connections_of(self, service: Service) -> int:
+        if service is Service.SMTP:
+            return self.limits.smtp_connections
+        return self.limits.imap_connections if service is Service.IMAP else self.limits.pop3_connections
 
     def _judge(self, ip: str, *, fits: bool, admitted: bool) -> Refusal | None:
         if self.open > self.connections:
@@ -314,12 +340,14 @@ class Peers:
         return self._judge_new(ip)
 
     @contextmanager
-    def user_connection(self, user: str, ip: str) -> Iterator[Refusal | None]:
-        """Count an IMAP connection of one user from one address while the block runs."""
+    def user_connection(self, user: str, ip: str, service: Service = Service.IMAP) -> Iterator[Refusal | None]:
+        """Count a connection of one user from one address while the block runs, for each service apart."""
         if self.exempt(ip):
             yield None
             return
-        with self._counted((user, network(ip, 32, 64)), self.limits.imap_connections_of_user) as fits:
+        imap = service is Service.IMAP
+        most = self.limits.imap_connections_of_user if imap else self.limits.pop3_connections_of_user
+        with self._counted((f"{service.value} {user}", network(ip, 32, 64)), most) as fits:
             yield None if fits else Refusal.CONNECTIONS
 
     @contextmanager

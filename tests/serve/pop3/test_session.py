@@ -1,0 +1,189 @@
+"""serve/pop3: what one session does, beside others, with mail large and small (RFC 1939, RFC 2449, RFC 5034)."""
+
+import asyncio
+import random
+from base64 import b64decode, b64encode
+
+import msgspec
+import pytest
+
+from household import ANNA, credential
+from posthouse.serve.pop3 import maildrop
+from posthouse.store import accounts, emails
+from posthouse.store.blobs import INLINE_SIZE
+from posthouse.store.emails import Column
+from posthouse.wire.scram_client import ScramClient
+from serve.imap.dialogue import connect as connect_imap
+from serve.pop3.dialogue import LETTER, connect, fill, inbox_of, uids
+
+
+async def test_mail_that_comes_later_is_for_the_next_session(house, door, store):
+    """RFC 1939 §5: what is there is settled at the login."""
+    await fill(store, LETTER % 1)
+    async with connect(house, door) as client:
+        await fill(store, LETTER % 2)
+        assert await client.say("STAT") == b"+OK 1 %d" % len(LETTER % 1)
+        assert await client.say("RETR 2") == b"-ERR There is no such message"
+    async with connect(house, door) as client:
+        assert (await client.say("STAT")).startswith(b"+OK 2 ")
+        assert await client.lines("RETR 2") == LETTER % 2
+
+
+async def test_what_imap_removed_is_gone_and_keeps_its_number(house, door, store):
+    await fill(store, *(LETTER % n for n in range(1, 5)))
+    async with connect(house, door) as client, connect_imap(house, door) as other:
+        listed = await client.lines("UIDL")
+        assert await client.lines("RETR 1") == LETTER % 1
+        assert await client.lines("RETR 2") == LETTER % 2  # 3 and 4 are read ahead now
+        await other.do("SELECT INBOX")
+        await other.do(r"STORE 3 +FLAGS.SILENT (\Deleted)")
+        await other.do("EXPUNGE")
+        assert await client.say("RETR 3") == b"-ERR That message was removed by another program meanwhile"
+        assert await client.say("TOP 3 0") == b"-ERR That message was removed by another program meanwhile"
+        assert await client.say("LIST 3") == b"-ERR That message was removed by another program meanwhile"
+        assert [line[:1] for line in (await client.lines("LIST")).splitlines()] == [b"1", b"2", b"4"]
+        assert await client.lines("RETR 4") == LETTER % 4
+        assert await client.lines("UIDL") == listed
+        assert await client.say("DELE 3") == b"+OK It will be removed at QUIT"
+        assert await client.say("QUIT") == b"+OK Goodbye"
+    assert await store.read(uids, await inbox_of(store)) == [1, 2, 4]
+
+
+async def test_what_pop3_removed_imap_hears_of(house, door, store):
+    box = await fill(store, *(LETTER % n for n in range(1, 4)))
+    async with connect(house, door) as client, connect_imap(house, door) as other:
+        await other.do("SELECT INBOX")
+        for number in (1, 3):
+            await client.say(f"DELE {number}")
+        assert b"* 1 EXPUNGE" not in await other.do("NOOP")
+        assert await client.say("STAT") == b"+OK 1 %d" % len(LETTER % 2)
+        assert await client.say("QUIT") == b"+OK Goodbye"
+        assert sorted(await other.do("NOOP")) == [b"* 1 EXPUNGE", b"* 3 EXPUNGE"]
+    assert await store.read(uids, box) == [2]
+
+
+async def test_nothing_is_removed_unless_quit_is_said(house, door, store):
+    """RFC 1939 §6."""
+    box = await fill(store, LETTER % 1)
+    async with connect(house, door) as client:
+        await client.say("DELE 1")
+    assert await store.read(uids, box) == [1]
+
+
+async def test_no_flag_is_set(house, door, store):
+    """Decision 0092."""
+    box = await fill(store, LETTER % 1)
+    async with connect(house, door) as client:
+        await client.lines("RETR 1")
+        await client.lines("TOP 1 0")
+        await client.say("QUIT")
+    assert await store.read(emails.fetch, box, emails.ALL, (Column.FLAGS,)) == [(1, 0)]
+
+
+async def test_ids_are_the_same_in_every_session(house, door, store):
+    """RFC 1939 §7: from 0x21 to 0x7E, at most 70."""
+    await fill(store, *(LETTER % n for n in range(1, 4)))
+    async with connect(house, door) as client:
+        before = (await client.lines("UIDL")).splitlines()
+        await client.say("DELE 1")
+        await client.say("QUIT")
+    async with connect(house, door) as client:
+        after = (await client.lines("UIDL")).splitlines()
+    assert [line.split()[1] for line in after] == [line.split()[1] for line in before[1:]]
+    assert all(0 < len(line.split()[1]) <= 70 for line in before)
+
+
+@pytest.mark.parametrize("size", [70_000, INLINE_SIZE - 10, 3 * 1024 * 1024])
+async def test_large_messages(house, door, store, size):
+    """Dots at the beginnings of lines, at every place where pieces are cut, and a LF alone."""
+    dice = random.Random(size)
+    body = bytearray(dice.choices(b"\r\n.abc", weights=(0, 2, 3, 4, 4, 4), k=size)).replace(b"\n", b"\r\n")
+    octets = b"Subject: large\r\n\r\n" + bytes(body) + b"\n.\r\nend"
+    await fill(store, LETTER % 1, octets, LETTER % 2)
+    async with connect(house, door) as client:
+        await client.lines("RETR 1")
+        sent = octets.replace(b"\n.\r\nend", b"\r\n.\r\nend\r\n")
+        assert await client.lines("RETR 2") == sent
+        assert await client.lines("RETR 3") == LETTER % 2
+        whole = sent.split(b"\r\n")
+        assert await client.lines("TOP 2 1") == b"\r\n".join([*whole[:3], b""])
+        assert await client.lines("TOP 2 20000") == (
+            b"\r\n".join([*whole[:20_002], b""]) if len(whole) > 20_003 else sent
+        )
+
+
+async def test_one_after_the_other_and_in_any_order(house, door, store):
+    letters = [LETTER % n + b".dots\r\n" * n for n in range(50)]
+    await fill(store, *letters)
+    async with connect(house, door) as client:
+        for order in (range(50), reversed(range(50)), random.Random(1).sample(range(50), 50)):
+            for n in order:
+                assert await client.lines(f"RETR {n + 1}") == letters[n]
+        client.write(b"".join(b"RETR %d\r\n" % (n + 1) for n in range(50)))
+        for n in range(50):
+            assert await client.line() == b"+OK %d octets" % len(letters[n])
+            assert await client.rest() == letters[n]
+
+
+async def test_scram(house, door):
+    """RFC 5034 §4 with RFC 7677: the server's proof comes as a challenge."""
+    async with connect(house, door, user=None) as client:
+        scram = ScramClient("SCRAM-SHA-256", str(ANNA), "correct horse", "nonce")
+        challenge = await client.say("AUTH SCRAM-SHA-256 " + b64encode(scram.first()).decode())
+        challenge = await client.say(b64encode(scram.final(b64decode(challenge[2:]))).decode())
+        assert scram.proves(b64decode(challenge[2:]))
+        assert await client.say("") == b"+OK 0 messages (0 octets)"
+
+
+async def test_a_changed_password_ends_the_session(house, door, store):
+    """And what it marked is kept."""
+    box = await fill(store, LETTER % 1)
+    async with connect(house, door) as client:
+        await client.say("DELE 1")
+        await store.run(accounts.set_password, ANNA, credential("another"))
+        assert (await client.say("QUIT")).startswith(b"-ERR [AUTH] ")
+        assert await client.closed()
+    assert await store.read(uids, box) == [1]
+
+
+async def test_the_journey_tells_of_it(house, door, store):
+    await fill(store, *(LETTER % n for n in range(1, 4)))
+    async with connect(house, door) as client:
+        for number in (1, 2):
+            await client.lines(f"RETR {number}")
+        await client.lines("TOP 3 1")
+        await client.say("DELE 2")
+        await client.say("QUIT")
+    stories = [msgspec.json.decode(entry.story) for entry in house.journey._waiting]
+    assert [(one["what"], one["uids"], one["user"]) for one in stories] == [
+        ("removed", "2", "anna@home.test"),
+        ("fetched", "1:2", "anna@home.test"),
+    ]
+
+
+async def test_many_are_removed_in_several_transactions(house, door, store, monkeypatch):
+    monkeypatch.setattr(maildrop, "RUNS_AT_ONCE", 3)
+    box = await fill(store, *(LETTER % n for n in range(20)))
+    async with connect(house, door) as client:
+        for number in range(1, 21, 2):
+            await client.say(f"DELE {number}")
+        assert await client.say("QUIT") == b"+OK Goodbye"
+    assert await store.read(uids, box) == list(range(2, 21, 2))
+
+
+async def test_the_worker_closes_down(house, door):
+    async with connect(house, door) as client:
+        client.link.drain()
+        assert (await client.line()).startswith(b"-ERR [SYS/TEMP] The server is closing down")
+        assert await client.closed()
+
+
+async def test_a_long_listing(house, door, store):
+    count = 2_100  # printed in a thread
+    await fill(store, *(b"A: %d\r\n\r\n" % n for n in range(count)))
+    async with connect(house, door) as client:
+        listed = (await client.lines("LIST")).splitlines()
+        assert len(listed) == count
+        assert listed[-1] == b"2100 11"
+        assert len((await client.lines("UIDL")).splitlines()) == count
+    await asyncio.sleep(0)
