@@ -97,6 +97,32 @@ async def test_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     )
 
 
+async def test_found_by_the_author_that_people_know(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Shops write by other servers: what people know of them is the From field."""
+    with open_sync(tmp_path) as first:
+        first.run(everybody)
+    store = await Store.open(tmp_path)
+    door = Door(store, Peers(PeerLimits(exempt_loopback=True)), secret=b"s" * 32)
+    try:
+        async with call(House(store, HOSTNAME, clock), door) as caller:
+            await caller.say("EHLO client.test")
+            await caller.say("MAIL FROM:<bounce-1@esp.test>")
+            await caller.say("RCPT TO:<anna@home.test>")
+            assert (await caller.message(b"From: The Shop <orders@shop.test>\r\n\r\nThanks\r\n")).startswith("250")
+            await caller.say("QUIT")
+            assert await caller.closed()
+    finally:
+        door.close()
+        await store.close()
+    for who in ("orders@shop.test", "shop.test", "bounce-1@esp.test", "esp.test"):
+        out = told(tmp_path, "why", who, capsys=capsys)
+        assert "a mail from orders@shop.test to anna@home.test" in out
+        assert "It is here" in out
+    out = told(tmp_path, "trace", "shop.test", capsys=capsys)
+    assert "from bounce-1@esp.test to anna@home.test" in out
+    assert "written by orders@shop.test" in out
+
+
 async def test_followed_from_mailbox_to_mailbox(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What mail programs did, by sets of UIDs: read, moved, and removed from where it was moved to."""
     await received(tmp_path)

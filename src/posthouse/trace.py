@@ -189,8 +189,11 @@ def _tell_one(one: Journey, *, wire: bool, say: Callable[[str], None]) -> None:
 def _head(one: Journey) -> Iterator[str]:
     story = next((told.story for told in one.entries if told.kind in ("taken", "refused")), {})
     sender = str(story.get("from") or "") or "<> (an automatic message)"
-    everybody = dict.fromkeys(name for told in one.entries for name in recipients(told))
+    meant = [told for told in one.entries if told.kind in ("taken", "refused")]
+    everybody = dict.fromkeys(name for told in meant or one.entries for name in recipients(told))
     yield f"{one.trail}  from {sender} to {_names({'to': list(everybody), 'more': story.get('more')})}"
+    if story.get("author"):
+        yield f"  written by {story['author']}"
     if story.get("message_id"):
         yield f"  Message-ID <{story['message_id']}>"
 
@@ -220,7 +223,10 @@ def sentences(told: Told) -> list[str]:
         case "attempt":
             return _attempt(story)
         case "answered":
-            return [f"its sender, {_names(story)}, was told so in a mail", *_went(story)]
+            return [
+                f"its sender, {_names(story)}, was told so in a mail",
+                *(f"that mail: {line}" for line in _went(story)),
+            ]
         case "ordered":
             return [_ORDERS.get(str(story.get("what")), "{to}: {what}").format(**{**story, "to": _names(story)})]
         case "did":

@@ -26,7 +26,8 @@ def explain(store: SyncStore, who: str, to: str | None, when: Period, say: Calla
         if number:
             say("")
         story = _begun(one).story
-        say(f"{clock(_begun(one).at)}  a mail from {story.get('from') or '<>'} to {_recipients(one)}")
+        author = story.get("author") or story.get("from") or "<>"
+        say(f"{clock(_begun(one).at)}  a mail from {author} to {_recipients(one)}")
         for line in _verdict(store, one):
             say(f"  {line}")
         say(f"  (all of it: posthouse trace {one.trail})")
@@ -44,8 +45,10 @@ def _recipients(one: Journey) -> str:
 def _meant(one: Journey, who: str, to: str | None) -> bool:
     if not one.entries:
         return False
-    sender, wanted = str(_begun(one).story.get("from", "")).lower(), who.strip().strip("<>").lower()
-    if wanted not in (sender, sender.rpartition("@")[2]):
+    wanted = who.strip().strip("<>").lower()
+    begun = _begun(one).story
+    writers = [str(begun.get(name, "")).lower() for name in ("from", "author")]
+    if not any(wanted in (writer, writer.rpartition("@")[2]) for writer in writers if writer):
         return False
     return to is None or any(to.lower() == name.lower() for told in one.entries for name in recipients(told))
 
@@ -58,6 +61,9 @@ def _verdict(store: SyncStore, one: Journey) -> list[str]:
         elif told.kind == "taken":
             for each in stories(told.story, "delivered"):
                 lines += _now(store, one, each)
+            tried = any(other.kind in ("attempt", "ordered") for other in one.entries)
+            for each in () if tried else stories(told.story, "queued"):
+                lines.append(f"It waits in the queue for {each.get('for')}: posthouse queue show Q{each.get('id')}")
         elif told.kind in ("attempt", "ordered"):
             lines += [f"{clock(told.at)}  {line}" for line in sentences(told)]
     return lines

@@ -249,7 +249,7 @@ def _words(outcome: Outcome, about: Told, hostname: str) -> Words:
 
 def _span(millis: int) -> str:
     """How long, in the largest unit that fits."""
-    for size, name in ((86_400_000, "day"), (3_600_000, "hour"), (60_000, "minute")):
+    for size, name in ((86_400_000, "day"), (3_600_000, "hour"), (60_000, "minute"), (1_000, "second")):
         count = millis // size
         if count:
             return f"{count} {name}{'s' if count > 1 else ''}"

@@ -34,6 +34,7 @@ SORT = 10.0  # seconds between two runs that put keys in order
 WAITING = 5_000  # entries that wait; more than a worker makes in a second, unless somebody floods it
 AT_ONCE = 500  # entries of one transaction
 NAMED = 50  # recipients named in one entry, each of which leads to it
+AUTHOR = 320  # characters of an address in a From field; none has more by RFC 5321
 SHOWN = 4_096  # characters of a set of UIDs
 UNPACKED = 4 * 1024 * 1024  # octets of a conversation: 300 lines of 1,000 octets are far fewer
 
@@ -54,12 +55,14 @@ class Told(NamedTuple):
 
 
 class Subject(NamedTuple):
-    """What an entry is about: of which message, from whom, to whom. Texts may be empty."""
+    """What an entry is about: of which message, from whom, to whom. `author` is the address in its From field, which
+    is the one that people know. Texts may be empty."""
 
     trail: Trail
     message_id: str
     sender: ReversePath
     recipients: tuple[str, ...]
+    author: str = ""
 
 
 class Journey:
@@ -153,12 +156,15 @@ def _keys(subject: Subject) -> tuple[int, ...]:
         keys.append(message_id_key(subject.message_id))
     if subject.sender.address is not None:
         keys += [address_key(str(subject.sender)), address_key(subject.sender.address.domain.name)]
+    if subject.author:
+        keys += [address_key(subject.author), address_key(subject.author.rpartition("@")[2])]
     return (*keys, *map(address_key, subject.recipients[:NAMED]))
 
 
-def subject(trail: Trail, envelope: Envelope, message_id: str = "") -> Subject:
-    """What an entry about a message of this Envelope says."""
-    return Subject(trail, message_id, envelope.sender, tuple(str(each.path) for each in envelope.recipients))
+def subject(trail: Trail, envelope: Envelope, message_id: str = "", author: str = "") -> Subject:
+    """What an entry about a message of this Envelope says; its author is told where it is not the sender."""
+    other = "" if author.lower() == str(envelope.sender).lower() else author[:AUTHOR]
+    return Subject(trail, message_id, envelope.sender, tuple(str(each.path) for each in envelope.recipients), other)
 
 
 # --- entries
@@ -183,6 +189,7 @@ def _about(subject: Subject) -> Story:
         "trail": subject.trail,
         "message_id": subject.message_id,
         "from": str(subject.sender),
+        "author": subject.author,
         "to": subject.recipients[:NAMED],
         "more": max(0, len(subject.recipients) - NAMED) or None,
     }

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from mmap import mmap
 
+from posthouse.mail.address_list import mailboxes
 from posthouse.mail.envelope import Envelope, Notify
 from posthouse.mail.header import body_start, first, message_ids
 from posthouse.mail.ids import Millis, Trail
@@ -34,6 +35,7 @@ from posthouse.transport.spool import kept as left_over
 from posthouse.transport.submit import Edit
 from posthouse.transport.trace import received_field, return_path
 
+FROM = 1_000  # octets of a From field that are looked at: one author, and a long name
 DELIVERED = Status(2, 1, 5)  # RFC 3463 §3.2: destination address valid
 
 
@@ -69,7 +71,7 @@ async def keep(mail: Incoming, edit: Edit, received: Millis, house: House) -> To
         outgoing = tuple(replace(way, envelope=replace(way.envelope, tls_optional=True)) for way in outgoing)
     ways = tuple(replace(way, skip=len(path), release=mail.release) for way in outgoing)
     leaving = Departures(house.moment(received), ways) if ways else None
-    told = partial(_told, mail, received, _message_id(message, octets))
+    told = partial(_told, mail, received, (_message_id(message, octets), _author(octets)))
     letter = await _of_success(mail, leads, (octets, len(path)), house)
     crashpoint("smtp.before_commit")
     kept = Ready(message, tuple(sorted(accounts)), leaving, told, JUNK if mail.junk else INBOX)
@@ -134,12 +136,23 @@ def _message_id(message: NewEmail | NewBlob, octets: bytes | mmap) -> str:
     return next(iter(message_ids(first(octets, b"message-id") or b"")), "")
 
 
+def _author(octets: bytes | mmap) -> str:
+    """The address in the From field, which people know the sender by (RFC 5322 §3.6.2)."""
+    value = first(octets, b"from")
+    found = None if value is None else next(iter(mailboxes(value[:FROM])), None)
+    return "" if found is None else found.addr_spec
+
+
 def _told(
-    mail: Incoming, received: Millis, identity: str, delivered: Sequence[Delivered], queued: Sequence[Queued]
+    mail: Incoming,
+    received: Millis,
+    header: tuple[str, str],
+    delivered: Sequence[Delivered],
+    queued: Sequence[Queued],
 ) -> Entry:
     """What the journal says of a message that was taken."""
     arrived = {"size": len(mail.octets), **journey.where(delivered, queued)}
-    return journey.taken(received, mail.client, journey.subject(mail.trail, mail.envelope, identity), arrived)
+    return journey.taken(received, mail.client, journey.subject(mail.trail, mail.envelope, *header), arrived)
 
 
 async def edited(octets: bytes | mmap, edit: Edit, house: House) -> bytes | mmap:
