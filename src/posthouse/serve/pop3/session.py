@@ -103,8 +103,8 @@ async def _respond(talk: Session, event: Event) -> bool:
 
 def _patiently(talk: Session, event: Event, answer: Pop3Reply | None) -> Pop3Reply | None:
     """The answer, or the end where there were too many mistakes."""
-    # What a stranger says without getting in counts as one, so that nobody keeps us busy without a name; wrong passwords
-    # are counted apart.
+    # What a stranger says without getting in counts as one, so that nobody keeps us busy without a name.
+    # Wrong passwords are counted apart.
     stranger = talk.login is None and not isinstance(event, command.Pass | command.Quit)
     if stranger or isinstance(event, Malformed):
         talk.mistakes += 1
