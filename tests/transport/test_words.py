@@ -117,3 +117,8 @@ def test_what_was_given_up_promises_no_other_attempt(promise: str) -> None:
     assert words.explain(waits, "us.test").happened == f"nobody answered{promise}."
     if promise is PERHAPS_TAKEN:
         assert "whether it has come" in words.explain(found, "us.test").advice
+
+
+@pytest.mark.parametrize("status", [Status(5, 7, 30), Status(5, 7, 10), Status(5, 7, 1), Status(5, 6, 7)])
+def test_what_nobody_answered_does_not_stand_below(status: Status) -> None:
+    assert "stands below" not in words.explain(outcome(None, status, "we refuse"), "us.test").advice

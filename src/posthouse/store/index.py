@@ -343,7 +343,7 @@ class Writer:
             for account, entries in several.items():
                 self._append(account, entries)
             connection.execute("UPDATE state SET mark = ?", (mark,))
-        self._signer.touched(several)
+        self._signer.added({account: len(entries) for account, entries in several.items()})
 
     def sign(self) -> bool:
         """Sign the next block (signed.py); False where there is nothing to sign."""

@@ -7,7 +7,7 @@ a version that knew none.
 """
 
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, cast
 
 import apsw
@@ -20,7 +20,8 @@ from posthouse.store.signs import GROUP, SIDES, SLICE, SLICES, askable, blank, p
 
 OPEN = 8  # last blocks of an account that may still become one with others
 LEAST = GROUP // 4  # blocks of a group that are left: signs of fewer are removed, and made anew with others
-ACCOUNTS = 1_000  # whose blocks were added to and not looked at yet; of more, all accounts are gone through again
+ENOUGH = 1_024  # Emails that came to an account, an eighth of a group, before its blocks are looked at once more
+ACCOUNTS = 10_000  # to which fewer came; where there are more, all accounts are gone through again
 WANTED = 16  # things of one search that are asked for: what is known of each takes 200 octets a block
 LOOKED = 100  # accounts in one go
 _SHIFT = 32  # block = account << 32 | number
@@ -130,7 +131,8 @@ class Signer:
     def begin(self) -> None:
         """Look through all accounts, from now on."""
         self._account = -1  # up to where
-        self._touched: set[int] = set()
+        self._came: dict[int, int] = {}  # Emails since, by account
+        self._touched: set[int] = set()  # accounts to look at once more
         self._todo: list[int] = []  # blocks, and of those done
         self._blocks: list[int] = []
         self._lasts: list[int] = []
@@ -141,11 +143,15 @@ class Signer:
         self._connection.execute("DELETE FROM signed; DELETE FROM sign")
         self.begin()
 
-    def touched(self, accounts: Iterable[int]) -> None:
-        """Blocks of these accounts were added to."""
-        self._touched.update(account for account in accounts if account <= self._account)
-        if len(self._touched) > ACCOUNTS:
-            self._touched.clear()
+    def added(self, several: Mapping[int, int]) -> None:
+        """So many Emails came to these accounts. The blocks of one are looked at when many came, for there are many."""
+        for account, count in several.items():
+            self._came[account] = self._came.get(account, 0) + count
+            if self._came[account] >= ENOUGH:
+                del self._came[account]
+                self._touched.add(account)
+        if len(self._came) > ACCOUNTS:
+            self._came.clear()
             self._account = -1
 
     def step(self) -> bool:
@@ -229,4 +235,4 @@ class Signer:
                 self._connection.execute(
                     "DELETE FROM sign WHERE id BETWEEN ? AND ?", (number, number + len(SIDES) * SLICES - 1)
                 )
-                self.touched([account])
+                self._touched.add(account)

@@ -39,6 +39,8 @@ _ASK_THEM = "Tell them by another way; only they can change it."
 _ASK_US = "Show this message to whoever runs {house}; it is for them to put right. Then send it again."
 _SEND_LATER = "Send it again later."
 _SMALLER = "Send it with smaller or fewer attachments, or put them somewhere they can be fetched from."
+_WITHOUT_THAT = "Send it again without that wish, or reach them by another way."
+_BELOW = "What it said stands below. "
 _ASK_WHETHER = "Ask them by another way whether it has come, before you send it again."
 _PLAINER = "If you wrote it: send it again with fewer links and without attachments, or reach them otherwise."
 
@@ -217,7 +219,7 @@ RULES = (
          Words("They only take mail over an encrypted connection, and there was none.", _ASK_US)),
     Rule("requiretls", "5", r"5\.7\.30", "", Words(
         "You asked that this message travels over encrypted connections only, and their server does not promise that.",
-        "Send it again without that wish, or reach them by another way.")),
+        _WITHOUT_THAT)),
     Rule("auth-required", "5", r"5\.7\.(0|8)", "(authenticat|log ?in|auth required)", Words(
         "Their server wants us to log in before it takes mail.",
         "Check the part of the address behind the @. If it is right, " + _ASK_THEM[0].lower() + _ASK_THEM[1:])),
@@ -235,7 +237,7 @@ RULES = (
          "rate ?limit|too many (messages|connections|mails|emails)|too (fast|much)|throttl|exceeded.{0,30}(limit|rate)",
          Words("Our server has sent them more mail in a short time than they take.", _SEND_LATER)),
     Rule("policy-by-text", "4 5", "", "policy (violation|restriction|reason)", Words(
-        "Their server did not take the message by its own rules.", "What it said stands below. " + _ASK_THEM)),
+        "Their server did not take the message by its own rules.", _BELOW + _ASK_THEM)),
     Rule("busy", "421", "", "", Words("Their server has too much to do, or is about to be restarted.", _SEND_LATER)),
     Rule("disk", "4", r"4\.3\.1", "", Words("Their server has no room for mail at present.", _SEND_LATER)),
     Rule("local-error", "451", "",
@@ -243,7 +245,7 @@ RULES = (
         Words(
         "Something does not work on their server at present.", _SEND_LATER)),
     Rule("policy", "5", r"5\.7\.", "", Words(
-        "Their server did not take the message by its own rules.", "What it said stands below. " + _ASK_THEM)),
+        "Their server did not take the message by its own rules.", _BELOW + _ASK_THEM)),
 )  # fmt: skip
 
 # What is said where no rule fits: by subject and detail of the status, then by subject (RFC 3463 §3).
@@ -263,7 +265,7 @@ GENERAL: dict[tuple[int, int | None], Words] = {
     (2, None): Words("The mailbox of {address} takes no mail at present.", _ASK_THEM),
     (3, 3): Words(
         "Their server cannot do what was asked for with this message.",
-        "Send it again without that wish, or reach them by another way.",
+        _WITHOUT_THAT,
     ),
     (3, 4): Words("The message is larger than they take.", _SMALLER),
     (3, None): Words(
@@ -271,12 +273,16 @@ GENERAL: dict[tuple[int, int | None], Words] = {
     ),
     (4, None): Words("Their server could not be reached.", _SEND_LATER),
     (5, None): Words("Their server and ours did not understand each other.", _ASK_US),
+    (6, 7): Words(
+        "Their server does not understand addresses or headers with letters outside ASCII.",
+        "Write to an address of theirs in plain letters, from one of yours, with such letters nowhere in the header.",
+    ),
     (6, None): Words(
         "Their server cannot take a message of this form.", "Send it from another mail program, as plain text."
     ),
-    (7, None): Words(
-        "Their server did not take the message by its own rules.", "What it said stands below. " + _ASK_THEM
-    ),
+    (7, 10): Words("They do not promise encryption all the way.", _WITHOUT_THAT),
+    (7, 30): Words("They do not promise encryption all the way.", _WITHOUT_THAT),
+    (7, None): Words("Their server did not take the message by its own rules.", _BELOW + _ASK_THEM),
 }
 UNKNOWN = Words(
     "Their server did not take the message, and did not say why.",
@@ -321,7 +327,7 @@ def _words(outcome: Outcome) -> Words:
     if not outcome.reason:
         return general(outcome.status)
     over = outcome.action is Action.FAILED and outcome.reason.endswith(PERHAPS_TAKEN)
-    advice = _ASK_WHETHER if over else general(outcome.status).advice
+    advice = _ASK_WHETHER if over else general(outcome.status).advice.removeprefix(_BELOW)  # nobody said anything
     text = reason(outcome)
     return Words(f"T{text[1:]}." if text.startswith("the ") else f"{text}.", advice)
 
