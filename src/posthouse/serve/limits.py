@@ -165,7 +165,7 @@ class Pop3SessionLimits:
     sasl_seconds: float = 180.0  # the same while a SASL exchange runs
     idle_seconds: float = 600.0  # RFC 1939 §3 asks for 10 minutes at least
     login_failures: int = 3
-    mistakes: int = 50  # malformed commands, and what is said before the login beside one
+    mistakes: int = 50  # malformed commands, and what a stranger says without getting in
     line: int = 1_024
 
 

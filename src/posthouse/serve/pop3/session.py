@@ -101,13 +101,12 @@ async def _respond(talk: Session, event: Event) -> bool:
     return not answer.close
 
 
-# What a stranger says beside a login counts as a mistake, so that nobody keeps us busy without a name.
-_BESIDE_A_LOGIN = (command.Capa, command.Lang, command.Utf8, command.Stls)
-
-
 def _patiently(talk: Session, event: Event, answer: Pop3Reply | None) -> Pop3Reply | None:
     """The answer, or the end where there were too many mistakes."""
-    if isinstance(event, Malformed) or (talk.login is None and isinstance(event, _BESIDE_A_LOGIN)):
+    # What a stranger says without getting in counts as one, so that nobody keeps us busy without a name.
+    # Wrong passwords are counted apart.
+    stranger = talk.login is None and not isinstance(event, command.Pass | command.Quit)
+    if stranger or isinstance(event, Malformed):
         talk.mistakes += 1
     if talk.mistakes <= talk.limits.mistakes or answer is None or answer.close:
         return answer
