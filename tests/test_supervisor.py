@@ -63,6 +63,10 @@ class Served:
             [submission]
             listen = []
             listen_tls = []
+            [pop3]
+            listen = []
+            listen_tls = []
+
             [imap]
             listen = []
             listen_tls = ["127.0.0.1:{self.imaps}"]
@@ -313,6 +317,7 @@ def test_what_cannot_start_ends_with_the_reason(tmp_path: Path) -> None:
         smtp = {{listen = ["127.0.0.1:{free_port()}"]}}
         submission = {{listen = [], listen_tls = []}}
         imap = {{listen = [], listen_tls = []}}
+        pop3 = {{listen = [], listen_tls = []}}
     """)
     done = subprocess.run(
         [*PROGRAM, "serve", "--config", settings], capture_output=True, text=True, check=False, timeout=PATIENCE
@@ -347,6 +352,7 @@ def test_a_user_who_cannot_read_the_program_is_told_so(tmp_path: Path) -> None:
         smtp = {{listen = ["127.0.0.1:{free_port()}"]}}
         submission = {{listen = [], listen_tls = []}}
         imap = {{listen = [], listen_tls = []}}
+        pop3 = {{listen = [], listen_tls = []}}
     """)
     done = subprocess.run([*PROGRAM, "serve", "--config", settings], capture_output=True, text=True, check=False)
     assert done.returncode == 1
