@@ -24,6 +24,7 @@ from posthouse.net.dns_message import Asked, Kind, Reading, Unanswered
 from posthouse.net.nameservers import Server
 from posthouse.trust.resolver import Answer, Found, Mx, Tlsa
 
+DATAGRAM = 65_535  # octets; no UDP message has more
 FORGED = 20  # answers to other questions during one try; beyond it somebody guesses, and TCP is asked
 LARGE = 8_192  # octets; reading such an answer takes milliseconds, so a thread does it
 TCP_ANSWER = 65_535  # octets, RFC 1035 §4.2.2
@@ -219,43 +220,20 @@ class NetworkResolver:
         return answer, size
 
 
-class _Exchange(asyncio.DatagramProtocol):
-    """Waits for the answer to one question on a socket of its own."""
-
-    def __init__(self, asked: Asked) -> None:
-        self.asked = asked
-        self.done: asyncio.Future[tuple[Reading | Unanswered, int]] = asyncio.get_running_loop().create_future()
-        self._foreign = 0
-
-    def datagram_received(self, data: bytes, addr: object) -> None:
-        if self.done.done():
-            return
-        answer = dns_message.read(self.asked, data)
-        if answer is Unanswered.FOREIGN:
-            self._foreign += 1
-            if self._foreign <= FORGED:
-                return
-        self.done.set_result((answer, len(data)))
-
-    def error_received(self, exc: Exception) -> None:
-        if not self.done.done():
-            self.done.set_exception(exc)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if not self.done.done():
-            self.done.set_exception(exc or ConnectionAbortedError())
-
-
 async def _by_udp(server: Server, asked: Asked) -> tuple[Reading | Unanswered, int]:
-    """Raises OSError."""
+    """Raises OSError. A plain socket: a transport that is being made when the question is given up would stay open."""
     loop = asyncio.get_running_loop()
-    transport, exchange = await loop.create_datagram_endpoint(lambda: _Exchange(asked), sock=_udp_socket(server))
-    try:
-        transport.sendto(asked.octets)
-        return await exchange.done
-    finally:
-        transport.close()
-        exchange.done.cancel()
+    with _udp_socket(server) as sock:
+        await loop.sock_sendall(sock, asked.octets)
+        for _ in range(FORGED):
+            octets = await loop.sock_recv(sock, DATAGRAM)
+            answer = dns_message.read(asked, octets)
+            if answer is not Unanswered.FOREIGN:
+                break
+        else:
+            octets = await loop.sock_recv(sock, DATAGRAM)
+            answer = dns_message.read(asked, octets)
+        return answer, len(octets)
 
 
 def _udp_socket(server: Server) -> socket.socket:
