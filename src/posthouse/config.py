@@ -33,6 +33,11 @@ Percent = Annotated[int, Meta(ge=1, le=100)]
 Seconds = Annotated[float, Meta(gt=0, le=10_000_000)]  # TOML has inf, and that would be no limit
 
 
+def millis(seconds: float) -> int:
+    """A time of the settings for who counts in milliseconds; never 0."""
+    return max(1, int(seconds * 1000))
+
+
 class Octets(int):
     """A size in octets; in the file also text such as "50 MiB"."""
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from posthouse.config import QueueSection, Settings
+from posthouse.config import QueueSection, Settings, millis
 from posthouse.mail.ids import Millis
 from posthouse.mail.outcome import Outcome
 from posthouse.outgoing import WayOut, authorities, dane
@@ -98,14 +98,10 @@ def limits(section: QueueSection) -> QueueLimits:
     rules = Rules(
         section.destination_connections,
         section.failures,
-        _millis(section.first_rest_seconds),
-        _millis(section.longest_rest_seconds),
-        _millis(section.lease_seconds),
+        millis(section.first_rest_seconds),
+        millis(section.longest_rest_seconds),
+        millis(section.lease_seconds),
     )
     return QueueLimits(
-        section.attempts, _millis(section.first_retry_seconds), _millis(section.longest_retry_seconds), rules
+        section.attempts, millis(section.first_retry_seconds), millis(section.longest_retry_seconds), rules
     )
-
-
-def _millis(seconds: float) -> int:
-    return max(1, int(seconds * 1000))

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from posthouse import log as logs
-from posthouse.config import QueueSection
+from posthouse.config import QueueSection, millis
 from posthouse.mail.ids import Millis
 from posthouse.net.link import LinkLimits
 from posthouse.net.listen import Listener, OnLink, inherited, serve
@@ -281,7 +281,7 @@ def _departure() -> "type[Departure]":
 
 def _patience(section: QueueSection) -> Patience:
     """How long mail waits, from the settings."""
-    return Patience(int(section.delay_notice_seconds * 1000), int(section.lifetime_seconds * 1000))
+    return Patience(millis(section.delay_notice_seconds), millis(section.lifetime_seconds))
 
 
 def now() -> Millis:

@@ -1,4 +1,5 @@
-"""The content of one part: transfer encodings undone, text read in its charset (RFC 2045 §6, RFC 2046 §4.1).
+"""The content of one part: transfer encodings undone, and base64 made; text read in its charset (RFC 2045 §6,
+RFC 2046 §4.1).
 
 Never raises for what a message contains. It does not change text: HTML stays HTML, line ends stay as they are but in
 `text`, where CRLF becomes LF (RFC 8621 §4.1.4).
@@ -16,12 +17,17 @@ from posthouse.mail.mime import Part
 
 LONG_LINE = 1 << 20  # octets of a line after which a piece ends within it: bounds what decoded_pieces holds
 _UNCERTAIN = 4_096  # octets at the end of such a piece in which a good place to end it is looked for
+BASE64_LINE = 57  # octets before encoding that make a line of 76 (RFC 2045 §6.8)
 HTML_HEAD = 1_024  # octets of HTML in which a charset declaration is looked for, as browsers do
 
 # RFC 2045 §6.1   mechanism = "7bit" / "8bit" / "binary" / "quoted-printable" / "base64"; the rest is what people write
 _IDENTITIES = frozenset({"7bit", "8bit", "binary", "7-bit", "8-bit", "7bits", "8bits", "none"})
 _UUENCODES = frozenset({"x-uuencode", "uuencode", "x-uue", "uue"})
 _HTML_CHARSET = re.compile(rb"""<meta[^>]{1,200}?charset[ \t]*=[ \t]*["']?([A-Za-z0-9._:-]{1,40})""", re.IGNORECASE)
+# The field with the lines folded into it, as it stands in a header block.
+ENCODING_FIELD = re.compile(
+    rb"^content-transfer-encoding[ \t]*+:[^\n]*+\n(?:[ \t][^\n]*+\n)*+", re.IGNORECASE | re.MULTILINE
+)
 _NOT_LETTERS = re.compile(rb"[^A-Za-z0-9+/]+")
 # What mailing lists put below a text in base64 without looking: a blank line, then a ruler. Read as base64, as RFC 2045
 # §6.8 would have it, it would show as garbage.
@@ -53,6 +59,14 @@ def decoded(octets: Octets, part: Part) -> bytes | None:
     if encoding in _UUENCODES:
         return _uuencoded(body)
     return None
+
+
+def in_base64(octets: bytes) -> bytes:
+    """Base64 in lines, without a line end behind the last (RFC 2045 §6.8)."""
+    lines = (
+        binascii.b2a_base64(octets[at : at + BASE64_LINE], newline=False) for at in range(0, len(octets), BASE64_LINE)
+    )
+    return b"\r\n".join(lines)
 
 
 def decoded_pieces(pieces: Iterable[bytes], part: Part) -> Iterator[bytes] | None:

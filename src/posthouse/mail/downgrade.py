@@ -11,7 +11,7 @@ It does NOT fold lines, nor encode header fields. A DKIM signature over the body
 """
 
 import re
-from binascii import b2a_base64, b2a_qp
+from binascii import b2a_qp
 from collections.abc import Iterator
 from enum import Enum
 from typing import NamedTuple
@@ -20,13 +20,9 @@ from posthouse.mail import content
 from posthouse.mail.mime import Part, parse
 
 LINE = 998  # octets of a line without its CRLF, RFC 5322 §2.1.1
-BASE64_LINE = 57  # octets before encoding that make a line of 76, RFC 2045 §6.8
 
 _SEALED = frozenset({"signed", "encrypted"})  # RFC 1847
 _LONG = re.compile(rb"[^\n]{%d}" % (LINE + 2))  # with its CR, which stands before every LF
-_ENCODING_FIELD = re.compile(
-    rb"^content-transfer-encoding[ \t]*:[^\n]*\n(?:[ \t][^\n]*\n)*", re.IGNORECASE | re.MULTILINE
-)
 _HIGH = re.compile(rb"[\x80-\xff]")
 
 
@@ -121,7 +117,7 @@ def _encoded(octets: bytes, part: Part) -> Iterator[_Edit | Unfit]:
     encoded = _quoted(plain) if encoding == "quoted-printable" else b""
     # RFC 2046 §5.1.1: a soft line break must not put "--" at the start of a line, which might be a boundary.
     if encoding == "base64" or _dashes(encoded) > _dashes(plain):
-        encoding, encoded = "base64", _base64(plain)
+        encoding, encoded = "base64", content.in_base64(plain)
     yield _relabelled(octets, part, encoding.encode("ascii"))
     # The end of the message keeps its CRLF; before a boundary the CRLF is none of the part's.
     last = part.body.stop == len(octets) and octets.endswith(b"\r\n")
@@ -138,20 +134,14 @@ def _quoted(plain: bytes) -> bytes:
     return b2a_qp(plain + b"\r\n", quotetabs=False, istext=True, header=False)[:-2]
 
 
-def _base64(plain: bytes) -> bytes:
-    """Base64 in lines (RFC 2045 §6.8)."""
-    lines = (b2a_base64(plain[at : at + BASE64_LINE], newline=False) for at in range(0, len(plain), BASE64_LINE))
-    return b"\r\n".join(lines)
-
-
 def _relabelled(octets: bytes, part: Part, encoding: bytes) -> _Edit:
     """The header with this Content-Transfer-Encoding and no other, in the place of the old one or at its end."""
     start, stop = part.header
     header = octets[start:stop]
     label = b"Content-Transfer-Encoding: " + encoding + b"\r\n"
-    old = _ENCODING_FIELD.search(header)
+    old = content.ENCODING_FIELD.search(header)
     if old is not None:
-        rest = _ENCODING_FIELD.sub(b"", header[old.end() :])
+        rest = content.ENCODING_FIELD.sub(b"", header[old.end() :])
         return _Edit(start, stop, header[: old.start()] + label + rest)
     if not header:
         return _Edit(start, start, label + b"\r\n")

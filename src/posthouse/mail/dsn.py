@@ -9,7 +9,6 @@ It does NOT know why a delivery failed, or what to tell people: that is transpor
 """
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from mmap import mmap
 
@@ -284,8 +283,3 @@ def parse_reply(text: str) -> Reply | None:
 def typed(address: str) -> OriginalRecipient:
     """An address with the type that it has in a DSN (RFC 3464 §2.3.2, RFC 6533 §3)."""
     return OriginalRecipient("rfc822" if address.isascii() else "utf-8", address)
-
-
-def recipients_of(statuses: Sequence[RecipientStatus]) -> tuple[str, ...]:
-    """Whom a report speaks of, as they were last written to."""
-    return tuple(each.final.address for each in statuses)

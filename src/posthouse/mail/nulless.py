@@ -5,21 +5,16 @@ that holds NUL, and has no transfer encoding yet, gets one, and its field says s
 elsewhere, in a header, between parts, in a part that may not be encoded, cannot be helped.
 """
 
-import re
-from binascii import b2a_base64
 from collections.abc import Iterator
 from mmap import mmap
 
+from posthouse.mail.content import BASE64_LINE, ENCODING_FIELD, in_base64
 from posthouse.mail.header import HEADER_VIEW
 from posthouse.mail.mime import Part, Span, parse
 
 _IDENTITIES = frozenset({"7bit", "8bit", "binary"})
-_LINE = 57  # octets that make a line of 76 (RFC 2045 §6.8)
-_PIECE = 2_048 * _LINE  # octets encoded at once
+_PIECE = 2_048 * BASE64_LINE  # octets encoded at once
 _PLAIN_PIECE = 256 * 1024  # octets copied at once
-_ENCODING = re.compile(
-    rb"^content-transfer-encoding[ \t]*+:[^\n]*+\n(?:[ \t][^\n]*+\n)*+", re.IGNORECASE | re.MULTILINE
-)
 _BASE64 = b"Content-Transfer-Encoding: base64"
 
 
@@ -63,7 +58,7 @@ def _plain(octets: bytes | mmap, span: Span) -> Iterator[bytes]:
 
 def _header(block: bytes) -> bytes:
     end = b"\r\n" if block.endswith(b"\r\n") else b"\n"
-    return _ENCODING.sub(b"", block.removesuffix(end)) + _BASE64 + end + end
+    return ENCODING_FIELD.sub(b"", block.removesuffix(end)) + _BASE64 + end + end
 
 
 def _encoded(octets: bytes | mmap, body: Span) -> Iterator[bytes]:
@@ -71,6 +66,5 @@ def _encoded(octets: bytes | mmap, body: Span) -> Iterator[bytes]:
     would be a blank line more."""
     for start in range(body.start, body.stop, _PIECE):
         stop = min(start + _PIECE, body.stop)
-        lines = [b2a_base64(octets[at : min(at + _LINE, stop)], newline=False) for at in range(start, stop, _LINE)]
         last = stop == body.stop and stop < len(octets)
-        yield b"\r\n".join(lines) + (b"" if last else b"\r\n")
+        yield in_base64(octets[start:stop]) + (b"" if last else b"\r\n")

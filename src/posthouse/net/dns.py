@@ -225,15 +225,13 @@ async def _by_udp(server: Server, asked: Asked) -> tuple[Reading | Unanswered, i
     loop = asyncio.get_running_loop()
     with _udp_socket(server) as sock:
         await loop.sock_sendall(sock, asked.octets)
-        for _ in range(FORGED):
+        foreign = 0
+        while True:
             octets = await loop.sock_recv(sock, DATAGRAM)
             answer = dns_message.read(asked, octets)
-            if answer is not Unanswered.FOREIGN:
-                break
-        else:
-            octets = await loop.sock_recv(sock, DATAGRAM)
-            answer = dns_message.read(asked, octets)
-        return answer, len(octets)
+            if answer is not Unanswered.FOREIGN or foreign == FORGED:
+                return answer, len(octets)
+            foreign += 1
 
 
 def _udp_socket(server: Server) -> socket.socket:

@@ -5,7 +5,7 @@ one transaction (RFC 5321 §4.4, §6.1).
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from mmap import mmap
 
 from posthouse.mail.address_list import mailboxes
@@ -138,8 +138,12 @@ def _message_id(message: NewEmail | NewBlob, octets: bytes | mmap) -> str:
 
 def _author(octets: bytes | mmap) -> str:
     """The address in the From field, which people know the sender by (RFC 5322 §3.6.2)."""
-    value = first(octets, b"from")
-    found = None if value is None else next(iter(mailboxes(value[:FROM])), None)
+    return _first_mailbox((first(octets, b"from") or b"")[:FROM])
+
+
+@lru_cache(1024)  # the same people write again and again
+def _first_mailbox(value: bytes) -> str:
+    found = next(iter(mailboxes(value)), None)
     return "" if found is None else found.addr_spec
 
 

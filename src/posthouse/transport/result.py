@@ -67,11 +67,6 @@ class Result:
     answer: Reply | None = None
     elsewhere: bool = False
 
-    @property
-    def about_the_server(self) -> bool:
-        """It says nothing of this message in particular."""
-        return self.where in ABOUT_THE_SERVER
-
     def later(self) -> "Result":
         """The same, but to be tried again."""
         return replace(self, action=Action.DELAYED, status=replace(self.status, cls=4))
