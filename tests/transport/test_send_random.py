@@ -6,7 +6,7 @@ limits.md P2: sent twice only where the answer to the end of the message was los
 import asyncio
 from collections import Counter
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from posthouse.mail.outcome import Action, Outcome
@@ -72,6 +72,7 @@ def check(outcomes: tuple[Outcome, ...], before: Counter[str], after: Counter[st
 
 @settings(max_examples=60, deadline=None)
 @given(plans(), plans(), offers, offers)
+@example({"rcpt": ["250 ok", STALL]}, {}, (), ())  # without PIPELINING, silent after one recipient
 def test_outcomes_are_true(
     first: dict[str, list[Answer]], second: dict[str, list[Answer]], one: tuple[str, ...], two: tuple[str, ...]
 ) -> None:

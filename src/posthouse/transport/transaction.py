@@ -117,7 +117,9 @@ async def _transact(connection: Connection, consignment: Consignment, some: Sequ
         results = [_recipient(answer) for answer in answers[first : first + len(some)]]
     behind = answers[first + len(some) :]
     if None in results:
-        content = await _content(connection, parcel, behind)
+        # A Result among the answers says that the connection is over: nothing more can be asked of the server.
+        over = next((answer for answer in answers if isinstance(answer, Result)), None)
+        content = over or await _content(connection, parcel, [each for each in behind if isinstance(each, Reply)])
         return [content if result is None else result for result in results]
     if behind and engine.state is State.DATA:
         await _nothing(connection)
@@ -183,10 +185,10 @@ def _step(connection: Connection, request: Request) -> tuple[Where, float]:
     return Where.MAIL, limits.mail_seconds
 
 
-async def _content(connection: Connection, parcel: Parcel, behind: Sequence[Reply | Result]) -> Result:
+async def _content(connection: Connection, parcel: Parcel, behind: Sequence[Reply]) -> Result:
     """What became of the content for all recipients that were accepted. `behind`: the answer to what was sent along."""
     chunking = connection.engine.announced.chunking
-    if behind and (chunking or isinstance(behind[0], Result)):
+    if behind and chunking:
         return _taken(connection, behind[0], chunked=chunking)
     wrong = connection.out_of_step(Where.DATA)
     if wrong is not None:
