@@ -56,6 +56,7 @@ log = logging.getLogger("posthouse.login")
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
+Malformed = TypeVar("Malformed")
 Ask = Callable[[bytes], Awaitable[bytes | None]]
 Outcome = sasl.Credentials | sasl.Proven | sasl.Failed
 
@@ -110,19 +111,36 @@ class Door:
         return noted(attempt, await self._verify(attempt, password))
 
     async def authenticate(
-        self, mechanism: str, initial: bytes | None, ask: Ask, ip: str, service: Service
-    ) -> Login | Refusal:
+        self,
+        mechanism: str,
+        initial: bytes | None,
+        ask: Callable[[bytes], Awaitable[bytes | Malformed | None]],
+        ip: str,
+        service: Service,
+    ) -> Login | Refusal | Malformed:
         """A whole SASL exchange (RFC 4422 §3): PLAIN, LOGIN or SCRAM-SHA-256.
 
         `initial` is the initial response without its base64, None where there was none. `ask` sends a challenge and
-        gives the client's answer, both without base64; None means that the client cancelled. A refusal is in the log
-        already. Raises Unavailable.
+        gives the client's answer, both without base64; None means that the client cancelled. What is no answer at all
+        `ask` gives as a value of its protocol: it ends the exchange and is given back. A refusal is in the log already.
+        Raises Unavailable.
         """
+        malformed: Malformed | None = None
+
+        async def answer(challenge: bytes) -> bytes | None:
+            nonlocal malformed
+            said = await ask(challenge)
+            if said is None or isinstance(said, bytes):
+                return said
+            malformed = said
+            return None
+
         attempt = Attempt("", ip, service, self.peers.now())
         exchange = sasl.start(mechanism, token_urlsafe(NONCE_LENGTH))
         if exchange is None:
             return noted(attempt, Refusal.MECHANISM)
-        return noted(attempt, await self._exchange(attempt, exchange, initial, ask))
+        found = noted(attempt, await self._exchange(attempt, exchange, initial, answer))
+        return found if malformed is None else malformed
 
     async def holds(self, login: Login) -> bool:
         """Whether a login is still good: the account is there, and its password was not changed. Raises Unavailable."""
@@ -269,6 +287,15 @@ def remember(table: OrderedDict[Key, Value], key: Key, value: Value, most: int) 
 
 
 @lru_cache(4_096)
+def user_name(octets: bytes) -> str:
+    """A user name as a client has sent it; of what is no UTF-8 a name that nobody has, whose refusal takes its time
+    as any other."""
+    try:
+        return octets.decode("utf-8")
+    except UnicodeDecodeError:
+        return ""
+
+
 def user_address(name: str) -> Address | None:
     """The address a user name spells, or None: names are full addresses without control octets (S12, S30)."""
     if len(name.encode("utf-8", "replace")) > sasl.NAME_LENGTH or not name.isprintable():

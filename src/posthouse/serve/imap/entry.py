@@ -13,7 +13,7 @@ from posthouse.serve.errors import REFUSAL_WORDS
 from posthouse.serve.imap import condstore, contexts, doings, uidonly
 from posthouse.serve.imap.state import Session
 from posthouse.serve.limits import Refusal, Service
-from posthouse.serve.login import note
+from posthouse.serve.login import note, user_name
 from posthouse.store.accounts import Login as Known
 from posthouse.wire import sasl
 from posthouse.wire.imap import code
@@ -173,11 +173,8 @@ async def log_in(session: Session, command: Login) -> StatusResponse:
     """RFC 9051 §6.2.3."""
     if not login_possible(session):
         return _privacy(command.tag)
-    try:
-        name = command.user.decode("utf-8")
-    except UnicodeDecodeError:
-        name = ""  # no user has such a name; the refusal takes its time as any other
-    found = await session.door.verify(name, command.password, session.link.peer[0], Service.IMAP)
+    name, ip = user_name(command.user), session.link.peer[0]
+    found = await session.door.verify(name, command.password, ip, Service.IMAP)
     return _concluded(session, command.tag, found)
 
 
@@ -186,20 +183,14 @@ async def authenticate(session: Session, command: Authenticate) -> StatusRespons
     if not login_possible(session):
         return _privacy(command.tag)
     session.link.deadline(session.limits.sasl_seconds)
-    malformed: StatusResponse | None = None
 
-    async def ask(challenge: bytes) -> bytes | None:
-        nonlocal malformed
+    async def ask(challenge: bytes) -> bytes | StatusResponse | None:
         session.say(Challenge(challenge))
-        answer = await _next_line(session)
-        if isinstance(answer, StatusResponse):
-            malformed = answer
-            return None
-        return answer
+        return await _next_line(session)
 
     ip = session.link.peer[0]
     found = await session.door.authenticate(command.mechanism, command.initial, ask, ip, Service.IMAP)
-    return malformed or _concluded(session, command.tag, found)
+    return found if isinstance(found, StatusResponse) else _concluded(session, command.tag, found)
 
 
 async def _next_line(session: Session) -> bytes | StatusResponse | None:

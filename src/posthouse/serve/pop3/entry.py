@@ -11,7 +11,7 @@ from posthouse import __version__
 from posthouse.net.link import Woken
 from posthouse.serve.errors import REFUSAL_WORDS, pop3_words, words
 from posthouse.serve.limits import Refusal, Service
-from posthouse.serve.login import note
+from posthouse.serve.login import note, user_name
 from posthouse.serve.pop3.maildrop import open_maildrop
 from posthouse.serve.pop3.state import Session
 from posthouse.store.accounts import Login
@@ -93,11 +93,8 @@ async def password(talk: Session, command: Pass) -> Pop3Reply:
     """RFC 1939 §7; name and password in UTF-8 (RFC 6856 §2.2)."""
     if not login_possible(talk):
         return PRIVACY
-    try:
-        name = command.name.decode("utf-8")
-    except UnicodeDecodeError:
-        name = ""  # no user has such a name; the refusal takes its time as any other
-    return await _concluded(talk, await talk.door.verify(name, command.password, talk.ip, Service.POP3))
+    found = await talk.door.verify(user_name(command.name), command.password, talk.ip, Service.POP3)
+    return await _concluded(talk, found)
 
 
 async def authenticate(talk: Session, command: Auth) -> Pop3Reply:
@@ -107,19 +104,13 @@ async def authenticate(talk: Session, command: Auth) -> Pop3Reply:
     if not command.mechanism:
         return MECHANISMS
     talk.link.deadline(talk.limits.sasl_seconds)
-    malformed: Pop3Reply | None = None
 
-    async def ask(octets: bytes) -> bytes | None:
-        nonlocal malformed
+    async def ask(octets: bytes) -> bytes | Pop3Reply | None:
         talk.say(challenge(octets))
-        answer = await _next_line(talk)
-        if isinstance(answer, Pop3Reply):
-            malformed = answer
-            return None
-        return answer
+        return await _next_line(talk)
 
     found = await talk.door.authenticate(command.mechanism, command.initial, ask, talk.ip, Service.POP3)
-    return malformed or await _concluded(talk, found)
+    return found if isinstance(found, Pop3Reply) else await _concluded(talk, found)
 
 
 async def _next_line(talk: Session) -> bytes | Pop3Reply | None:

@@ -70,16 +70,10 @@ async def auth(talk: Session, event: command.Auth) -> Reply:
         return NO_AUTH
     if not login_possible(talk):
         return TLS_FOR_LOGIN
-    broken: Reply | None = None
 
-    async def ask(octets: bytes) -> bytes | None:
-        nonlocal broken
+    async def ask(octets: bytes) -> bytes | Reply | None:
         talk.link.write(talk.engine.send(challenge(octets)))
-        answer = await _next_line(talk)
-        if isinstance(answer, Reply):
-            broken = answer
-            return None
-        return answer
+        return await _next_line(talk)
 
     found = await talk.door.authenticate(event.mechanism, event.initial, ask, talk.client.ip, Service.SMTP)
     if isinstance(found, Login):
@@ -87,7 +81,7 @@ async def auth(talk: Session, event: command.Auth) -> Reply:
         talk.client = replace(talk.client, login=found)
         talk.engine.parameters |= BURL  # RFC 4468 §3.3: users may use it, whether or not they say EHLO again
         return LOGGED_IN
-    return broken or _login_refused(talk, found)
+    return found if isinstance(found, Reply) else _login_refused(talk, found)
 
 
 async def _next_line(talk: Session) -> bytes | Reply | None:
