@@ -7,9 +7,7 @@ user of their own unless the transcript says `given user: none`; `given tls: yes
 offered and passwords are not taken before it.
 """
 
-import asyncio
 import re
-import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
@@ -19,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from fakes import SocketStream, Stream, memory_link
-from household import ANNA, BEN, HOSTNAME, NOW, PASSWORD, credential, open_store
+from fakes import Stream, memory_link
+from household import ANNA, HOSTNAME, NOW, PASSWORD, open_store
 from posthouse.mail.address import Address
 from posthouse.net.authority import self_signed
 from posthouse.net.link import Link
@@ -28,9 +26,8 @@ from posthouse.net.tls import load
 from posthouse.serve.imap.session import session
 from posthouse.serve.limits import PeerLimits, Peers
 from posthouse.serve.login import Door
-from posthouse.store import accounts
-from posthouse.store.store import open_sync
 from posthouse.transport.house import House
+from stage import dial, own_user, real_program
 from system.running import Running
 from transcript import Cut, at_random, octet_by_octet, read_transcript, run_transcript, whole
 
@@ -40,8 +37,6 @@ SEED = 20
 OPTIONS = ("user", "tls", "cut")
 # These numbers come from the clock; everything else is the same however the client's octets are cut.
 UIDVALIDITY = re.compile(rb"((?:UIDVALIDITY|APPENDUID|COPYUID)[ =])\d+")
-# The delay of refusals has tests of its own. The settings end with [limits.peer].
-AT_ONCE = "refusal_seconds = 0.1\n"
 RECEIVED = b'"14-Nov-2023 22:13:20 +0000"'
 
 
@@ -134,22 +129,9 @@ async def answer(stream: Stream, beginning: bytes) -> None:
 
 @pytest.fixture(scope="module")
 def posthouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """The real program with two workers, and a user for every transcript."""
-    running = Running(tmp_path_factory.mktemp("posthouse"))
-    running.settings.write_text(running.settings.read_text() + AT_ONCE)
-    with open_sync(running.data) as store:
-        store.run(accounts.add_domain, ANNA.domain)
-        store.run(accounts.add_domain, BEN.domain)
-        for person in [ANNA, BEN, *map(own_user, TRANSCRIPTS)]:
-            store.run(accounts.add_account, person, credential())
-    running.start()
-    yield running
-    assert running.stop() == 0, running.log.read_text()[-4000:]
-
-
-def own_user(path: Path) -> Address:
-    """The user of a transcript."""
-    return Address(path.stem, ANNA.domain)
+    """The real program."""
+    with real_program(tmp_path_factory.mktemp("posthouse"), TRANSCRIPTS) as running:
+        yield running
 
 
 @pytest.mark.xdist_group("transcripts-imap")  # one server for all
@@ -159,13 +141,7 @@ async def test_transcript_against_a_real_worker(path: Path, posthouse: Running) 
     given = dict(read_transcript(path).given)
 
     async def connect() -> Stream:
-        sock = socket.socket()
-        sock.setblocking(False)
-        port = posthouse.ports.imap if "tls" in given else posthouse.ports.imaps
-        await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
-        stream = SocketStream(sock)
-        if "tls" not in given:
-            await stream.starttls()
-        return stream
+        plain = "tls" in given
+        return await dial(posthouse.ports.imap if plain else posthouse.ports.imaps, tls=not plain)
 
     await run_transcript(path, await prepared(connect, given, own_user(path)), whole)

@@ -5,9 +5,7 @@ user of their own unless the transcript says `given user: none`; `given tls: yes
 offered and passwords are not taken before it.
 """
 
-import asyncio
 import re
-import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
@@ -17,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from fakes import SocketStream, Stream, memory_link
-from household import ANNA, BEN, HOSTNAME, NOW, PASSWORD, credential, open_store
+from fakes import Stream, memory_link
+from household import ANNA, HOSTNAME, NOW, PASSWORD, open_store
 from posthouse.mail.address import Address
 from posthouse.net.authority import self_signed
 from posthouse.net.link import Link
@@ -30,8 +28,9 @@ from posthouse.store import accounts, emails, mailboxes
 from posthouse.store.accounts import Login
 from posthouse.store.emails import NewEmail
 from posthouse.store.script import Script
-from posthouse.store.store import open_sync
+from posthouse.store.store import SyncStore
 from posthouse.transport.house import House
+from stage import dial, own_user, real_program
 from store_rig import new_email
 from system.running import Running
 from transcript import Cut, at_random, octet_by_octet, read_transcript, run_transcript, whole
@@ -41,7 +40,6 @@ TRANSCRIPTS = sorted((FOLDER / "pop3").glob("*.txt"))
 SEED = 20
 # UIDVALIDITY comes from the clock; everything else is the same however the client's octets are cut.
 UIDVALIDITY = re.compile(rb"(\+OK \d+|^\d+) \d+\.(\d+)\r$", re.MULTILINE)
-AT_ONCE = "refusal_seconds = 0.1\n"  # the delay of refusals has tests of its own; the settings end with [limits.peer]
 
 
 @pytest.fixture(scope="session")
@@ -128,30 +126,20 @@ def prepared(
     return logged_in
 
 
+def deliver_all(store: SyncStore) -> None:
+    """What the transcripts are given."""
+    for path in TRANSCRIPTS:
+        login = store.read(accounts.find_login, own_user(path))
+        assert login is not None
+        if news := [new_email(store, one) for one in messages(dict(read_transcript(path).given))]:
+            store.run(deliver, login, news)
+
+
 @pytest.fixture(scope="module")
 def posthouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """The real program with two workers, and a user for every transcript."""
-    running = Running(tmp_path_factory.mktemp("posthouse"))
-    running.settings.write_text(running.settings.read_text() + AT_ONCE)
-    with open_sync(running.data) as store:
-        store.run(accounts.add_domain, ANNA.domain)
-        store.run(accounts.add_domain, BEN.domain)
-        for person in (ANNA, BEN):
-            store.run(accounts.add_account, person, credential())
-        for path in TRANSCRIPTS:
-            store.run(accounts.add_account, own_user(path), credential())
-            login = store.read(accounts.find_login, own_user(path))
-            assert login is not None
-            if news := [new_email(store, one) for one in messages(dict(read_transcript(path).given))]:
-                store.run(deliver, login, news)
-    running.start()
-    yield running
-    assert running.stop() == 0, running.log.read_text()[-4000:]
-
-
-def own_user(path: Path) -> Address:
-    """The user of a transcript."""
-    return Address(path.stem, ANNA.domain)
+    """The real program, with the messages that the transcripts are given."""
+    with real_program(tmp_path_factory.mktemp("posthouse"), TRANSCRIPTS, deliver_all) as running:
+        yield running
 
 
 @pytest.mark.xdist_group("transcripts-pop3")  # one server for all
@@ -161,13 +149,7 @@ async def test_transcript_against_a_real_worker(path: Path, posthouse: Running) 
     given = dict(read_transcript(path).given)
 
     async def connect() -> Stream:
-        sock = socket.socket()
-        sock.setblocking(False)
-        port = posthouse.ports.pop3 if "tls" in given else posthouse.ports.pop3s
-        await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
-        stream = SocketStream(sock)
-        if "tls" not in given:
-            await stream.starttls()
-        return stream
+        plain = "tls" in given
+        return await dial(posthouse.ports.pop3 if plain else posthouse.ports.pop3s, tls=not plain)
 
     await run_transcript(path, prepared(connect, given, own_user(path)), whole)

@@ -4,7 +4,6 @@ Unbound asks it and validates. Debian has both: apt-get install nsd unbound."""
 import asyncio
 import contextlib
 import shutil
-import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from posthouse.net.dns import DnsLimits, NetworkResolver
 from posthouse.net.nameservers import Server
+from system.running import free_ports
 
 PROGRAMS = ("nsd", "unbound")
 PATIENCE = 20.0  # seconds for both to answer
@@ -53,7 +53,8 @@ async def real_dns(
 ) -> AsyncIterator[Server]:
     """The validating server, running at this address, on a free port unless one is named."""
     programs = find_programs()
-    nsd, unbound = _free_port(), port or _free_port()
+    nsd, free = free_ports(2)
+    unbound = port or free
     anchors = [_write_zone(folder, name, zone) for name, zone in zones.items()]
     (folder / "nsd.conf").write_text(_nsd_conf(folder, nsd, zones))
     (folder / "unbound.conf").write_text(_unbound_conf(f"{at}@{unbound}", nsd, zones, [a for a in anchors if a]))
@@ -74,13 +75,6 @@ async def real_dns(
             with contextlib.suppress(ProcessLookupError):
                 process.terminate()
             await process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 def _write_zone(folder: Path, name: str, zone: Zone) -> str:

@@ -21,6 +21,7 @@ import pytest
 
 from posthouse.net.authority import self_signed
 from posthouse.net.tls import CertificateFiles
+from system.running import free_ports
 
 PATIENCE = 20.0  # seconds to start, and to stop
 DAEMONS = Path("/usr/lib/postfix/sbin")
@@ -103,7 +104,9 @@ def postfix(onward: int, services: Mapping[str, Mapping[str, str]]) -> Iterator[
     folder = Path(tempfile.mkdtemp(prefix="posthouse-postfix-"))
     folder.chmod(0o755)  # its daemons are not root
     try:
-        server = Postfix(folder, {name: free_port() for name in services}, self_signed(folder, "postfix.test"))
+        server = Postfix(
+            folder, dict(zip(services, free_ports(len(services)), strict=True)), self_signed(folder, "postfix.test")
+        )
         _write(server, onward, services)
         _run(program, folder, "start")
         try:
@@ -137,13 +140,6 @@ def _run(program: str, folder: Path, verb: str) -> None:
         [program, "-c", str(folder / "etc"), verb], capture_output=True, text=True, timeout=PATIENCE, check=False
     )
     assert done.returncode == 0, done.stderr
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def _wait_for(port: int) -> None:

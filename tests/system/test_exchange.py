@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from posthouse.net.authority import self_signed
 from posthouse.net.tls import CertificateFiles
+from posthouse.trust.dane import public_key
 from system.nameserver import Zone, find_programs, real_dns
 from system.postfix import DAEMONS, MASTER
 from system.running import Person, Running
@@ -66,7 +66,7 @@ smtpd_tls_key_file = {key}
 smtpd_peername_lookup = no
 smtpd_relay_restrictions = permit_mynetworks, reject_unauth_destination
 """
-pytestmark = [pytest.mark.xdist_group("postfix"), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = pytest.mark.xdist_group("postfix")
 
 
 @dataclass(frozen=True)
@@ -133,8 +133,9 @@ first_retry_seconds = 1
 
 def tlsa(files: CertificateFiles) -> str:
     """The record 3 1 1 of a server's key (RFC 7671 §5.1)."""
-    key = x509.load_pem_x509_certificate(files.certificate.read_bytes()).public_key()
-    spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    der = x509.load_pem_x509_certificate(files.certificate.read_bytes()).public_bytes(Encoding.DER)
+    spki = public_key(der)
+    assert spki is not None
     return f"_25._tcp.mx TLSA 3 1 1 {hashlib.sha256(spki).hexdigest()}"
 
 
@@ -182,13 +183,9 @@ def _open_folder() -> Path:
     return folder
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+@contextlib.asynccontextmanager
+async def running_world(folder: Path) -> AsyncIterator[World]:
     """All of them, running."""
-    find_programs()
-    if reason := why_not():
-        pytest.skip(reason)
-    folder = tmp_path_factory.mktemp("exchange")
     outside = _open_folder()
     shown = self_signed(folder / "certificate", "mx.one.test")
     zones = {
@@ -208,7 +205,7 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
         yield World(one, Person(one, "anna@one.test", "secret password"), outside)
 
 
-async def test_to_postfix(world: World) -> None:
+async def to_postfix(world: World) -> None:
     """By MX, over TLS that nobody can verify; the journey says so."""
     await asyncio.to_thread(world.send, "anna@one.test", "dora@four.test", "out")
     assert b"using TLS" in await asyncio.to_thread(world.arrived, "dora@four.test", "out")
@@ -217,16 +214,27 @@ async def test_to_postfix(world: World) -> None:
     assert "unverified" in told
 
 
-async def test_from_postfix_by_dane(world: World) -> None:
+async def from_postfix_by_dane(world: World) -> None:
     """Postfix finds our certificate in the DNS (RFC 7672 §2.2), and says so."""
     await asyncio.to_thread(world.send, "dora@four.test", "anna@one.test", "in")
     assert b"TLSv1.3" in await asyncio.to_thread(world.arrived, "anna@one.test", "in")
     assert "Verified TLS connection established to mx.one.test" in (world.postfix / "maillog").read_text()
 
 
-async def test_a_wrong_address_comes_back_with_words(world: World) -> None:
+async def a_wrong_address_comes_back_with_words(world: World) -> None:
     """Postfix refuses at RCPT; Anna is told why, in words and in its own."""
     await asyncio.to_thread(world.send, "anna@one.test", "nobody@elsewhere.four.test", "lost")
     octets = await asyncio.to_thread(world.arrived, "anna@one.test", "Not delivered")
     assert b"multipart/report" in octets
     assert b"nobody@elsewhere.four.test" in octets
+
+
+async def test_exchange(tmp_path: Path) -> None:
+    """One test, because port 25 of these addresses is there once."""
+    find_programs()
+    if reason := why_not():
+        pytest.skip(reason)
+    async with running_world(tmp_path) as world:
+        await to_postfix(world)
+        await from_postfix_by_dane(world)
+        await a_wrong_address_comes_back_with_words(world)

@@ -17,7 +17,8 @@ from posthouse.transport.connection import Sending, SendLimits
 from posthouse.transport.target import Target, TlsDemand, TlsLevel
 from posthouse.trust.resolver import Tlsa
 from sink import Sink, sink
-from system.postfix import Postfix, free_port, postfix
+from system.postfix import Postfix, postfix
+from system.running import free_ports
 from transport.sending import ANNA, Item, brief, item, rig, to
 
 SERVICES = {
@@ -43,7 +44,7 @@ pytestmark = pytest.mark.xdist_group("postfix")
 @pytest.fixture(scope="module")
 def running() -> Iterator[tuple[Postfix, int]]:
     """One Postfix for all, and the port that it passes mail on to."""
-    onward = free_port()
+    [onward] = free_ports(1)
     with postfix(onward, SERVICES) as server:
         yield server, onward
 
