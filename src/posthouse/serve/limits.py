@@ -8,6 +8,7 @@ needing no counter that two processes touch.
 Every table is bounded by TABLE entries: the oldest is forgotten first.
 """
 
+import asyncio
 import ipaddress
 import time
 from collections import OrderedDict, deque
@@ -17,6 +18,7 @@ from dataclasses import dataclass, fields, replace
 from enum import Enum
 from functools import lru_cache
 
+from posthouse.net.link import Link
 from posthouse.serve.stress import Stress, StressLimits
 from posthouse.wire.imap.assembler import ImapLimits
 from posthouse.wire.imap.grammar import GrammarLimits
@@ -464,3 +466,13 @@ class Peers:
         if self._at_home.get((network(ip, 32, 64), user), now) > now:
             return False
         return any(window.count(network(ip, v4, v6), now) >= most for (v4, v6), window, most in self._failures)
+
+
+async def turn_away(link: Link, peers: Peers, refused: Refusal, say: Callable[[], None]) -> None:
+    """A connection more than the peer may have: `say` says so, late where too many come at once. It must cost nothing
+    afterwards: no time to wait for the peer's end."""
+    if refused is Refusal.RATE:
+        await asyncio.sleep(peers.limits.rate_refusal_seconds)
+    say()
+    await link.flush()
+    link.abort()

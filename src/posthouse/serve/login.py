@@ -34,6 +34,7 @@ from posthouse.store.accounts import Credential, Login, ScramSecret, fold
 from posthouse.store.store import Store
 from posthouse.wire import sasl, scram
 
+VOUCH_SECONDS = 1.0  # a session looks whether its login still holds at most so often: one small read
 PROVEN_SECONDS = 600.0  # how long a proven password is remembered
 PROVEN_ENTRIES = 10_000  # about 2 MiB
 TOGETHER_SECONDS = 0.1  # that hashing threads wait for each other to give back memory

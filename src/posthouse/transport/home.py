@@ -5,7 +5,6 @@ Where its recipients lead is looked up now. It is kept in a transaction of its o
 between the two delivers it once more, as with any server that mail is handed to.
 """
 
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from mmap import mmap
 
@@ -19,14 +18,13 @@ from posthouse.transport.depart import Departures, departures
 from posthouse.transport.forwarding import departing
 from posthouse.transport.house import House
 from posthouse.transport.keep import DELIVERED, action, edited
+from posthouse.transport.queue import Attempt
 from posthouse.transport.resolve import leads_of
 from posthouse.transport.route import Leads
 from posthouse.transport.submit import Edit
 from posthouse.transport.trace import return_path
 
 GONE = Status(5, 1, 1)  # RFC 3463 §3.2: bad destination mailbox address
-
-Attempt = Callable[[QueueItem, bytes | mmap], Awaitable[tuple[Outcome, ...]]]
 
 
 def at_home_first(house: House, send: Attempt) -> Attempt:

@@ -42,7 +42,7 @@ from posthouse.serve.imap.state import Session
 from posthouse.serve.imap.thread import thread
 from posthouse.serve.imap.uidbatches import uidbatches
 from posthouse.serve.imap.unauthenticate import unauthenticate
-from posthouse.serve.limits import ImapSessionLimits, Refusal, Service
+from posthouse.serve.limits import ImapSessionLimits, Service, turn_away
 from posthouse.serve.login import Door
 from posthouse.store.script import StoreError
 from posthouse.transport.house import House
@@ -91,7 +91,8 @@ async def session(link: Link, house: House, door: Door, limits: ImapSessionLimit
             if refused is None:
                 await _converse(talk)
             else:
-                await _turn_away(talk, refused)
+                response_code, text = REFUSAL_WORDS[refused].imap
+                await turn_away(link, door.peers, refused, lambda: talk.say(bye(text, response_code)))
     except asyncio.CancelledError:
         talk.say(bye(CLOSING))
         raise
@@ -110,16 +111,6 @@ async def session(link: Link, house: House, door: Door, limits: ImapSessionLimit
     finally:
         talk.leave()
         link.close()
-
-
-async def _turn_away(talk: Session, refused: Refusal) -> None:
-    """A connection more than the peer may have. It must cost nothing afterwards: no time to wait for the peer's end."""
-    if refused is Refusal.RATE:
-        await asyncio.sleep(talk.door.peers.limits.rate_refusal_seconds)
-    response_code, text = REFUSAL_WORDS[refused].imap
-    talk.say(bye(text, response_code))
-    await talk.link.flush()
-    talk.link.abort()
 
 
 async def _converse(talk: Session) -> None:

@@ -17,7 +17,7 @@ from posthouse.serve.imap.selected import MailboxGone, Selected, column
 from posthouse.serve.imap.updates import Found
 from posthouse.serve.imap.view import FlagRow, Ranges, Told, View, join
 from posthouse.serve.limits import ImapSessionLimits, Refusal
-from posthouse.serve.login import Door
+from posthouse.serve.login import VOUCH_SECONDS, Door
 from posthouse.store import access, emails, urlkeys
 from posthouse.store.access import identifier
 from posthouse.store.accounts import Login
@@ -43,7 +43,6 @@ from posthouse.wire.imap.server import ImapServer, State
 from posthouse.wire.imap.uidonly import print_uid_flags, print_uid_modseq
 from posthouse.wire.imap.urlauth import URLMECH
 
-VOUCH_SECONDS = 1.0  # a session looks whether its login still holds at most so often: one small read
 TELL_AT_ONCE = 1_000  # EXPUNGE or FETCH lines joined before the peer's pace is asked for
 PRINTED_ON_LOOP = 5_000  # numbers
 

@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable
 
 from posthouse.net.link import Link, Woken
 from posthouse.serve.errors import FAULT, REFUSAL_WORDS, pop3_words, words
-from posthouse.serve.limits import Pop3SessionLimits, Refusal, Service
-from posthouse.serve.login import Door
+from posthouse.serve.limits import Pop3SessionLimits, Service, turn_away
+from posthouse.serve.login import VOUCH_SECONDS, Door
 from posthouse.serve.pop3 import doings, entry, retrieve
 from posthouse.serve.pop3.state import Session
 from posthouse.store.script import NotFound, StoreError
@@ -23,7 +23,6 @@ from posthouse.wire.pop3.reply import Code, Pop3Reply, err, ok
 
 log = logging.getLogger("posthouse.pop3")
 
-VOUCH_SECONDS = 1.0  # a session looks whether its login still holds at most so often, as for IMAP
 BURST = 65_536  # octets of replies to pipelined commands that leave together; then others have their turn
 
 CLOSING = err("The server is closing down; connect again in a moment", Code.SYS_TEMP, close=True)
@@ -42,7 +41,8 @@ async def session(link: Link, house: House, door: Door, limits: Pop3SessionLimit
             if refused is None:
                 await _converse(talk)
             else:
-                await _turn_away(talk, refused)
+                words_for_it = pop3_words(REFUSAL_WORDS[refused])
+                await turn_away(link, door.peers, refused, lambda: talk.say(words_for_it))
     except asyncio.CancelledError:
         link.write(CLOSING.octets)
         raise
@@ -55,15 +55,6 @@ async def session(link: Link, house: House, door: Door, limits: Pop3SessionLimit
         doings.fetched(talk)
         talk.leave()
         link.close()
-
-
-async def _turn_away(talk: Session, refused: Refusal) -> None:
-    """A connection more than the peer may have. It must cost nothing afterwards: no time to wait for the peer's end."""
-    if refused is Refusal.RATE:
-        await asyncio.sleep(talk.door.peers.limits.rate_refusal_seconds)
-    talk.say(pop3_words(REFUSAL_WORDS[refused]))
-    await talk.link.flush()
-    talk.link.abort()
 
 
 async def _converse(talk: Session) -> None:

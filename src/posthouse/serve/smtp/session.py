@@ -12,7 +12,7 @@ import logging
 from posthouse.mail.status import Reply, reply
 from posthouse.net.link import WOKEN, Link, Woken
 from posthouse.serve.errors import CLOSING, REFUSAL_WORDS, words
-from posthouse.serve.limits import Refusal, Service, SessionLimits
+from posthouse.serve.limits import Refusal, Service, SessionLimits, turn_away
 from posthouse.serve.login import Door
 from posthouse.serve.smtp import journal
 from posthouse.serve.smtp.burl import burl
@@ -67,7 +67,8 @@ async def session(link: Link, house: House, door: Door, role: SmtpRole, limits: 
             if refusal is None:
                 await _converse(talk)
             else:
-                await _turn_away(talk, refusal)
+                answer = REFUSAL_WORDS[refusal].smtp
+                await turn_away(link, door.peers, refusal, lambda: _say_last(talk, answer))
     except asyncio.CancelledError:
         _say_last(talk, CLOSING)
         raise
@@ -82,15 +83,6 @@ async def session(link: Link, house: House, door: Door, role: SmtpRole, limits: 
         journal.over(talk)
         forget(talk)
         link.close()
-
-
-async def _turn_away(talk: Session, refusal: Refusal) -> None:
-    """A connection more than the peer may have. It must cost nothing afterwards: no time to wait for the peer's end."""
-    if refusal is Refusal.RATE:
-        await asyncio.sleep(talk.door.peers.limits.rate_refusal_seconds)
-    _say_last(talk, REFUSAL_WORDS[refusal].smtp)
-    await talk.link.flush()
-    talk.link.abort()
 
 
 async def _converse(talk: Session) -> None:
