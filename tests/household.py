@@ -3,7 +3,8 @@
 from functools import lru_cache
 from pathlib import Path
 
-from posthouse.config import Settings, settle
+from posthouse.config import settle
+from posthouse.config_sections import Settings
 from posthouse.mail.address import Address, Domain
 from posthouse.mail.ids import Millis
 from posthouse.net import authority

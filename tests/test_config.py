@@ -15,9 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from posthouse import check, start
-from posthouse.config import (
+from posthouse.config import ConfigError, load, parse_listen, parse_octets, settle
+from posthouse.config_out import Route, Source
+from posthouse.config_sections import (
     Certificate,
-    ConfigError,
     DnsSection,
     ImapSection,
     LinkSection,
@@ -29,12 +30,7 @@ from posthouse.config import (
     Settings,
     StressSection,
     WorkerSection,
-    load,
-    parse_listen,
-    parse_octets,
-    settle,
 )
-from posthouse.config_out import Route, Source
 from posthouse.net import authority
 from posthouse.net.dns import DnsLimits
 from posthouse.net.link import LinkLimits

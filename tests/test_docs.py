@@ -9,7 +9,7 @@ import msgspec
 from cyclopts import App
 
 from posthouse.cli import app
-from posthouse.config import Listen, Settings
+from posthouse.config_sections import Listen, Settings
 
 ROOT = Path(__file__).parent.parent
 SRC = ROOT / "src" / "posthouse"

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from posthouse.config import Limits
+from posthouse.config_sections import Limits
 
 TESTS = Path(__file__).parent
 PAGE = (TESTS.parent / "docs" / "operate" / "limits.md").read_text(encoding="utf-8")

@@ -9,7 +9,8 @@ import pytest
 
 from fakes import FakeClock, ZoneResolver
 from household import open_store
-from posthouse.config import ConfigError, Settings, settle
+from posthouse.config import ConfigError, settle
+from posthouse.config_sections import Settings
 from posthouse.mail.address import Domain, ForwardPath, ReversePath, parse_address
 from posthouse.mail.envelope import Envelope, Recipient
 from posthouse.mail.outcome import Action, Outcome

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from posthouse import ports
-from posthouse.config import Listen
+from posthouse.config_sections import Listen
 from posthouse.net import authority
 from posthouse.net.tls import CertificateFiles
 from posthouse.ports import CannotListen, bind_all

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from household import one_worker, open_store
-from posthouse.config import Settings
+from posthouse.config_sections import Settings
 from posthouse.mail.address import Address, Domain
 from posthouse.net.listen import bind
 from posthouse.orders import LEAVING, LEFT, READY, Orders, print_orders

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from household import one_worker
-from posthouse.config import Octets, Settings
+from posthouse.config_sections import Octets, Settings
 from posthouse.mail.address import Address, Domain
 from posthouse.net.listen import bind, bind_unix
 from posthouse.orders import CANNOT_START, READY, Orders, print_orders, read_orders

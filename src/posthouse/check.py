@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from posthouse import start
-from posthouse.config import Settings
+from posthouse.config_sections import Settings
 from posthouse.net import authority
 from posthouse.net.tls import CertificateError, CertificateFiles, load
 from posthouse.serve.imap.entry import FOR_USERS

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from posthouse.config import QueueSection, Settings, millis
+from posthouse.config_sections import QueueSection, Settings, millis
 from posthouse.mail.ids import Millis
 from posthouse.mail.outcome import Outcome
 from posthouse.outgoing import WayOut, authorities, dane

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import Enum
 
-from posthouse.config import Settings
+from posthouse.config_sections import Settings
 from posthouse.net.connect import NotConnected, connect
 from posthouse.net.reach import may_reach
 from posthouse.outgoing import authorities, make_relays, make_resolver, ourselves

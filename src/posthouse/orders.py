@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from posthouse.config import Settings
+from posthouse.config_sections import Settings
 
 ORDERS = 1024 * 1024  # octets; they are a few KiB, and the worker must not read for ever
 # What the heartbeat pipe carries: I live; I listen; I end, put another in my place.

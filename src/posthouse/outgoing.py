@@ -10,8 +10,8 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
-from posthouse.config import Settings
 from posthouse.config_out import EVERYBODY, RelaySection, Route
+from posthouse.config_sections import Settings
 from posthouse.mail.address import Domain
 from posthouse.mail.envelope import Envelope
 from posthouse.mail.ids import Millis

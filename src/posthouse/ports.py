@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from posthouse.config import Listen
+from posthouse.config_sections import Listen
 from posthouse.net.listen import PortTaken, bind, bind_unix, free_port
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import msgspec
 
-from posthouse.config import Certificate, ConfigError, Settings, Tls
+from posthouse.config import ConfigError
+from posthouse.config_sections import Certificate, Settings, Tls
 from posthouse.ports import Bound, CannotListen, bind_all
 from posthouse.store.sqlite import DATABASE
 from posthouse.supervisor import Hooks, Supervisor

@@ -17,7 +17,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from posthouse.config import ConfigError, Settings
+from posthouse.config import ConfigError
+from posthouse.config_sections import Settings
 from posthouse.orders import CANNOT_START, LEAVING, READY, Orders, print_orders
 from posthouse.ports import Bound, CannotListen, bind_all
 

@@ -19,7 +19,8 @@ from functools import partial
 from pathlib import Path
 
 from posthouse import log, start
-from posthouse.config import ConfigError, Settings, settle
+from posthouse.config import ConfigError, settle
+from posthouse.config_sections import Settings
 from posthouse.mail.address import Address, Domain, parse_address
 from posthouse.net.authority import authority, issue
 from posthouse.net.listen import free_port, taken

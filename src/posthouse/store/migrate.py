@@ -53,6 +53,12 @@ def _fourth(connection: apsw.Connection) -> None:
     _run(connection, "sending.sql")
 
 
+def _fifth(connection: apsw.Connection) -> None:
+    _run(connection, "quota.sql")
+    _run(connection, "retained.sql")
+    _run(connection, "signin.sql")
+
+
 def _clear_namespace(connection: apsw.Connection) -> None:
     """A mailbox of one's own whose name is where those of others are now gets another, with all below it."""
     below = f"(name = '{OTHERS}' OR (name >= '{OTHERS}/' AND name < '{OTHERS}0'))"
@@ -106,7 +112,7 @@ def _rows(connection: apsw.Connection, text: str, *parameters: int) -> list[Row]
     return found
 
 
-STEPS: tuple[Step, ...] = (_first, _second, _third, _fourth)
+STEPS: tuple[Step, ...] = (_first, _second, _third, _fourth, _fifth)
 
 
 def migrate(database: Database, steps: Sequence[Step] = STEPS) -> None:

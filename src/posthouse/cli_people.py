@@ -1,0 +1,125 @@
+"""The command line: `posthouse domain`, `posthouse user`, `posthouse alias`."""
+
+from cyclopts import App
+
+from posthouse.cli_parts import HERE, Json, Place, Stdin, do, fail
+
+domain_app = App(name="domain", help="The domains this server takes mail for.")
+user_app = App(name="user", help="The people who have a mailbox here.")
+alias_app = App(name="alias", help="Addresses that lead to other addresses.")
+
+
+@domain_app.command(name="add")
+def domain_add(domain: str, /, *, place: Place = HERE) -> int:
+    """Take mail for a domain."""
+    from posthouse import admin
+
+    return do(place, lambda store: admin.add_domain(store, domain), create=True)
+
+
+@domain_app.command(name="list")
+def domain_list(*, place: Place = HERE, as_json: Json = False) -> int:
+    """List all domains."""
+    from posthouse import admin
+
+    return do(place, lambda store: admin.list_domains(store, as_json=as_json))
+
+
+@domain_app.command(name="remove")
+def domain_remove(domain: str, /, *, place: Place = HERE) -> int:
+    """Take no more mail for a domain that has no users and aliases any more."""
+    from posthouse import admin
+
+    return do(place, lambda store: admin.remove_domain(store, domain))
+
+
+@domain_app.command(name="catch-all")
+def domain_catch_all(domain: str, address: str | None = None, /, *, off: bool = False, place: Place = HERE) -> int:
+    """Where mail for names that nobody has goes.
+
+    Parameters
+    ----------
+    address
+        A user or alias of this server.
+    off
+        Refuse such mail again.
+    """
+    from posthouse import admin
+
+    if (address is None) != off:
+        return fail("say an address, or --off")
+    return do(place, lambda store: admin.set_catch_all(store, domain, address))
+
+
+@user_app.command(name="add")
+def user_add(address: str, /, *, password_stdin: Stdin = False, place: Place = HERE) -> int:
+    """Give somebody a mailbox; the password is asked for."""
+    from posthouse import admin
+
+    return do(place, lambda store: admin.add_user(store, address, from_stdin=password_stdin))
+
+
+@user_app.command(name="list")
+def user_list(*, place: Place = HERE, as_json: Json = False) -> int:
+    """List all users."""
+    from posthouse import admin
+
+    return do(place, lambda store: admin.list_users(store, as_json=as_json))
+
+
+@user_app.command(name="password")
+def user_password(address: str, /, *, password_stdin: Stdin = False, place: Place = HERE) -> int:
+    """Give a user a new password, which is asked for."""
+    from posthouse import admin
+
+    return do(place, lambda store: admin.set_password(store, address, from_stdin=password_stdin))
+
+
+@user_app.command(name="remove")
+def user_remove(address: str, /, *, yes: bool = False, place: Place = HERE) -> int:
+    """Remove a user and all their mail, for ever.
+
+    Parameters
+    ----------
+    yes
+        Do not ask.
+    """
+    from posthouse import admin
+
+    return do(place, lambda store: admin.remove_user(store, address, sure=yes))
+
+
+@alias_app.command(name="add")
+def alias_add(address: str, /, *targets: str, place: Place = HERE) -> int:
+    """Lead an address to one or more others of this server."""
+    from posthouse import admin
+
+    if not targets:
+        return fail("say at least one address that the alias leads to")
+    return do(place, lambda store: admin.add_alias(store, address, targets))
+
+
+@alias_app.command(name="set")
+def alias_set(address: str, /, *targets: str, place: Place = HERE) -> int:
+    """Lead an alias to other addresses than before."""
+    from posthouse import admin
+
+    if not targets:
+        return fail("say at least one address that the alias leads to")
+    return do(place, lambda store: admin.set_alias(store, address, targets))
+
+
+@alias_app.command(name="list")
+def alias_list(*, place: Place = HERE, as_json: Json = False) -> int:
+    """List all aliases."""
+    from posthouse import admin
+
+    return do(place, lambda store: admin.list_aliases(store, as_json=as_json))
+
+
+@alias_app.command(name="remove")
+def alias_remove(address: str, /, *, place: Place = HERE) -> int:
+    """Remove an alias."""
+    from posthouse import admin
+
+    return do(place, lambda store: admin.remove_alias(store, address))

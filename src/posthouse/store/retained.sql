@@ -1,0 +1,1 @@
+-- Schema version 5: what was removed and may come back.
