@@ -14,6 +14,7 @@ import pytest
 from household import ANNA, BEN, PASSWORD, credential
 from posthouse.mail.address import Address, Domain
 from posthouse.serve import login as login_module
+from posthouse.serve.caller import Caller
 from posthouse.serve.limits import PeerLimits, Peers, Refusal, Service, WorkerLimits
 from posthouse.serve.login import (
     PROVEN_SECONDS,
@@ -31,6 +32,7 @@ from scram_peer import ScramPeer
 
 IP = "192.0.2.1"
 IMAP = Service.IMAP
+CALLER = Caller(IP, IMAP)
 NAME = str(ANNA)
 RIGHT = PASSWORD.encode()
 
@@ -73,14 +75,14 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 
 
 async def test_the_right_password_opens_the_account(gate: Door, time_: Time) -> None:
-    login = await gate.verify(NAME, RIGHT, IP, IMAP)
+    login = await gate.verify(NAME, RIGHT, CALLER)
     assert isinstance(login, Login)
     assert login.address == ANNA
     assert time_.slept == []
 
 
 async def test_names_are_compared_without_regard_to_case(gate: Door) -> None:
-    login = await gate.verify("ANNA@Home.Test", RIGHT, IP, IMAP)
+    login = await gate.verify("ANNA@Home.Test", RIGHT, CALLER)
     assert isinstance(login, Login)
     assert login.address == ANNA
 
@@ -104,66 +106,66 @@ async def test_names_are_compared_without_regard_to_case(gate: Door) -> None:
     ],
 )
 async def test_every_failure_looks_the_same(gate: Door, time_: Time, name: str, password: bytes) -> None:
-    assert await gate.verify(name, password, IP, IMAP) is Refusal.WRONG
+    assert await gate.verify(name, password, CALLER) is Refusal.WRONG
     assert time_.slept == [PeerLimits().refusal_seconds]
 
 
 async def test_an_unknown_user_costs_a_hash_too(gate: Door, hashed: list[bytes]) -> None:
-    await gate.verify("nobody@home.test", b"guess", IP, IMAP)
-    await gate.verify(NAME, b"guess", IP, IMAP)
+    await gate.verify("nobody@home.test", b"guess", CALLER)
+    await gate.verify(NAME, b"guess", CALLER)
     assert hashed == [b"guess", b"guess"]
 
 
 async def test_the_delay_counts_from_the_question(store: Store) -> None:
     door = Door(store, Peers(), sleep=asyncio.sleep)
     began = time.monotonic()
-    assert await door.verify("nobody@home.test", b"x", "192.0.2.2", IMAP) is Refusal.WRONG
+    assert await door.verify("nobody@home.test", b"x", Caller("192.0.2.2", IMAP)) is Refusal.WRONG
     assert time.monotonic() - began >= 1.95
     door.close()
 
 
 async def test_a_proven_password_is_remembered(gate: Door, time_: Time, hashed: list[bytes]) -> None:
     for _ in range(3):
-        assert isinstance(await gate.verify(NAME, RIGHT, IP, IMAP), Login)
+        assert isinstance(await gate.verify(NAME, RIGHT, CALLER), Login)
     assert len(hashed) == 1
     time_.now += PROVEN_SECONDS + 1
-    assert isinstance(await gate.verify(NAME, RIGHT, IP, IMAP), Login)
+    assert isinstance(await gate.verify(NAME, RIGHT, CALLER), Login)
     assert len(hashed) == 2
 
 
 async def test_a_wrong_password_is_never_remembered(gate: Door, hashed: list[bytes]) -> None:
     for _ in range(2):
-        await gate.verify(NAME, b"wrong", IP, IMAP)
+        await gate.verify(NAME, b"wrong", CALLER)
     assert len(hashed) == 2
 
 
 async def test_a_warm_login_is_cheap(gate: Door) -> None:
-    await gate.verify(NAME, RIGHT, IP, IMAP)
+    await gate.verify(NAME, RIGHT, CALLER)
     began = time.process_time()
     for _ in range(1_000):
-        await gate.verify(NAME, RIGHT, IP, IMAP)
+        await gate.verify(NAME, RIGHT, CALLER)
     assert (time.process_time() - began) / 1_000 < 0.0002  # seconds of CPU
 
 
 async def test_a_new_password_is_in_force_at_once(gate: Door, store: Store) -> None:
-    assert isinstance(await gate.verify(NAME, RIGHT, IP, IMAP), Login)
+    assert isinstance(await gate.verify(NAME, RIGHT, CALLER), Login)
     await store.run(accounts.set_password, ANNA, make_credential("another"))
-    assert await gate.verify(NAME, RIGHT, IP, IMAP) is Refusal.WRONG
-    assert isinstance(await gate.verify(NAME, b"another", IP, IMAP), Login)
+    assert await gate.verify(NAME, RIGHT, CALLER) is Refusal.WRONG
+    assert isinstance(await gate.verify(NAME, b"another", CALLER), Login)
 
 
 async def test_a_new_user_may_log_in_at_once(gate: Door, store: Store) -> None:
-    assert await gate.verify("carl@home.test", RIGHT, IP, IMAP) is Refusal.WRONG
+    assert await gate.verify("carl@home.test", RIGHT, CALLER) is Refusal.WRONG
     await store.run(accounts.add_account, Address("carl", Domain("home.test")), credential())
-    assert isinstance(await gate.verify("carl@home.test", RIGHT, IP, IMAP), Login)
+    assert isinstance(await gate.verify("carl@home.test", RIGHT, CALLER), Login)
 
 
 async def test_two_users_with_one_password_are_not_confused(gate: Door, store: Store) -> None:
     """S29 of limits.md: every key of a cache begins with the user."""
     await store.run(accounts.set_password, BEN, make_credential("other"))
-    assert isinstance(await gate.verify(NAME, RIGHT, IP, IMAP), Login)
-    assert await gate.verify(str(BEN), RIGHT, IP, IMAP) is Refusal.WRONG
-    ben = await gate.verify(str(BEN), b"other", IP, IMAP)
+    assert isinstance(await gate.verify(NAME, RIGHT, CALLER), Login)
+    assert await gate.verify(str(BEN), RIGHT, CALLER) is Refusal.WRONG
+    ben = await gate.verify(str(BEN), b"other", CALLER)
     assert isinstance(ben, Login)
     assert ben.address == BEN
 
@@ -172,27 +174,27 @@ async def test_a_full_queue_of_hashes_refuses_for_now(gate: Door, monkeypatch: p
     release = threading.Event()
     monkeypatch.setattr(login_module, "password_matches", lambda stored, password: release.wait(20) and False)
     room = WorkerLimits().hash_threads + WorkerLimits().hash_queue
-    waiting = [asyncio.create_task(gate.verify(NAME, b"%d" % number, IP, IMAP)) for number in range(room)]
+    waiting = [asyncio.create_task(gate.verify(NAME, b"%d" % number, CALLER)) for number in range(room)]
     for _ in range(10_000):
         await asyncio.sleep(0.001)
         if len(gate._checking) == room:
             break
-    assert await gate.verify(NAME, b"one more", IP, IMAP) is Refusal.BUSY
+    assert await gate.verify(NAME, b"one more", CALLER) is Refusal.BUSY
     release.set()
     assert await asyncio.gather(*waiting) == [Refusal.WRONG] * room
     assert gate._checking == {}
 
 
 async def test_many_logins_at_once_with_one_password_cost_one_hash(gate: Door, hashed: list[bytes]) -> None:
-    found = await asyncio.gather(*(gate.verify(NAME, RIGHT, IP, IMAP) for _ in range(100)))
+    found = await asyncio.gather(*(gate.verify(NAME, RIGHT, CALLER) for _ in range(100)))
     assert all(isinstance(login, Login) for login in found)
     assert len(hashed) == 1
 
 
 async def test_a_cancelled_login_does_not_disturb_the_other(gate: Door) -> None:
-    await gate.verify(NAME, b"wrong", IP, IMAP)
-    first = asyncio.create_task(gate.verify(NAME, RIGHT, IP, IMAP))
-    second = asyncio.create_task(gate.verify(NAME, RIGHT, IP, IMAP))
+    await gate.verify(NAME, b"wrong", CALLER)
+    first = asyncio.create_task(gate.verify(NAME, RIGHT, CALLER))
+    second = asyncio.create_task(gate.verify(NAME, RIGHT, CALLER))
     for _ in range(100_000):
         await asyncio.sleep(0)
         if gate._checking:
@@ -204,40 +206,40 @@ async def test_a_cancelled_login_does_not_disturb_the_other(gate: Door) -> None:
 
 async def test_an_address_that_failed_too_often_is_locked_out(gate: Door, hashed: list[bytes], time_: Time) -> None:
     for _ in range(10):
-        assert await gate.verify(NAME, b"wrong", IP, IMAP) is Refusal.WRONG
-    assert await gate.verify(NAME, RIGHT, IP, IMAP) is Refusal.FAILURES
+        assert await gate.verify(NAME, b"wrong", CALLER) is Refusal.WRONG
+    assert await gate.verify(NAME, RIGHT, CALLER) is Refusal.FAILURES
     assert len(hashed) == 10  # the eleventh costs no hash
     assert time_.slept == [PeerLimits().refusal_seconds] * 11
-    assert isinstance(await gate.verify(NAME, RIGHT, "198.51.100.1", IMAP), Login)
+    assert isinstance(await gate.verify(NAME, RIGHT, Caller("198.51.100.1", IMAP)), Login)
 
 
 async def test_an_address_that_logged_in_well_is_not(gate: Door) -> None:
-    assert isinstance(await gate.verify(NAME, RIGHT, IP, IMAP), Login)
+    assert isinstance(await gate.verify(NAME, RIGHT, CALLER), Login)
     for _ in range(20):
-        await gate.verify(NAME, b"wrong", IP, IMAP)
-    assert isinstance(await gate.verify(NAME, RIGHT, IP, IMAP), Login)
+        await gate.verify(NAME, b"wrong", CALLER)
+    assert isinstance(await gate.verify(NAME, RIGHT, CALLER), Login)
 
 
 async def test_a_good_login_lifts_limits_for_that_account_only(gate: Door) -> None:
     """Whoever has an account may not guess at all others."""
     for _ in range(10):
-        assert isinstance(await gate.verify(NAME, RIGHT, IP, IMAP), Login)
-        assert await gate.verify(str(BEN), b"wrong", IP, IMAP) is Refusal.WRONG
-    assert await gate.verify(str(BEN), b"wrong", IP, IMAP) is Refusal.FAILURES
-    assert isinstance(await gate.verify("ANNA@Home.Test", RIGHT, IP, IMAP), Login)
+        assert isinstance(await gate.verify(NAME, RIGHT, CALLER), Login)
+        assert await gate.verify(str(BEN), b"wrong", CALLER) is Refusal.WRONG
+    assert await gate.verify(str(BEN), b"wrong", CALLER) is Refusal.FAILURES
+    assert isinstance(await gate.verify("ANNA@Home.Test", RIGHT, CALLER), Login)
     assert (await scram(gate, str(BEN), PASSWORD))[0] is Refusal.FAILURES
     assert isinstance((await scram(gate, NAME, PASSWORD))[0], Login)
 
 
 async def test_a_login_holds_until_the_account_changes(gate: Door, store: Store) -> None:
-    login = await gate.verify(NAME, RIGHT, IP, IMAP)
+    login = await gate.verify(NAME, RIGHT, CALLER)
     assert isinstance(login, Login)
     assert await gate.holds(login)
     await store.run(accounts.remove_alias, Address("info", Domain("home.test")))
     await store.run(accounts.remove_alias, Address("hello", Domain("home.test")))
     await store.run(accounts.remove_account, ANNA)
     assert not await gate.holds(login)
-    assert await gate.verify(NAME, RIGHT, IP, IMAP) is Refusal.WRONG
+    assert await gate.verify(NAME, RIGHT, CALLER) is Refusal.WRONG
     await store.run(accounts.add_account, ANNA, credential())
     assert not await gate.holds(login)  # another account of the same name
 
@@ -251,17 +253,17 @@ async def test_a_password_changed_during_scram(gate: Door, store: Store) -> None
         await store.run(accounts.set_password, ANNA, make_credential("another"))
         return client.final(challenge)
 
-    assert await gate.authenticate("SCRAM-SHA-256", client.first(), ask, IP, IMAP) is Refusal.WRONG
+    assert await gate.authenticate("SCRAM-SHA-256", client.first(), ask, CALLER) is Refusal.WRONG
 
 
 async def test_every_refusal_is_one_line_in_the_log(gate: Door, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "posthouse.login")
-    await gate.verify(NAME, b"sesame", IP, IMAP)
-    await gate.verify("nobody\r\n x" + "y" * 1_000, b"sesame", IP, Service.SMTP)
+    await gate.verify(NAME, b"sesame", CALLER)
+    await gate.verify("nobody\r\n x" + "y" * 1_000, b"sesame", Caller(IP, Service.SMTP))
     await scram(gate, NAME, "sesame")
-    await gate.authenticate("LOGIN", NAME.encode(), answers(None), IP, Service.SMTP)
-    await gate.authenticate("PLAIN", b"sesame", answers(), IP, IMAP)
-    await gate.authenticate("CRAM-MD5", None, answers(), IP, IMAP)
+    await gate.authenticate("LOGIN", NAME.encode(), answers(None), Caller(IP, Service.SMTP))
+    await gate.authenticate("PLAIN", b"sesame", answers(), CALLER)
+    await gate.authenticate("CRAM-MD5", None, answers(), CALLER)
     lines = [(r.getMessage(), *(vars(r)[f] for f in ("peer", "user", "protocol", "reason"))) for r in caplog.records]
     wrong = "wrong user name or password"
     assert lines == [
@@ -277,7 +279,7 @@ async def test_every_refusal_is_one_line_in_the_log(gate: Door, caplog: pytest.L
 
 async def test_an_account_guessed_at_from_everywhere_answers_slowly(gate: Door, time_: Time) -> None:
     for number in range(101):
-        await gate.verify("nobody@home.test", b"x", f"198.{18 + number % 2}.{number}.1", IMAP)
+        await gate.verify("nobody@home.test", b"x", Caller(f"198.{18 + number % 2}.{number}.1", IMAP))
     assert time_.slept == [PeerLimits().refusal_seconds] * 100 + [PeerLimits().slow_refusal_seconds]
 
 
@@ -294,10 +296,10 @@ def answers(*lines: bytes | None) -> Ask:
 async def test_plain(gate: Door) -> None:
     """RFC 4616 §2."""
     message = b"\0" + NAME.encode() + b"\0" + RIGHT
-    assert isinstance(await gate.authenticate("PLAIN", message, answers(), IP, IMAP), Login)
-    assert isinstance(await gate.authenticate("PLAIN", None, answers(message), IP, IMAP), Login)
+    assert isinstance(await gate.authenticate("PLAIN", message, answers(), CALLER), Login)
+    assert isinstance(await gate.authenticate("PLAIN", None, answers(message), CALLER), Login)
     same = NAME.encode() + message
-    assert isinstance(await gate.authenticate("PLAIN", same, answers(), IP, IMAP), Login)
+    assert isinstance(await gate.authenticate("PLAIN", same, answers(), CALLER), Login)
 
 
 @pytest.mark.parametrize(
@@ -310,23 +312,23 @@ async def test_plain(gate: Door) -> None:
     ],
 )
 async def test_plain_refused(gate: Door, message: bytes, refusal: Refusal) -> None:
-    assert await gate.authenticate("PLAIN", message, answers(), IP, IMAP) is refusal
+    assert await gate.authenticate("PLAIN", message, answers(), CALLER) is refusal
 
 
 async def test_login(gate: Door) -> None:
-    assert isinstance(await gate.authenticate("LOGIN", None, answers(NAME.encode(), RIGHT), IP, IMAP), Login)
-    assert isinstance(await gate.authenticate("LOGIN", NAME.encode(), answers(RIGHT), IP, IMAP), Login)
-    assert await gate.authenticate("LOGIN", None, answers(NAME.encode(), b"wrong"), IP, IMAP) is Refusal.WRONG
+    assert isinstance(await gate.authenticate("LOGIN", None, answers(NAME.encode(), RIGHT), CALLER), Login)
+    assert isinstance(await gate.authenticate("LOGIN", NAME.encode(), answers(RIGHT), CALLER), Login)
+    assert await gate.authenticate("LOGIN", None, answers(NAME.encode(), b"wrong"), CALLER) is Refusal.WRONG
 
 
 async def test_a_client_may_give_up(gate: Door, time_: Time) -> None:
     """RFC 4954 §4."""
-    assert await gate.authenticate("LOGIN", None, answers(NAME.encode(), None), IP, IMAP) is Refusal.CANCELLED
+    assert await gate.authenticate("LOGIN", None, answers(NAME.encode(), None), CALLER) is Refusal.CANCELLED
     assert time_.slept == []
 
 
 async def test_an_unknown_mechanism(gate: Door) -> None:
-    assert await gate.authenticate("CRAM-MD5", None, answers(), IP, IMAP) is Refusal.MECHANISM
+    assert await gate.authenticate("CRAM-MD5", None, answers(), CALLER) is Refusal.MECHANISM
 
 
 async def scram(door: Door, user: str, password: str) -> tuple[Login | Refusal, list[bytes]]:
@@ -341,7 +343,7 @@ async def scram(door: Door, user: str, password: str) -> tuple[Login | Refusal, 
         assert client.verify(challenge)
         return b""
 
-    return await door.authenticate("SCRAM-SHA-256", client.first(), ask, IP, IMAP), said
+    return await door.authenticate("SCRAM-SHA-256", client.first(), ask, CALLER), said
 
 
 async def test_scram(gate: Door) -> None:

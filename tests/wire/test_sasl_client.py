@@ -117,12 +117,13 @@ def test_against_our_own_server() -> None:
     server, exchange = start("SCRAM-SHA-256", "server"), begin("SCRAM-SHA-256", "anna", "s,e=cret", "client")
     assert server is not None
     assert server.step(exchange.initial) == KeysWanted("anna")
-    challenge = server.keys(derive("s,e=cret", b"salt" * 4))
+    keys = derive("s,e=cret", b"salt" * 4)
+    challenge = server.keys(keys)
     assert isinstance(challenge, Challenge)
     last = server.step(exchange.answer(challenge.octets))
     assert isinstance(last, Challenge)
     assert not exchange.satisfied
-    assert server.step(exchange.answer(last.octets)) == Proven("anna")
+    assert server.step(exchange.answer(last.octets)) == Proven("anna", keys)
     assert exchange.satisfied
 
 

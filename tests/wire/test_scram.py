@@ -126,6 +126,18 @@ def test_scramp_logs_in(tried: str, proven: bool) -> None:
     assert final is None or peer.verify(final)
 
 
+@pytest.mark.parametrize(("tried", "proved"), [("pencil", 0), ("second", 1), ("third", 2), ("fourth", None)])
+def test_one_of_several_passwords_of_a_user_is_proved(tried: str, proved: int | None) -> None:
+    """RFC 5802 §7: one salt in the server-first-message, so all passwords of a user have the same."""
+    every = (KEYS, derive("second", SALT), derive("third", SALT))
+    peer, server = ScramPeer("user", tried, CLIENT_NONCE), ScramServer(SERVER_NONCE)
+    server.first(peer.first())
+    final = server.final(peer.final(server.challenge(*every)))
+    assert server.proved == (None if proved is None else every[proved])
+    assert (final is None) == (proved is None)
+    assert final is None or peer.verify(final)
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.text(min_size=1, max_size=20), st.text(min_size=1, max_size=20))
 def test_both_sides_agree(user: str, password: str) -> None:

@@ -27,6 +27,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from posthouse.mail.address import Address, parse_address
+from posthouse.serve.caller import Caller
 from posthouse.serve.limits import Peers, Refusal, Service, WorkerLimits
 from posthouse.serve.memory import give_back
 from posthouse.store import accounts
@@ -67,8 +68,7 @@ class Attempt:
     """One question: may this user come in? `name` is what the client said, "" until it has said one."""
 
     name: str
-    ip: str
-    service: Service
+    caller: Caller
     began: float
 
 
@@ -106,9 +106,9 @@ class Door:
             self._resting.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def verify(self, name: str, password: bytes, ip: str, service: Service) -> Login | Refusal:
+    async def verify(self, name: str, password: bytes, caller: Caller) -> Login | Refusal:
         """Check a name and a password (IMAP LOGIN). A refusal is in the log already. Raises Unavailable."""
-        attempt = Attempt(name, ip, service, self.peers.now())
+        attempt = Attempt(name, caller, self.peers.now())
         return noted(attempt, await self._verify(attempt, password))
 
     async def authenticate(
@@ -116,8 +116,7 @@ class Door:
         mechanism: str,
         initial: bytes | None,
         ask: Callable[[bytes], Awaitable[bytes | Malformed | None]],
-        ip: str,
-        service: Service,
+        caller: Caller,
     ) -> Login | Refusal | Malformed:
         """A whole SASL exchange (RFC 4422 §3): PLAIN, LOGIN or SCRAM-SHA-256.
 
@@ -136,7 +135,7 @@ class Door:
             malformed = said
             return None
 
-        attempt = Attempt("", ip, service, self.peers.now())
+        attempt = Attempt("", caller, self.peers.now())
         exchange = sasl.start(mechanism, token_urlsafe(NONCE_LENGTH))
         if exchange is None:
             return noted(attempt, Refusal.MECHANISM)
@@ -149,7 +148,7 @@ class Door:
         return found is not None and (found.account, found.credential) == (login.account, login.credential)
 
     async def _verify(self, attempt: Attempt, password: bytes) -> Login | Refusal:
-        if self.peers.locked_out(attempt.ip, user_key(attempt.name)):
+        if self.peers.locked_out(attempt.caller.ip, user_key(attempt.name)):
             return await self._refuse(Refusal.FAILURES, attempt)
         login = await self._find(attempt.name)
         correct = await self._matches(login, password)
@@ -157,7 +156,7 @@ class Door:
             return correct
         if login is None or not correct:
             return await self._refuse(Refusal.WRONG, attempt)
-        self.peers.logged_in(attempt.ip, user_key(attempt.name))
+        self.peers.logged_in(attempt.caller.ip, user_key(attempt.name))
         return login
 
     async def _exchange(
@@ -168,7 +167,7 @@ class Door:
         while isinstance(step, sasl.Challenge | sasl.KeysWanted):
             if isinstance(step, sasl.KeysWanted):
                 attempt.name = step.authcid
-                if self.peers.locked_out(attempt.ip, user_key(attempt.name)):
+                if self.peers.locked_out(attempt.caller.ip, user_key(attempt.name)):
                     return await self._refuse(Refusal.FAILURES, attempt)
                 login = await self._find(step.authcid)
                 step = exchange.keys(self._keys(login, step.authcid))
@@ -189,7 +188,7 @@ class Door:
             # minutes to prove a password that was changed meanwhile.
             if login is None or not await self.holds(login):
                 return await self._refuse(Refusal.WRONG, attempt)
-            self.peers.logged_in(attempt.ip, user_key(attempt.name))
+            self.peers.logged_in(attempt.caller.ip, user_key(attempt.name))
             return login
         if step.malformed:
             return Refusal.MALFORMED
@@ -256,7 +255,7 @@ class Door:
 
     async def _refuse(self, reason: Refusal, attempt: Attempt) -> Refusal:
         """Say no, not before `refusal_seconds` have passed since the question, whatever the reason."""
-        guessed = self.peers.login_failed(user_key(attempt.name), attempt.ip)
+        guessed = self.peers.login_failed(user_key(attempt.name), attempt.caller.ip)
         wait = self.peers.limits.slow_refusal_seconds if guessed else self.peers.limits.refusal_seconds
         await self._sleep(max(0.0, attempt.began + wait - self.peers.now()))
         return reason
@@ -275,7 +274,7 @@ def note(name: str, ip: str, service: Service, refusal: Refusal | None = None) -
 def noted(attempt: Attempt, found: Login | Refusal) -> Login | Refusal:
     """The same, with a line in the log when it is a refusal; of a login the session tells, when it has let it in."""
     if isinstance(found, Refusal):
-        note(attempt.name, attempt.ip, attempt.service, found)
+        note(attempt.name, attempt.caller.ip, attempt.caller.service, found)
     return found
 
 

@@ -57,9 +57,10 @@ class KeysWanted:
 
 @dataclass(frozen=True, slots=True)
 class Proven:
-    """The client has proved that it is this user (SCRAM)."""
+    """The client has proved that it is this user, by the password of these keys (SCRAM)."""
 
     authcid: str
+    keys: ScramKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ class Plain:
             return MALFORMED
         return _credentials(authzid, authcid, pieces[2])
 
-    def keys(self, keys: ScramKeys) -> Step:
+    def keys(self, keys: ScramKeys, *others: ScramKeys) -> Step:
         """PLAIN wants no keys: our bug."""
         raise RuntimeError("PLAIN wants no keys")
 
@@ -115,7 +116,7 @@ class Login:
         self._authcid = _name(client)
         return MALFORMED if self._authcid is None else Challenge(b"Password:")
 
-    def keys(self, keys: ScramKeys) -> Step:
+    def keys(self, keys: ScramKeys, *others: ScramKeys) -> Step:
         """LOGIN wants no keys: our bug."""
         raise RuntimeError("LOGIN wants no keys")
 
@@ -137,7 +138,8 @@ class ScramSha256:
     def step(self, client: bytes | None) -> Step:
         """Take the client's next message."""
         if self._proven:
-            return REFUSED if client or self._authcid is None else Proven(self._authcid)
+            keys = self._server.proved
+            return REFUSED if client or self._authcid is None or keys is None else Proven(self._authcid, keys)
         if self._authcid is not None:
             return self._finish(client or b"")
         if client is None:
@@ -150,9 +152,10 @@ class ScramSha256:
         self._authcid = first.authcid
         return KeysWanted(first.authcid)
 
-    def keys(self, keys: ScramKeys) -> Step:
-        """The keys asked for by KeysWanted. Raises RuntimeError where none were."""
-        return Challenge(self._server.challenge(keys))
+    def keys(self, keys: ScramKeys, *others: ScramKeys) -> Step:
+        """The keys asked for by KeysWanted: those of each password of the user, of one salt. Raises RuntimeError where
+        none were."""
+        return Challenge(self._server.challenge(keys, *others))
 
     def _finish(self, client: bytes) -> Step:
         final = self._server.final(client)

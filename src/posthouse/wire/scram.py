@@ -72,32 +72,34 @@ def fake_keys(authcid: str, secret: bytes, iterations: int = ITERATIONS) -> Scra
 class ScramServer:
     """The server's side: `first`, then the caller looks the keys up, then `challenge`, then `final`."""
 
-    __slots__ = ("_asked", "_first", "_keys", "_nonce")
+    __slots__ = ("_asked", "_first", "_keys", "_nonce", "proved")
 
     def __init__(self, nonce: str) -> None:
         """`nonce`: printable ASCII without comma, fresh for each exchange (RFC 5802 §5.1)."""
         self._nonce = nonce.encode("ascii")
         self._first: ClientFirst | None = None
-        self._keys: ScramKeys | None = None
+        self._keys: tuple[ScramKeys, ...] = ()
         self._asked = b""
+        self.proved: ScramKeys | None = None  # those whose password the client has
 
     def first(self, message: bytes) -> ClientFirst | None:
         """Read the client-first-message; None where it is not one or asks for channel binding."""
         self._first = parse_client_first(message)
         return self._first
 
-    def challenge(self, keys: ScramKeys) -> bytes:
-        """The server-first-message (RFC 5802 §7). Raises RuntimeError before `first`."""
+    def challenge(self, keys: ScramKeys, *others: ScramKeys) -> bytes:
+        """The server-first-message (RFC 5802 §7). `others` are further passwords of the user, of the same salt and
+        iterations, because this message has room for one. Raises RuntimeError before `first`."""
         if self._first is None:
             raise RuntimeError("challenge before client-first-message")
         nonce = self._first.nonce + self._nonce
-        self._keys = keys
+        self._keys = (keys, *others)
         self._asked = b"r=%s,s=%s,i=%d" % (nonce, b64encode(keys.salt), keys.iterations)
         return self._asked
 
     def final(self, message: bytes) -> bytes | None:
         """The server-final-message where the client-final-message proves the password; None where it does not."""
-        if self._first is None or self._keys is None:
+        if self._first is None or not self._keys:
             raise RuntimeError("client-final-message before the challenge")
         match = _CLIENT_FINAL.match(message) if len(message) <= MESSAGE_LENGTH else None
         if not match or match["header"] != b64encode(self._first.header):
@@ -108,10 +110,13 @@ class ScramServer:
         if proof is None or len(proof) != hashlib.sha256().digest_size:
             return None
         auth_message = b",".join((self._first.bare, self._asked, match["without_proof"]))
-        client_key = _xor(proof, _hmac(self._keys.stored_key, auth_message))
-        if not hmac.compare_digest(_hash(client_key), self._keys.stored_key):
+        for keys in self._keys:
+            client_key = _xor(proof, _hmac(keys.stored_key, auth_message))
+            if hmac.compare_digest(_hash(client_key), keys.stored_key):
+                self.proved = self.proved or keys
+        if self.proved is None:
             return None
-        return b"v=" + b64encode(_hmac(self._keys.server_key, auth_message))
+        return b"v=" + b64encode(_hmac(self.proved.server_key, auth_message))
 
 
 # RFC 5802 §7   printable = %x21-2B / %x2D-7E ; c-nonce = printable

@@ -173,8 +173,7 @@ async def log_in(session: Session, command: Login) -> StatusResponse:
     """RFC 9051 §6.2.3."""
     if not login_possible(session):
         return _privacy(command.tag)
-    name, ip = user_name(command.user), session.link.peer[0]
-    found = await session.door.verify(name, command.password, ip, Service.IMAP)
+    found = await session.door.verify(user_name(command.user), command.password, session.caller)
     return _concluded(session, command.tag, found)
 
 
@@ -188,8 +187,7 @@ async def authenticate(session: Session, command: Authenticate) -> StatusRespons
         session.say(Challenge(challenge))
         return await _next_line(session)
 
-    ip = session.link.peer[0]
-    found = await session.door.authenticate(command.mechanism, command.initial, ask, ip, Service.IMAP)
+    found = await session.door.authenticate(command.mechanism, command.initial, ask, session.caller)
     return found if isinstance(found, StatusResponse) else _concluded(session, command.tag, found)
 
 

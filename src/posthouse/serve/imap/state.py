@@ -10,13 +10,14 @@ from contextlib import ExitStack
 
 from posthouse.mail.ids import ModSeq
 from posthouse.net.link import Link
+from posthouse.serve.caller import Caller
 from posthouse.serve.imap.columns import columns_of
 from posthouse.serve.imap.news import news_of
 from posthouse.serve.imap.notices import Notices
 from posthouse.serve.imap.selected import MailboxGone, Selected, column
 from posthouse.serve.imap.updates import Found
 from posthouse.serve.imap.view import FlagRow, Ranges, Told, View, join
-from posthouse.serve.limits import ImapSessionLimits, Refusal
+from posthouse.serve.limits import ImapSessionLimits, Refusal, Service
 from posthouse.serve.login import VOUCH_SECONDS, Door
 from posthouse.store import access, emails, urlkeys
 from posthouse.store.access import identifier
@@ -142,6 +143,11 @@ class Session:
         self.engine.utf8 = False
         self.engine.state = State.NOT_AUTHENTICATED
         self.began = asyncio.get_running_loop().time()
+
+    @property
+    def caller(self) -> Caller:
+        """Who asks to come in."""
+        return Caller(self.link.peer[0], Service.IMAP, self.link.tls, self.agent)
 
     # --- speaking
 

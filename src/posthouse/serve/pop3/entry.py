@@ -93,7 +93,7 @@ async def password(talk: Session, command: Pass) -> Pop3Reply:
     """RFC 1939 §7; name and password in UTF-8 (RFC 6856 §2.2)."""
     if not login_possible(talk):
         return PRIVACY
-    found = await talk.door.verify(user_name(command.name), command.password, talk.ip, Service.POP3)
+    found = await talk.door.verify(user_name(command.name), command.password, talk.caller)
     return await _concluded(talk, found)
 
 
@@ -109,7 +109,7 @@ async def authenticate(talk: Session, command: Auth) -> Pop3Reply:
         talk.say(challenge(octets))
         return await _next_line(talk)
 
-    found = await talk.door.authenticate(command.mechanism, command.initial, ask, talk.ip, Service.POP3)
+    found = await talk.door.authenticate(command.mechanism, command.initial, ask, talk.caller)
     return found if isinstance(found, Pop3Reply) else await _concluded(talk, found)
 
 

@@ -3,6 +3,7 @@
 from contextlib import ExitStack
 
 from posthouse.net.link import Link
+from posthouse.serve.caller import Caller
 from posthouse.serve.limits import Pop3SessionLimits, Refusal, Service
 from posthouse.serve.login import Door
 from posthouse.serve.pop3.maildrop import Maildrop
@@ -52,6 +53,11 @@ class Session:
     def ip(self) -> str:
         """Where the client is."""
         return self.link.peer[0]
+
+    @property
+    def caller(self) -> Caller:
+        """Who asks to come in."""
+        return Caller(self.ip, Service.POP3, self.link.tls)
 
     @property
     def maildrop(self) -> Maildrop:

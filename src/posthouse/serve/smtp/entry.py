@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from posthouse.mail.status import Reply, reply
 from posthouse.net.link import WOKEN
+from posthouse.serve.caller import Caller
 from posthouse.serve.errors import REFUSAL_WORDS
 from posthouse.serve.limits import Refusal, Service
 from posthouse.serve.login import note
@@ -75,7 +76,8 @@ async def auth(talk: Session, event: command.Auth) -> Reply:
         talk.link.write(talk.engine.send(challenge(octets)))
         return await _next_line(talk)
 
-    found = await talk.door.authenticate(event.mechanism, event.initial, ask, talk.client.ip, Service.SMTP)
+    caller = Caller(talk.client.ip, Service.SMTP, talk.client.tls, talk.client.name)
+    found = await talk.door.authenticate(event.mechanism, event.initial, ask, caller)
     if isinstance(found, Login):
         note(str(found.address), talk.client.ip, Service.SMTP)
         talk.client = replace(talk.client, login=found)
