@@ -25,7 +25,7 @@ _TRAIL = re.compile(r"[0-9a-f]{16}\Z", re.IGNORECASE)
 _QUEUE = re.compile(r"Q?(\d{1,18})\Z", re.IGNORECASE)
 _SPAN = re.compile(r"(\d{1,5})\s*(s|m|min|h|d|w)?\Z")
 _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400, "w": 604_800, None: 3_600}
-_MADE_BY_MESSAGE = ("taken", "refused", "attempt", "answered", "ordered")
+_MADE_BY_MESSAGE = ("taken", "refused", "attempt", "home", "answered", "ordered")
 
 
 class Journey(NamedTuple):
@@ -129,7 +129,7 @@ def _followed(store: SyncStore, entries: Sequence[Told], when: Period) -> tuple[
 
 def _delivered(entries: Sequence[Told]) -> Iterator[_Place]:
     for told in entries:
-        for each in stories(told.story, "delivered") if told.kind == "taken" else ():
+        for each in stories(told.story, "delivered") if told.kind in ("taken", "home") else ():
             yield _Place(told.at, _number(each, "box"), _number(each, "uid"))
 
 
@@ -222,6 +222,8 @@ def sentences(told: Told) -> list[str]:
             return [f"{_peer(story)} was refused at {at}: {_answer(story)}"]
         case "attempt":
             return _attempt(story)
+        case "home":
+            return list(_went(story))
         case "answered":
             return [
                 f"its sender, {_names(story)}, was told so in a mail",

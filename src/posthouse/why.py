@@ -58,7 +58,7 @@ def _verdict(store: SyncStore, one: Journey) -> list[str]:
     for told in one.entries:
         if told.kind == "refused":
             lines += _refused(told)
-        elif told.kind == "taken":
+        elif told.kind in ("taken", "home"):
             for each in stories(told.story, "delivered"):
                 lines += _now(store, one, each)
             tried = any(other.kind in ("attempt", "ordered") for other in one.entries)

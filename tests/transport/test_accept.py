@@ -36,7 +36,7 @@ async def test_a_large_message_in_a_file(store: Store, tmp_path: Path) -> None:
     path.write_bytes(MESSAGE + b"x" * 76 + b"\r\n" * DESCRIBED_ON_LOOP)
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as octets:
         email = await prepare(store, octets, NOW)
-        await accept(store, email, [(await ids(store))["anna@home.test"]])
+        await store.run(accept, email, [(await ids(store))["anna@home.test"]])
     assert await inbox(store, ANNA) == [path.read_bytes()]
 
 
@@ -55,7 +55,7 @@ async def test_a_message_beyond_the_limits_of_mime_is_kept_whole_and_noted(
 async def test_once_for_each_account(store: Store) -> None:
     of = await ids(store)
     anna, ben = of["anna@home.test"], of["ben@work.test"]
-    await accept(store, await prepare(store, MESSAGE, NOW), [ben, anna, ben, anna])
+    await store.run(accept, await prepare(store, MESSAGE, NOW), [ben, anna, ben, anna])
     assert await inbox(store, ANNA) == await inbox(store, BEN) == [MESSAGE]
 
 
@@ -63,7 +63,7 @@ async def test_all_or_nobody(store: Store) -> None:
     of = await ids(store)
     email = await prepare(store, MESSAGE, NOW)
     with pytest.raises(NotFound):
-        await accept(store, email, [of["anna@home.test"], AccountId(999_999)])
+        await store.run(accept, email, [of["anna@home.test"], AccountId(999_999)])
     assert await inbox(store, ANNA) == []
 
 
@@ -72,7 +72,7 @@ async def test_new_mail_is_unseen_and_tells_whoever_watches(store: Store) -> Non
     row = await store.read(mailboxes.find, anna, "INBOX")
     assert row is not None
     before = row.unseen
-    await accept(store, await prepare(store, MESSAGE, NOW), [anna])
+    await store.run(accept, await prepare(store, MESSAGE, NOW), [anna])
     after = await store.read(mailboxes.find, anna, "INBOX")
     assert after is not None
     assert (after.unseen, after.total) == (before + 1, row.total + 1)

@@ -12,7 +12,7 @@ from fakes import FakeClock
 from household import ANNA, BEN, HOSTNAME, inbox
 from posthouse.mail.address import Address, Domain, ForwardPath, ReversePath, parse_domain
 from posthouse.mail.envelope import Envelope, Notify, Recipient
-from posthouse.mail.ids import Millis, QueueId
+from posthouse.mail.ids import AccountId, Millis, QueueId
 from posthouse.mail.outcome import Action, Outcome
 from posthouse.mail.status import Status, reply
 from posthouse.store import accounts, queue, settlement, waiting
@@ -22,11 +22,13 @@ from posthouse.store.script import Script, Unavailable, sql
 from posthouse.store.settlement import Rules
 from posthouse.store.store import Store
 from posthouse.transport import receive
+from posthouse.transport.accept import prepare
 from posthouse.transport.bounce import Letter
 from posthouse.transport.client import Client
 from posthouse.transport.house import House
 from posthouse.transport.keep import Incoming
-from posthouse.transport.queue import QueueLimits, QueueRunner
+from posthouse.transport.letter import Ready
+from posthouse.transport.queue import QueueLimits, QueueRunner, Tried
 from posthouse.transport.route import Leads
 from posthouse.transport.trace import new_trail
 
@@ -47,17 +49,18 @@ class World:
         self.sent: list[tuple[QueueItem, bytes]] = []
         self.told: list[tuple[QueueItem, tuple[Outcome, ...]]] = []
         self.before: Callable[[], Awaitable[object]] | None = None
+        self.kept: Ready | None = None  # what people here get of an attempt
         self.runner = QueueRunner(self.house, self.attempt, self.report, limits)
 
     def moment(self, now: Millis) -> Moment:
         """The clock that nobody sets shows the same."""
         return Moment(now, Millis(now - 1_600_000_000_000), "boot")
 
-    async def attempt(self, item: QueueItem, octets: Octets) -> tuple[Outcome, ...]:
+    async def attempt(self, item: QueueItem, octets: Octets) -> Tried:
         if self.before is not None:
             await self.before()
         self.sent.append((item, octets[:]))
-        return tuple(self.answer(item, each) for each in item.envelope.recipients)
+        return Tried(tuple(self.answer(item, each) for each in item.envelope.recipients), self.kept)
 
     def report(self, item: QueueItem, outcomes: Sequence[Outcome], octets: Octets) -> Letter | None:
         self.told.append((item, tuple(outcomes)))
@@ -287,7 +290,7 @@ async def test_no_more_than_allowed_at_a_time(store: Store) -> None:
     now = most = 0
     busy: dict[str, int] = {}
 
-    async def attempt(item: QueueItem, octets: Octets) -> tuple[Outcome, ...]:
+    async def attempt(item: QueueItem, octets: Octets) -> Tried:
         nonlocal now, most
         name = item.destination.name
         now, busy[name] = now + 1, busy.get(name, 0) + 1
@@ -465,3 +468,49 @@ async def test_held_while_it_is_sent_it_is_held_after(world: World) -> None:
         assert await world.house.store.run(waiting.hold, at, [QueueId(item)]) == [item]
         await world.settled(State.HELD)
     assert BEN != ANNA
+
+
+async def ready(world: World, *accounts: AccountId) -> Ready:
+    """The message as people here get it."""
+    return Ready(await prepare(world.house.store, MESSAGE, world.clock.now()), accounts, None, None)
+
+
+async def test_who_is_here_gets_it_when_it_is_settled_and_not_before(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Decision 0088: once, or not yet."""
+    login = await world.house.store.read(accounts.find_login, BEN)
+    assert login is not None
+    world.kept = await ready(world, login.account)
+    lost: list[object] = []
+    settled = settlement.settle
+
+    def settle(*values: object) -> Script[bool]:
+        if not lost:  # another worker has taken it over
+            lost.append(values)
+            yield sql("SELECT 1")
+            return False
+        return (yield from settled(*values))  # type: ignore[arg-type]
+
+    monkeypatch.setattr("posthouse.store.settlement.settle", settle)
+    async with running(world):
+        await world.send("x@one.test")
+        await world.until(lambda: len(lost) == 1)
+        assert await inbox(world.house.store, BEN) == []
+        await world.pass_time(HOUR)
+        await world.settled()
+    assert await inbox(world.house.store, BEN) == [MESSAGE]
+
+
+async def test_who_was_here_and_is_removed_just_now(world: World) -> None:
+    """The item is not given up, and nothing is kept for the others; the next attempt knows who is here."""
+    world.kept = await ready(world, AccountId(999_999))
+    async with running(world):
+        await world.send("x@one.test")
+        await world.settled(State.LATER)
+        ids = await world.house.store.read(waiting.chosen, waiting.Choice())
+        [item] = await world.house.store.read(waiting.look, world.clock.now(), ids)
+        assert "was just removed" in item.reason
+        world.kept = None
+        await world.pass_time(HOUR)
+        await world.settled()

@@ -1,8 +1,8 @@
 """The one door into the store: every message that is kept comes through here (architecture.md).
 
 `prepare` makes octets ready: their description, which is what IMAP APPEND takes from here, and their blob. `accept`
-commits one message for all its recipients in one transaction: those who are here have it, those elsewhere are in the
-queue. When `accept` returns, the message is durable for everyone; when it raises, for nobody.
+is the script that keeps one message for all its recipients: those who are here have it, those elsewhere are in the
+queue. When its transaction is committed, the message is durable for everyone; otherwise for nobody.
 """
 
 import asyncio
@@ -18,7 +18,6 @@ from posthouse.mail.structure import Description, describe_part
 from posthouse.mail.summary import Summary, summarize_fields
 from posthouse.store import emails, journal, mailboxes, queue
 from posthouse.store.blobs import NewBlob
-from posthouse.store.crashpoint import crashpoint
 from posthouse.store.emails import NewEmail
 from posthouse.store.journal import Entry
 from posthouse.store.mailboxes import Box
@@ -96,34 +95,19 @@ def _read(octets: bytes | mmap, received: Millis) -> Described:
     return Described(received, describe_part(part), summary, header, field_map_of(header, found))
 
 
-async def accept(
-    store: Store,
+def accept(
     message: NewEmail | NewBlob,
     recipients: Iterable[AccountId],
     leaving: Departures | None = None,
     tell: Tell | None = None,
-) -> None:
-    """Take responsibility: the message is in the INBOX of every account and in the queue, once each, or nowhere
-    (RFC 5321 §6.1). A message that only leaves needs its blob alone. The entry of the journal that `tell` makes is
-    written with it.
-
-    Raises NotFound when an account has gone since RCPT, and Unavailable.
-    """
-    crashpoint("smtp.before_commit")
-    await store.run(take_in, message, tuple(sorted(set(recipients))), leaving, tell)
-
-
-def take_in(
-    message: NewEmail | NewBlob,
-    recipients: tuple[AccountId, ...],
-    leaving: Departures | None = None,
-    tell: Tell | None = None,
     into: str = INBOX,
 ) -> Script[None]:
-    """The script of `accept`. `into`: the role of the mailbox that it is delivered to."""
+    """Take responsibility: the message is in a mailbox of every account and in the queue, once each, or nowhere
+    (RFC 5321 §6.1). A message that only leaves needs its blob alone. `into`: the role of the mailbox. The entry of the
+    journal that `tell` makes is written with it. Raises NotFound when an account has gone meanwhile."""
     delivered: list[Delivered] = []
     if isinstance(message, NewEmail):
-        delivered = yield from deliver_to(recipients, message, into)
+        delivered = yield from deliver_to(tuple(sorted(set(recipients))), message, into)
     queued: list[Queued] = []
     if leaving is not None:
         queued = yield from _depart(message.blob if isinstance(message, NewEmail) else message, leaving)

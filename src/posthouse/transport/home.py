@@ -1,11 +1,12 @@
 """Mail in the queue that is for people here: it was held back for a while (RFC 4865 §4), or their domain has moved here
 since.
 
-Where its recipients lead is looked up now. It is kept in a transaction of its own, before the item is settled: a crash
-between the two delivers it once more, as with any server that mail is handed to.
+Where its recipients lead is looked up now. They get it in the transaction that settles the item: once, or not yet.
 """
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from mmap import mmap
 
 from posthouse.mail.envelope import Recipient
@@ -13,12 +14,14 @@ from posthouse.mail.ids import Millis
 from posthouse.mail.outcome import Action, Outcome
 from posthouse.mail.status import Status
 from posthouse.store.queue import QueueItem
-from posthouse.transport.accept import accept, prepare
+from posthouse.transport import journey
+from posthouse.transport.accept import prepare
 from posthouse.transport.depart import Departures, departures
 from posthouse.transport.forwarding import departing
 from posthouse.transport.house import House
 from posthouse.transport.keep import DELIVERED, action, edited
-from posthouse.transport.queue import Attempt
+from posthouse.transport.letter import Ready
+from posthouse.transport.queue import Attempt, Tried
 from posthouse.transport.resolve import leads_of
 from posthouse.transport.route import Leads
 from posthouse.transport.submit import Edit
@@ -26,33 +29,38 @@ from posthouse.transport.trace import return_path
 
 GONE = Status(5, 1, 1)  # RFC 3463 §3.2: bad destination mailbox address
 
+#: Sends an item to another server: an Outcome for each of its recipients, in their order.
+Send = Callable[[QueueItem, bytes | mmap], Awaitable[tuple[Outcome, ...]]]
 
-def at_home_first(house: House, send: Attempt) -> Attempt:
+
+def at_home_first(house: House, send: Send) -> Attempt:
     """What an attempt of the queue is: delivery, where the destination is here, otherwise `send`."""
 
-    async def attempt(item: QueueItem, octets: bytes | mmap) -> tuple[Outcome, ...]:
+    async def attempt(item: QueueItem, octets: bytes | mmap) -> Tried:
         here = not item.destination.name  # <Postmaster> alone
         if not here and not await house.routes.is_local(item.destination, house.store):
-            return await send(item, octets)
+            return Tried(await send(item, octets))
         return await deliver(item, octets, house)
 
     return attempt
 
 
-async def deliver(item: QueueItem, octets: bytes | mmap, house: House) -> tuple[Outcome, ...]:
-    """Keep the message for everyone of the item who is here. Raises NotFound, Unavailable and OSError."""
+async def deliver(item: QueueItem, octets: bytes | mmap, house: House) -> Tried:
+    """The message made ready for everyone of the item who is here. Raises Unavailable and OSError."""
     recipients = item.envelope.recipients
     leads = [await leads_of(each.path.address, house) for each in recipients]  # few, and remembered for a second
     now = house.clock()
     accounts = {account for way in leads for account in way.accounts}
     ways = departures(item.envelope, leads, await departing(item.envelope, leads, item.account, item.trail, house))
+    kept: Ready | None = None
     if accounts or ways:
         front = return_path(item.envelope) if accounts else b""
         whole = await edited(octets, Edit(front), house)
         message = await prepare(house.store, whole, now) if accounts else await house.store.blobs.put(whole)
         leaving = Departures(house.moment(now), tuple(replace(way, skip=len(front)) for way in ways))
-        await accept(house.store, message, accounts, leaving if ways else None)
-    return tuple(_outcome(one, way, now) for one, way in zip(recipients, leads, strict=True))
+        tell = partial(journey.came_home, now, item)
+        kept = Ready(message, tuple(sorted(accounts)), leaving if ways else None, tell)
+    return Tried(tuple(_outcome(one, way, now) for one, way in zip(recipients, leads, strict=True)), kept)
 
 
 def _outcome(recipient: Recipient, way: Leads, now: Millis) -> Outcome:

@@ -230,6 +230,13 @@ def answered(at: Millis, item: QueueItem, delivered: Sequence[Delivered], queued
     return _entry(at, "answered", (trail_key(item.trail), address_key(sender)), story)
 
 
+def came_home(at: Millis, item: QueueItem, delivered: Sequence[Delivered], queued: Sequence[Queued]) -> Entry:
+    """A message that waited in the queue was for people here, or for those whom their aliases lead to."""
+    people = [str(each.path) for each in item.envelope.recipients[:NAMED]]
+    story = {"trail": item.trail, "queue": item.id, "to": people, **where(delivered, queued)}
+    return _entry(at, "home", (trail_key(item.trail), *map(address_key, people)), story)
+
+
 def confirmed(at: Millis, trail: Trail, sender: str, delivered: Sequence[Delivered], queued: Sequence[Queued]) -> Entry:
     """The sender was told that a message was delivered, as they had asked."""
     story = {"trail": trail, "to": [sender], **where(delivered, queued)}

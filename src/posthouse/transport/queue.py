@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from mmap import ACCESS_READ, mmap
+from typing import NamedTuple
 
 from posthouse.mail.ids import Millis, ModSeq
 from posthouse.mail.outcome import Action, Outcome
@@ -29,7 +30,7 @@ from posthouse.store.settlement import Feedback, Rules, Settlement
 from posthouse.transport import journey
 from posthouse.transport.bounce import Letter
 from posthouse.transport.house import House
-from posthouse.transport.letter import Ready, make_ready, take_letter
+from posthouse.transport.letter import Ready, make_ready, take_letters
 from posthouse.transport.outcomes import TOO_OLD, Told, back_off, feedback, judge
 
 POLL_SECONDS = 5.0  # a runner looks by itself so often: hints may be lost, and clocks may be set
@@ -44,9 +45,17 @@ TOLD_ON_LOOP = 100  # recipients of whom a letter tells; of a thousand with long
 
 INTERNAL = Status(4, 3, 0)  # RFC 3463 §3.4: other or undefined mail system status
 
-#: Sends an item: an Outcome for each of its recipients, in their order. Does not raise for what a peer does.
-Attempt = Callable[[QueueItem, bytes | mmap], Awaitable[tuple[Outcome, ...]]]
 
+class Tried(NamedTuple):
+    """What came of an attempt: an Outcome for each recipient of the item, in their order, and the message itself where
+    it is for people here, who get it in the transaction that settles."""
+
+    outcomes: tuple[Outcome, ...]
+    kept: Ready | None = None
+
+
+#: Tries an item. Does not raise for what a peer does.
+Attempt = Callable[[QueueItem, bytes | mmap], Awaitable[Tried]]
 
 #: What the sender of an item is told of these outcomes, or None; a delay is among them only when it is to be told.
 Report = Callable[[QueueItem, Sequence[Outcome], bytes | mmap], Letter | None]
@@ -212,16 +221,16 @@ class QueueRunner:
         octets: bytes | mmap = b""
         try:
             octets = await self._octets(claimed)
-            outcomes = await self._send(claimed.item, octets)
-            seen = feedback(outcomes)
+            tried = await self._send(claimed.item, octets)
+            seen = feedback(tried.outcomes)
         except (StoreError, OSError) as error:
             log.error("Q%d cannot be read: %s", claimed.item.id, error)
-            outcomes, seen = self._delayed(claimed, f"this server could not read the message ({error})"), None
+            tried, seen = self._delayed(claimed, f"this server could not read the message ({error})"), None
         except Exception:
             log.exception("Q%d could not be tried", claimed.item.id)
-            outcomes, seen = self._delayed(claimed, "something went wrong in this server, whose log says more"), None
+            tried, seen = self._delayed(claimed, "something went wrong in this server, whose log says more"), None
         crashpoint("queue.before_settle")
-        await self._settle(claimed, outcomes, octets, seen or Feedback.NEUTRAL)
+        await self._settle(claimed, tried, octets, seen or Feedback.NEUTRAL)
 
     async def _tell(self, claimed: Claimed) -> None:
         """It is late, or over, and it is not its turn: say so without an attempt."""
@@ -230,15 +239,13 @@ class QueueRunner:
             octets = await self._octets(claimed)
         last = await self._store.read(waiting.last_outcomes, claimed.lease)
         reason = last.reason or "it had no turn yet"
-        unknown = self._delayed(claimed, reason, TOO_OLD)
+        unknown = self._delayed(claimed, reason, TOO_OLD).outcomes
         outcomes = tuple(known or other for known, other in zip(last.outcomes, unknown, strict=True))
-        await self._settle(claimed, outcomes, octets, None)
+        await self._settle(claimed, Tried(outcomes), octets, None)
 
-    def _delayed(self, claimed: Claimed, reason: str, status: Status = INTERNAL) -> tuple[Outcome, ...]:
-        now = self._house.clock()
-        return tuple(
-            Outcome(recipient, Action.DELAYED, status, reason, now) for recipient in claimed.item.envelope.recipients
-        )
+    def _delayed(self, claimed: Claimed, reason: str, status: Status = INTERNAL) -> Tried:
+        now, recipients = self._house.clock(), claimed.item.envelope.recipients
+        return Tried(tuple(Outcome(recipient, Action.DELAYED, status, reason, now) for recipient in recipients))
 
     async def _octets(self, claimed: Claimed) -> bytes | mmap:
         """What is sent: large messages in a file of their own, so that many of them fit. Raises StoreError, OSError."""
@@ -251,12 +258,11 @@ class QueueRunner:
 
     # --- what came of it
 
-    async def _settle(
-        self, claimed: Claimed, outcomes: tuple[Outcome, ...], octets: bytes | mmap, seen: Feedback | None
-    ) -> None:
-        """Write it down, and the letter that tells of it, in one transaction. Where `seen` is None nobody was asked."""
+    async def _settle(self, claimed: Claimed, tried: Tried, octets: bytes | mmap, seen: Feedback | None) -> None:
+        """Write it down, with what is for people here and the letter that tells of it, in one transaction. Where `seen`
+        is None nobody was asked."""
         now = self._house.clock()
-        told = judge(claimed, outcomes, now)
+        told = judge(claimed, tried.outcomes, now)
         letter: Ready | None = None
         try:
             letter = await self._letter(claimed.item, told, octets)
@@ -276,7 +282,12 @@ class QueueRunner:
         )
         following = ended.next_attempt if any(map(settlement.waits, told.outcomes)) else None
         entry = journey.attempted(now, claimed.item, told.outcomes, following)
-        if await self._written(ended, letter, entry):
+        try:
+            written = await self._written((ended, entry), tried.kept, letter)
+        except NotFound:
+            await self._settle(claimed, self._delayed(claimed, "one of those it is for was just removed"), octets, seen)
+            return
+        if written:
             _note(claimed.item, told.outcomes)
         else:
             log.warning("Q%d: another worker has gone on with it; what came of it here is not kept", claimed.item.id)
@@ -287,13 +298,17 @@ class QueueRunner:
         wait = back_off(item.attempts, self._limits.first_retry, self._limits.longest_retry, random.random())
         return Millis(now + wait)
 
-    async def _written(self, ended: Settlement, letter: Ready | None, entry: Entry) -> bool:
-        """Whether the lease was still ours. Raises StoreError when the store does not get well again."""
+    async def _written(self, ended: tuple[Settlement, Entry], kept: Ready | None, letter: Ready | None) -> bool:
+        """Whether the lease was still ours. Raises NotFound when one of those whom `kept` is for has been removed
+        meanwhile, StoreError when the store does not get well again."""
         for tries_left in reversed(range(SETTLE_TRIES)):
             try:
-                return await self._store.run(settle, self._moment(), (ended, entry), self._limits.rules, letter)
-            except NotFound:  # whom the letter was for has been removed meanwhile
-                letter = None
+                both = tuple(each for each in (kept, letter) if each is not None)
+                return await self._store.run(settle, self._moment(), ended, self._limits.rules, both)
+            except NotFound:  # an account has been removed meanwhile
+                if letter is None:
+                    raise
+                letter = None  # it was the sender's, or the next round says so
             except StoreError:
                 if not tries_left or self._store.failed is not None:
                     raise
@@ -318,16 +333,16 @@ class QueueRunner:
         return self._house.moment(self._house.clock())
 
 
-def settle(at: Moment, ended: tuple[Settlement, Entry], rules: Rules, letter: Ready | None) -> Script[bool]:
-    """The script that ends an attempt: the outcomes with their entry in the journal, and the letter that tells of them,
-    or nothing."""
+def settle(at: Moment, ended: tuple[Settlement, Entry], rules: Rules, letters: tuple[Ready, ...]) -> Script[bool]:
+    """The script that ends an attempt: the outcomes with their entry in the journal, what people here get of it, and
+    the letter that tells of it; or nothing."""
     settled, entry = ended
     if not (yield from settlement.settle(at, settled, rules)):
         return False
     yield from journal.record([entry])
-    if letter is not None:
+    if letters:
         crashpoint("queue.before_letter")
-        yield from take_letter(letter)
+        yield from take_letters(letters)
     return True
 
 
