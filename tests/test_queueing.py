@@ -172,10 +172,10 @@ def test_the_journey_tells_what_was_done_with_it(line: QueueRig, run: Run) -> No
 
 @pytest.mark.parametrize("command", ["retry", "hold", "release", "cancel"])
 def test_somebody_must_say_which(line: QueueRig, run: Run, command: str) -> None:
-    for words in ((), ("Q1", "--all")):
+    chosen = "posthouse: say which: ids such as Q12, --sender, --recipient, --domain, or --all\n"
+    alone = "posthouse: --all means every message that waits: say it alone, or leave it out\n"
+    for words, sentence in (((), chosen), (("Q1", "--all"), alone), (("--all", "--domain", "one.test"), alone)):
         code, _, why = run(command, *words)
-        assert (code, why) == (
-            1, "posthouse: say which: ids such as Q12, --sender, --recipient, --domain, or --all\n"
-        )  # fmt: skip
+        assert (code, why) == (1, sentence)
     assert "'12Q' is not the id" in run(command, "12Q")[2]
     assert "is not a domain" in run(command, "--domain", "a..b")[2]

@@ -23,7 +23,7 @@ from posthouse.store.store import Store, open_sync
 from posthouse.transport import journey
 from posthouse.transport.client import Client
 from posthouse.transport.house import House
-from posthouse.transport.journey import Doing, Journey, Subject
+from posthouse.transport.journey import Doing, Journey, Subject, Told
 from posthouse.wire.imap.number_set import print_spans
 
 
@@ -31,7 +31,7 @@ def clock() -> Millis:
     return Millis(time.time_ns() // 1_000_000)
 
 
-async def received(folder: Path) -> None:
+async def received(folder: Path, messages: int = 1) -> None:
     """Two messages of ben@work.test to anna, one of them also to nobody; what the sessions told is written."""
     with open_sync(folder) as first:
         first.run(everybody)
@@ -42,6 +42,10 @@ async def received(folder: Path) -> None:
         async with call(house, door) as caller:
             await caller.begin()
             await caller.message(MESSAGE)
+            for _ in range(messages - 1):
+                await caller.say("MAIL FROM:<ben@work.test>")
+                await caller.say("RCPT TO:<anna@home.test>")
+                await caller.message(MESSAGE)
             await caller.say("QUIT")
             assert await caller.closed()
         async with call(house, door) as caller:
@@ -85,6 +89,29 @@ async def test_the_journey_of_what_was_taken_and_refused(tmp_path: Path, capsys:
         assert "UID 1" in told(tmp_path, "trace", each, "--wire", capsys=capsys)
 
 
+async def test_only_what_was_said_of_this_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    await received(tmp_path, messages=3)
+    found = json.loads(told(tmp_path, "trace", "work.test", "--json", capsys=capsys))
+    trails = [one["trail"] for one in found if one["entries"][0]["kind"] == "taken"]
+    assert len(trails) == 3
+    for number, trail in enumerate(trails):
+        out = told(tmp_path, "trace", trail, "--wire", capsys=capsys)
+        assert out.count("EHLO") == 1
+        assert out.count("RCPT TO") == 1
+        assert out.count("MAIL FROM") == out.count("354 ") == out.count("octets of the message)") == 1
+        assert f"(message {trail})" in out
+        before, after = f"(of {number} other message{'s' * (number > 1)} before)", f"(of {2 - number} other message"
+        assert (before in out) == (number > 0)
+        assert (after in out) == (number < 2)
+        assert ("QUIT" in out) == (number == 2)
+
+
+def test_a_conversation_whose_marks_were_not_kept_is_told_whole() -> None:
+    lines = [[1, "<", "MAIL FROM:<a@b.test>"], [2, ">", "(message 0123456789abcdef)"], [3, "<", "QUIT"]]
+    one = Told(1, Millis(0), "wire", {"lines": lines})
+    assert len(list(trace.wire_lines(one, "fedcba9876543210"))) == 4
+
+
 async def test_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     await received(tmp_path)
     out = told(tmp_path, "why", "work.test", capsys=capsys)
@@ -92,6 +119,10 @@ async def test_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "It was refused for nobody@home.test: 550 5.1.1 There is no such user" in out
     only = told(tmp_path, "why", "ben@work.test", "--to", "nobody@home.test", capsys=capsys)
     assert "INBOX" not in only
+    for nothing in ("", "@@", "two words", "<>"):
+        with pytest.raises(SystemExit):
+            main(["why", nothing, "--data", str(tmp_path)])
+        assert "neither an address nor a domain" in capsys.readouterr().err
     assert "Nothing from anna@home.test has reached this server" in told(
         tmp_path, "why", "anna@home.test", capsys=capsys
     )

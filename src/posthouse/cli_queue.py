@@ -94,8 +94,11 @@ All = Annotated[bool, Parameter(name="--all", negative=(), help="All that wait."
 UNCHOSEN = "say which: ids such as Q12, --sender, --recipient, --domain, or --all"
 
 
-def _unchosen(ids: Sequence[str], which: Which, *, every: bool) -> bool:
-    return (not ids and which == ANY) != every
+def _unchosen(ids: Sequence[str], which: Which, *, every: bool) -> str | None:
+    """Why the words do not say which messages are meant."""
+    if every and (ids or which != ANY):
+        return "--all means every message that waits: say it alone, or leave it out"
+    return None if every or ids or which != ANY else UNCHOSEN
 
 
 @queue_app.command(name="retry")
@@ -104,8 +107,8 @@ def queue_retry(*ids: str, which: Which = ANY, every: All = False, place: Place 
     from posthouse import queueing
     from posthouse.store import waiting
 
-    if _unchosen(ids, which, every=every):
-        return fail(UNCHOSEN)
+    if problem := _unchosen(ids, which, every=every):
+        return fail(problem)
     otherwise = "it is held, is being sent just now, or waits for a moment that its sender chose"
     return do(
         place,
@@ -119,8 +122,8 @@ def queue_hold(*ids: str, which: Which = ANY, every: All = False, place: Place =
     from posthouse import queueing
     from posthouse.store import waiting
 
-    if _unchosen(ids, which, every=every):
-        return fail(UNCHOSEN)
+    if problem := _unchosen(ids, which, every=every):
+        return fail(problem)
     return do(
         place, lambda store: queueing.change(store, which.choice(ids), waiting.hold, "held", "it is held already")
     )
@@ -132,8 +135,8 @@ def queue_release(*ids: str, which: Which = ANY, every: All = False, place: Plac
     from posthouse import queueing
     from posthouse.store import waiting
 
-    if _unchosen(ids, which, every=every):
-        return fail(UNCHOSEN)
+    if problem := _unchosen(ids, which, every=every):
+        return fail(problem)
     return do(
         place, lambda store: queueing.change(store, which.choice(ids), waiting.release, "released", "it is not held")
     )
@@ -150,6 +153,6 @@ def queue_cancel(*ids: str, which: Which = ANY, every: All = False, yes: bool = 
     """
     from posthouse import queueing
 
-    if _unchosen(ids, which, every=every):
-        return fail(UNCHOSEN)
+    if problem := _unchosen(ids, which, every=every):
+        return fail(problem)
     return do(place, lambda store: queueing.cancel(store, which.choice(ids), sure=yes))

@@ -111,8 +111,9 @@ def change(store: SyncStore, choice: Choice, verb: Verb, done: str, otherwise: s
         if choice.ids is not None:
             for item in sorted(set(page) - set(found)):
                 print(f"{_id(item)}: {otherwise}", file=sys.stderr)
+    not_so = "" if choice == Choice(choice.ids) else ", or not with that sender, recipient or domain"
     for item in sorted((choice.ids or frozenset()) - seen):
-        print(f"{_id(item)} does not wait", file=sys.stderr)
+        print(f"{_id(item)} does not wait{not_so}", file=sys.stderr)
     if not changed:
         raise Refused("nothing was changed")
     print(f"{changed:,} {'message' if changed == 1 else 'messages'}: {done}.")

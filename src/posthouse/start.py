@@ -20,7 +20,7 @@ from posthouse.store.sqlite import DATABASE
 from posthouse.supervisor import Hooks, Supervisor
 
 LOCK_FILE = "posthouse.pid"
-BIND_PATIENCE = 3.0  # seconds for the workers of a supervisor that was killed to let its ports go
+BIND_PATIENCE = 10.0  # seconds for the workers of a supervisor that was killed to let its ports go
 BIND_PAUSE = 0.1  # seconds between two tries
 NOBODYS = {"run", "tls", "posthouse.toml", "lost+found"}  # what may be in a folder that is to become a data directory
 CERTBOT = Path("/etc/letsencrypt")

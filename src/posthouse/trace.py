@@ -25,6 +25,8 @@ _TRAIL = re.compile(r"[0-9a-f]{16}\Z", re.IGNORECASE)
 _QUEUE = re.compile(r"Q?(\d{1,18})\Z", re.IGNORECASE)
 _SPAN = re.compile(r"(\d{1,5})\s*(s|m|min|h|d|w)?\Z")
 _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400, "w": 604_800, None: 3_600}
+_MARK = re.compile(r"\(message [0-9a-f]{16}\)\Z")  # wire/smtp/conversation.py
+_MAIL = re.compile(r"MAIL\b", re.IGNORECASE)
 _MADE_BY_MESSAGE = ("taken", "refused", "attempt", "home", "answered", "ordered")
 
 
@@ -182,7 +184,7 @@ def _tell_one(one: Journey, *, wire: bool, say: Callable[[str], None]) -> None:
             say(f"  {clock(told.at)}  {line}")
     if wire:
         for told in one.wire:
-            for line in wire_lines(told):
+            for line in wire_lines(told, one.trail):
                 say(line)
 
 
@@ -309,15 +311,44 @@ def _did(story: Story) -> str:
     return f"{story.get('user')} {perhaps}{deed or what} (from {story.get('by')})"
 
 
-def wire_lines(told: Told) -> Iterator[str]:
-    """A conversation, line by line; `<` is what the peer said."""
+def wire_lines(told: Told, trail: str = "") -> Iterator[str]:
+    """A conversation, line by line; `<` is what the peer said. With a trail: what was said for everybody, and of this
+    message; what was said of others on the same connection is left out."""
     yield f"  the conversation with {told.story.get('peer') or 'this machine'}:"
     lines = told.story.get("lines")
-    for line in lines if isinstance(lines, list) else []:
-        at, side, text = line
+    others = 0
+    for at, side, text in _about_one(lines if isinstance(lines, list) else [], trail):
+        if not text:
+            others += 1
+            continue
+        if others:
+            yield f"    (of {others} other {'message' if others == 1 else 'messages'} before)"
+        others = 0
         yield f"    {clock(Millis(at))[11:]} {side} {text}"
+    if others:
+        yield f"    (of {others} other {'message' if others == 1 else 'messages'} after)"
     if _number(told.story, "dropped"):
         yield f"    ({_number(told.story, 'dropped')} lines in the middle were not kept)"
+
+
+def _about_one(lines: Sequence[tuple[int, str, str]], trail: str) -> Iterator[tuple[int, str, str]]:
+    """The lines of one message, by the marks that say where each begins; one without text stands for each other
+    message. All lines where there is no mark of this one: it was long ago, or the middle was not kept."""
+    begins = [number for number, (_, side, text) in enumerate(lines) if side == ">" and _MARK.match(text)]
+    if f"(message {trail})" not in {lines[number][2] for number in begins}:
+        yield from lines
+        return
+    # MAIL is heard before its message has an id; when we are the client it is said after.
+    starts = [
+        number - (number > 0 and lines[number - 1][1] == "<" and _MAIL.match(lines[number - 1][2]) is not None)
+        for number in begins
+    ]
+    yield from lines[: starts[0]]
+    for number, start, end in zip(begins, starts, [*starts[1:], len(lines)], strict=True):
+        if lines[number][2] == f"(message {trail})":
+            yield from lines[start:end]
+        else:
+            yield (0, "", "")
 
 
 # --- told to programs

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from posthouse.admin import Refused
+from posthouse.mail.address import parse_address, parse_domain
 from posthouse.mail.ids import UID, MailboxId
 from posthouse.mail.keyword import SEEN_BIT
 from posthouse.store.store import SyncStore
@@ -18,6 +20,7 @@ _ROLES = {"junk": "the mailbox for junk", "trash": "the trash", "archive": "the 
 
 def explain(store: SyncStore, who: str, to: str | None, when: Period, say: Callable[[str], None] = print) -> None:
     """Print what became of each mail from this address or domain, to that recipient where one is named."""
+    who = _named(who)
     found = [one for one in find(store, who, when) if _meant(one, who, to)]
     if not found:
         say(_NOTHING.format(who=who, since=clock(when.since)[:16]))
@@ -33,6 +36,15 @@ def explain(store: SyncStore, who: str, to: str | None, when: Period, say: Calla
         say(f"  (all of it: posthouse trace {one.trail})")
 
 
+def _named(text: str) -> str:
+    """An address or a domain as the journal has it. Raises Refused."""
+    inner = text.strip().removeprefix("<").removesuffix(">")
+    found = parse_address(inner) or parse_domain(inner)
+    if found is None:
+        raise Refused(f"{text!r} is neither an address nor a domain; say ben@example.org, or example.org")
+    return str(found)
+
+
 def _begun(one: Journey) -> Told:
     return next((told for told in one.entries if told.kind in ("taken", "refused")), one.entries[0])
 
@@ -45,7 +57,7 @@ def _recipients(one: Journey) -> str:
 def _meant(one: Journey, who: str, to: str | None) -> bool:
     if not one.entries:
         return False
-    wanted = who.strip().strip("<>").lower()
+    wanted = who.lower()
     begun = _begun(one).story
     writers = [str(begun.get(name, "")).lower() for name in ("from", "author")]
     if not any(wanted in (writer, writer.rpartition("@")[2]) for writer in writers if writer):

@@ -249,6 +249,8 @@ class _Attempt:
         if not self._sender.takes_chunks(target):
             connection.engine.announced = replace(connection.engine.announced, chunking=False)
         connection.trails.append(self._item.trail)
+        if connection.engine.conversation is not None:
+            connection.engine.conversation.begin(self._item.trail)
         self._connection = connection
         try:
             while left and connection.usable and self._may_begin(connection):

@@ -5,6 +5,7 @@ import logging
 from dataclasses import replace
 
 from posthouse.mail.envelope import Recipient
+from posthouse.mail.ids import Trail
 from posthouse.mail.srs import is_rewritten
 from posthouse.mail.status import Reply
 from posthouse.serve.smtp import journal
@@ -52,13 +53,16 @@ async def mail(talk: Session, event: command.Mail) -> Reply:
         return WORN_OUT
     if talk.client.login is not None and not await talk.door.holds(talk.client.login):
         return LOGIN_CHANGED
-    answer = await _begin(talk, event)
+    trail = new_trail()
+    if talk.engine.conversation is not None:
+        talk.engine.conversation.begin(trail)
+    answer = await _begin(talk, event, trail)
     if not answer.positive:
-        journal.refused_sender(talk, new_trail(), event.path, answer)
+        journal.refused_sender(talk, trail, event.path, answer)
     return answer
 
 
-async def _begin(talk: Session, event: command.Mail) -> Reply:
+async def _begin(talk: Session, event: command.Mail, trail: Trail) -> Reply:
     wishes = wished(event, talk.house.clock(), highest_priority(talk), talk.house.submission)
     if isinstance(wishes, Reply):
         return wishes
@@ -66,7 +70,7 @@ async def _begin(talk: Session, event: command.Mail) -> Reply:
     if not answer.positive:
         return answer
     talk.transactions += 1
-    talk.transaction = Transaction(event, wishes, new_trail(), _most_recipients(talk))
+    talk.transaction = Transaction(event, wishes, trail, _most_recipients(talk))
     return lowered(wishes.envelope.priority) if wishes.lowered else answer
 
 

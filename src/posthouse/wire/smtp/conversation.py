@@ -68,6 +68,10 @@ class Conversation:
         """What happened beside the lines: TLS begins, the connection ends."""
         self._add(heard=False, line=f"({text})".encode("utf-8", "replace"))
 
+    def begin(self, message: str) -> None:
+        """What is said from here on is about this message."""
+        self.mark(f"message {message}")
+
     @property
     def lines(self) -> list[Line]:
         """What is kept, in order."""
