@@ -129,7 +129,10 @@ def test_nobody_is_told_twice_of_success() -> None:
     relayed = replace(failed(to(notify=frozenset({Notify.SUCCESS}))), action=Action.RELAYED, dsn=True)
     assert report(told(), [relayed], HOSTNAME, NOW) is None
     by = DeliverBy(NOW, give_back=False, trace=True)
-    letter, _ = written(told(deliver_by=by), relayed)  # RFC 2852 §4: by-trace
+    letter, message = written(told(deliver_by=by), relayed)  # RFC 2852 §4: by-trace
+    text = next(iter(message.iter_parts())).get_content()
+    assert "Your message was handed over to the next server, for:" in text
+    assert "will not report" not in text
     assert b"Action: relayed\r\n" in letter.octets
     assert b"Deliver-By-Date: Tue, 14 Nov 2023 22:13:20 +0000\r\n" in letter.octets
     never = replace(relayed, recipient=to(notify=frozenset()))
@@ -175,6 +178,16 @@ def test_given_up_after_days() -> None:
     text = " ".join(next(iter(message.iter_parts())).get_content().split())
     assert "Nobody answered. It was tried for 5 days, and is not tried any more." in text
     assert "The technical answer: 4.4.1 Nobody answered" in text
+
+
+def test_given_back_because_its_time_is_over() -> None:
+    """RFC 2852 §4: by-mode R."""
+    outcome = replace(failed(to(), None), status=Status(4, 4, 1), reason="Nobody answered")
+    for until, words in ((NOW, "wanted it back if it was not delivered in time"), (NOW + 1, "It was tried for")):
+        by = DeliverBy(until, give_back=True, trace=False)
+        _, message = written(told(deliver_by=by), outcome)
+        text = " ".join(next(iter(message.iter_parts())).get_content().split())
+        assert words in text
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,7 @@ _HEADINGS = {
     Action.EXPANDED: "Your message was delivered to several people behind:",
     Action.DELIVERED: "Your message was delivered to:",
 }
+_TRACED = "Your message was handed over to the next server, for:"  # which reports further by itself (RFC 2852 §4)
 
 
 class Letter(NamedTuple):
@@ -203,7 +204,7 @@ def _worst(news: Sequence[Outcome]) -> Action:
 def _text(about: Told, news: Sequence[Outcome], hostname: str) -> str:
     pieces = [f"This is the mail server {hostname}."]
     named = sorted(news, key=lambda one: _WORST_FIRST.index(one.action))[:NAMED]
-    told = [_Same(_WORST_FIRST.index(one.action), _words(one, about, hostname), _technical(one)) for one in named]
+    told = [_same(one, about, hostname) for one in named]
     pairs = sorted(zip(told, named, strict=True), key=lambda pair: pair[0])
     for same, some in groupby(pairs, key=lambda pair: pair[0]):
         pieces += _of_group(same, [outcome for _, outcome in some])
@@ -217,14 +218,22 @@ class _Same(NamedTuple):
     """What is said of those who stand together in the text."""
 
     action: int  # its place in _WORST_FIRST
+    heading: str
     words: Words
     technical: str
+
+
+def _same(outcome: Outcome, about: Told, hostname: str) -> _Same:
+    traced = outcome.action is Action.RELAYED and outcome.dsn
+    heading = _TRACED if traced else _HEADINGS[outcome.action]
+    words = _words(outcome, about, hostname)
+    return _Same(_WORST_FIRST.index(outcome.action), heading, words, _technical(outcome))
 
 
 def _of_group(same: _Same, outcomes: Sequence[Outcome]) -> list[str]:
     names = "\n".join(f"  {_shown(outcome.recipient)}" for outcome in outcomes)
     parts = (("What happened", same.words.happened), ("What you can do", same.words.advice))
-    found = [f"{_HEADINGS[_WORST_FIRST[same.action]]}\n{names}"]
+    found = [f"{same.heading}\n{names}"]
     found += [
         f"{title}:\n{_indented(text)}" for title, text in (*parts, ("The technical answer", same.technical)) if text
     ]
@@ -237,14 +246,20 @@ def _words(outcome: Outcome, about: Told, hostname: str) -> Words:
             found = explain(outcome, hostname)
             # RFC 3463 §2: a status of class 4 says that it was given up after having been tried for some time.
             given_up = outcome.status.cls == 4
-            days = f" It was tried for {_span(outcome.at - about.arrived)}, and is not tried any more."
-            return Words(found.happened + days, found.advice) if given_up else found
+            return Words(found.happened + _why_given_up(outcome, about), found.advice) if given_up else found
         case Action.DELAYED:
             until = f" until {format_rfc5322(about.retry_until)}" if about.retry_until is not None else ""
             advice = f"Nothing needs to be done: it is tried again and again{until}. You are told if that fails."
             return Words(explain(outcome, hostname).happened, advice)
         case _:
             return Words("", "")
+
+
+def _why_given_up(outcome: Outcome, about: Told) -> str:
+    by = about.envelope.deliver_by
+    if by is not None and by.give_back and outcome.at >= by.until:  # RFC 2852 §4
+        return " You wanted it back if it was not delivered in time, and that time is over."
+    return f" It was tried for {_span(outcome.at - about.arrived)}, and is not tried any more."
 
 
 def _span(millis: int) -> str:
