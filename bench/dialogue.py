@@ -31,7 +31,8 @@ class Target:
 
 @dataclass(frozen=True)
 class Answer:
-    """A tagged answer, how often the word looked for came before it, and the first octets of what came."""
+    """A tagged answer, how often the word looked for came before it, how many octets came before it, and the first of
+    what came."""
 
     status: bytes
     hits: int
@@ -92,7 +93,8 @@ class Connection:
                 hits += (tail[-counted:] + new).count(word)
             tail = (tail[place:] if place >= 0 else tail[-200:]) + new
         self.rest = tail[stop + 2 :]
-        return Answer(tail[place + 2 : stop], hits, octets, b"".join(kept))
+        before = octets - (len(tail) - place - 2)
+        return Answer(tail[place + 2 : stop], hits, before, b"".join(kept))
 
     def do(self, command: str, word: bytes = b"") -> Answer:
         """A command that must succeed. Raises Refused."""

@@ -24,6 +24,7 @@ import zstandard
 
 from posthouse.mail.ids import BlobId
 from posthouse.store.crashpoint import crashpoint
+from posthouse.store.lately import Lately
 from posthouse.store.script import NotFound, Row, Script, Unavailable, sql
 
 #: The row of a blob inside this database: what emails.fetch gives for Column.BLOB.
@@ -161,6 +162,7 @@ class Blobs:
         self._blobs = directory / "blobs"
         self._spool = directory / "spool"
         self._read = read
+        self.lately = Lately()
         self._blobs.mkdir(mode=0o700, exist_ok=True)
         self._spool.mkdir(mode=0o700, exist_ok=True)
 

@@ -6,6 +6,7 @@ printed.
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
+from functools import partial
 from itertools import chain
 from typing import NamedTuple
 
@@ -96,7 +97,8 @@ async def rows_only(session: Session, prepared: FetchPlan, ranges: Ranges, one_b
     columns += [Column.SHORT_HEADER, Column.FIELDS] if cutters and not whole else []
     headers = HEADERS if len(cutters) <= SELECTIONS else max(1, HEADERS * SELECTIONS // len(cutters))
     size = WITH_CONTENTS if whole else headers if cutters else ROWS
-    box, view, verb = session.selected.box, session.selected.view, fetch_whole if whole else emails.fetch
+    box, view = session.selected.box, session.selected.view
+    verb = partial(fetch_whole, session.store.blobs.lately) if whole else emails.fetch
 
     def read(piece: Ranges) -> "asyncio.Future[list[Row]]":
         return session.store.reading(verb, box, view.uid_spans(piece), columns, size)

@@ -7,6 +7,7 @@ and keeps its number to the end of the session. The UIDs are shared with the IMA
 from array import array
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 from posthouse.mail.ids import UID, AccountId, MailboxId, ModSeq
@@ -100,7 +101,8 @@ class Maildrop:
     async def _read(self, number: int, count: int) -> None:
         before = self._changes
         uids = self.uids[number - 1 : number - 1 + count]
-        rows = await self.store.read(fetch_whole, self.box, ((uids[0], uids[-1]),), _COLUMNS, count)
+        verb = partial(fetch_whole, self.store.blobs.lately)
+        rows = await self.store.read(verb, self.box, ((uids[0], uids[-1]),), _COLUMNS, count)
         numbers = {uid: number + at for at, uid in enumerate(uids)}
         whole = all(row[-2] is not None for row in rows)
         found: dict[int, Message] = {}
