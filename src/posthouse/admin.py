@@ -115,8 +115,9 @@ def require_domain(store: SyncStore, domain: Domain, otherwise: str) -> None:
     raise Refused(f"{domain.name} is not a domain of this server; {hint}")
 
 
-def new_password(address: Address, *, from_stdin: bool) -> Credential:
-    """A password from the terminal (asked twice) or from one line of standard input. Raises Refused."""
+def new_password(address: Address, *, from_stdin: bool, salt: bytes | None = None) -> Credential:
+    """A password from the terminal (asked twice) or from one line of standard input; `salt` is that of the password
+    before. Raises Refused."""
     if from_stdin:
         password = _password_line()
     elif sys.stdin.isatty():
@@ -126,7 +127,7 @@ def new_password(address: Address, *, from_stdin: bool) -> Credential:
     if not password:
         raise Refused("the password is empty; nothing was changed")
     try:
-        return make_credential(password)
+        return make_credential(password, salt)
     except ValueError as error:
         raise Refused(str(error)) from error
 
@@ -221,9 +222,11 @@ def list_users(store: SyncStore, *, as_json: bool) -> None:
 def set_password(store: SyncStore, name: str, *, from_stdin: bool) -> None:
     """posthouse user password."""
     address = address_of(name)
-    if store.read(accounts.find_login, address) is None:
+    found = store.read(accounts.find_login, address)
+    if found is None:
         raise Refused(f"there is no user {address}")
-    store.run(accounts.set_password, address, new_password(address, from_stdin=from_stdin))
+    salt = found.credential.scram_sha256.salt
+    store.run(accounts.set_password, address, new_password(address, from_stdin=from_stdin, salt=salt))
     print(f"Changed the password of {address}.")
 
 

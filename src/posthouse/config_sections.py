@@ -119,6 +119,8 @@ class LoginSettings(Struct, frozen=True):
     """How users log in."""
 
     allow_plaintext: bool = False
+    trail_days: Annotated[int, Meta(ge=1, le=36_500)] = 90
+    totp_wants_devices: bool = False
 
 
 class Log(Struct, frozen=True):

@@ -26,6 +26,7 @@ from posthouse.net.link import LinkLimits
 from posthouse.net.listen import Listener, OnLink, inherited, serve
 from posthouse.net.tls import CertificateError, CertificateFiles, Certificates
 from posthouse.orders import BEAT, CANNOT_START, LEAVING, LEFT, READY, Orders, read_orders
+from posthouse.serve import trail
 from posthouse.serve.imap.session import session as imap_session
 from posthouse.serve.limits import (
     ImapSessionLimits,
@@ -136,6 +137,7 @@ class Worker:
         )
         secret = load_secret(settings.directory)
         door = Door(store, peers, secret=secret, limits=ours)
+        door.devices_with_totp = settings.login.totp_wants_devices
         house = House(
             store,
             settings.hostname,
@@ -155,7 +157,11 @@ class Worker:
         )
         watch = DiskWatch(house, first=self._orders.slot == 0)
         loop = asyncio.get_running_loop()
-        self._duties += [loop.create_task(watch.watch()), loop.create_task(house.journey.keep(store))]
+        self._duties += [
+            loop.create_task(watch.watch()),
+            loop.create_task(house.journey.keep(store)),
+            loop.create_task(door.trail.keep()),
+        ]
         self._listeners = [self._serve(service, sockets, house, door) for service, sockets in self._sockets()]
         self._vitals = Vitals(store, peers, ours)
         gc.freeze()  # what is here stays: no collection needs to look at it again
@@ -258,6 +264,7 @@ class Worker:
             await asyncio.sleep(COLLECT_SECONDS)
             try:
                 await journey.forget(store, now(), kept.days, kept.wire_days)
+                await trail.forget(store, now(), self._settings.login.trail_days)
                 swept = await collect_garbage(store, now())
             except StoreError as error:
                 log.warning("garbage was not collected: %s", error)

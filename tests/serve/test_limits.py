@@ -7,8 +7,8 @@ import pytest
 
 from posthouse.serve.limits import (
     GOOD_SECONDS,
-    OF_USERS,
     TABLE,
+    WHOLE,
     PeerLimits,
     Peers,
     Refusal,
@@ -67,11 +67,11 @@ def test_a_share_is_never_below_a_quarter_and_users_have_all_of_theirs() -> None
     limits, whole = share(PeerLimits(), 16), PeerLimits()
     assert limits.smtp_connections == 13
     assert limits.new_connections == 75
-    assert limits.login_failures_day == 13
-    for name in OF_USERS:
+    assert limits.login_failures_minute == 3
+    for name in WHOLE:
         assert getattr(limits, name) == getattr(whole, name)
     named = {f.name for f in fields(PeerLimits) if "user" in f.name or "account" in f.name}
-    assert named | {"messages_hour", "recipients_day", "first_recipients_day"} == OF_USERS
+    assert named | {"messages_hour", "recipients_day", "first_recipients_day", "login_failures_day"} == WHOLE
 
 
 def test_a_window_forgets_what_is_old(clock: Clock) -> None:
@@ -242,9 +242,15 @@ def test_good_logins_are_bounded(clock: Clock) -> None:
 
 def test_an_account_guessed_at_from_everywhere_answers_slowly(clock: Clock) -> None:
     peers = Peers(PeerLimits(account_failures_hour=3), clock)
-    slow = [peers.login_failed("anna@home.test", f"198.51.{number}.1") for number in range(4)]
+    slow = []
+    for number in range(4):
+        peers.login_failed("anna@home.test", f"198.51.{number}.1")
+        slow.append(peers.guessed("anna@home.test", 0))
     assert slow == [False, False, False, True]
-    assert not peers.login_failed("ben@work.test", "203.0.113.1")
+    peers.login_failed("ben@work.test", "203.0.113.1")
+    assert not peers.guessed("ben@work.test", 3)
+    assert peers.guessed("ben@work.test", 4)  # all workers together
+    assert not peers.guessed("", 4)
 
 
 def test_a_worker_takes_so_many_connections_in_all(clock: Clock) -> None:

@@ -380,7 +380,7 @@ async def test_three_failed_logins_end_the_connection(house: House, door: Door, 
             return await caller.say(b64encode(b"wrong").decode())
 
         for _ in range(3):
-            assert await guess() == "535 5.7.8 User name or password is wrong"
+            assert await guess() == "535 5.7.8 User name or password is wrong, or the password is not for this"
         assert await caller.reply() == ["421 4.7.0 Too many failed logins; goodbye"]
         assert await caller.closed()
 

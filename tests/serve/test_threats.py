@@ -22,7 +22,7 @@ from posthouse.store.store import Store
 from posthouse.transport.house import House, SmtpRole
 from serve.imap.dialogue import connect
 
-WRONG = "535 5.7.8 User name or password is wrong"
+WRONG = "535 5.7.8 User name or password is wrong, or the password is not for this"
 MALFORMED = "501 5.5.2 That is no answer to the challenge; authentication was given up"
 SOON = 3.0  # seconds within which other addresses are served during a flood (S10)
 EXTRA = 64 * 1024 * 1024  # octets of memory one attacker may cost (S5)
@@ -31,12 +31,20 @@ EXTRA = 64 * 1024 * 1024  # octets of memory one attacker may cost (S5)
 @pytest.mark.parametrize(
     ("message", "answer", "imap"),
     [
-        (b"\0anna@home.test\0wrong", WRONG, b"NO [AUTHENTICATIONFAILED] User name or password is wrong"),
-        (b"\0nobody@home.test\0wrong", WRONG, b"NO [AUTHENTICATIONFAILED] User name or password is wrong"),
+        (
+            b"\0anna@home.test\0wrong",
+            WRONG,
+            b"NO [AUTHENTICATIONFAILED] User name or password is wrong, or the password is not for this",
+        ),
+        (
+            b"\0nobody@home.test\0wrong",
+            WRONG,
+            b"NO [AUTHENTICATIONFAILED] User name or password is wrong, or the password is not for this",
+        ),
         (
             b"ben@work.test\0anna@home.test\0correct horse",
             WRONG,
-            b"NO [AUTHENTICATIONFAILED] User name or password is wrong",
+            b"NO [AUTHENTICATIONFAILED] User name or password is wrong, or the password is not for this",
         ),
         (
             b"\0anna@home.test\0correct horse\0",

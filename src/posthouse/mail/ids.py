@@ -15,6 +15,8 @@ ModSeq = NewType("ModSeq", int)
 #: What joins all that is known of one message that came in: the id of our Received field, 16 hexadecimal digits.
 Trail = NewType("Trail", str)
 QueueId = NewType("QueueId", int)
+#: A device password of a user (store/devices.py).
+DeviceId = NewType("DeviceId", int)
 #: Milliseconds since 1970-01-01T00:00:00Z. Every stored time has this form.
 Millis = NewType("Millis", int)
 

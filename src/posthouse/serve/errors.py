@@ -63,8 +63,8 @@ STORE_WORDS: dict[type[StoreError], Words] = {
 
 REFUSAL_WORDS: dict[Refusal, Words] = {
     Refusal.WRONG: Words(
-        reply(535, "5.7.8", "User name or password is wrong"),
-        (code.AUTHENTICATIONFAILED, "User name or password is wrong"),
+        reply(535, "5.7.8", "User name or password is wrong, or the password is not for this"),
+        (code.AUTHENTICATIONFAILED, "User name or password is wrong, or the password is not for this"),
     ),
     Refusal.MALFORMED: Words(
         reply(501, "5.5.2", "That is no answer to the challenge; authentication was given up"),

@@ -2,9 +2,10 @@
 
 `Peers` is the one place that hands out what holds now: under stress (stress.py) strangers may do less than usual.
 
-All counting is in the memory of one worker. The kernel spreads connections over workers, so each worker gets its
+All counting here is in the memory of one worker. The kernel spreads connections over workers, so each worker gets its
 share of the limits of addresses, and the whole of those of users (`share`); what that loses in exactness it gains by
-needing no counter that two processes touch.
+needing no counter that two processes touch. Failed logins of an hour and a day the workers tell each other, seconds
+later, by the store (trail.py).
 Every table is bounded by TABLE entries: the oldest is forgotten first.
 """
 
@@ -12,7 +13,7 @@ import asyncio
 import ipaddress
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from enum import Enum
@@ -27,9 +28,11 @@ from posthouse.wire.smtp.server import SmtpLimits
 TABLE = 65_536  # peers remembered in each table; an attacker with more addresses only forgets their own history
 GOOD_SECONDS = 30 * 86_400.0  # how long a good login is remembered, of an address and of a user from there
 LEAST_SHARE = 4  # a worker never has less than this part of a limit of addresses, however many workers there are
-# Limits that count a user and not an address: a mail program has one connection or two, which are on one worker or two.
-OF_USERS = frozenset(
+# Limits that are not divided among workers. Those that count a user and not an address: a mail program has one
+# connection or two, which are on one worker or two. And those whose counts the workers tell each other (trail.py).
+WHOLE = frozenset(
     {
+        "login_failures_day",
         "imap_connections_of_user",
         "pop3_connections_of_user",
         "account_failures_hour",
@@ -204,7 +207,7 @@ def under_stress(limits: SessionLimits, stress: StressLimits) -> SessionLimits:
 
 
 def _divided(name: str) -> bool:
-    if name.endswith("_seconds") or name in OF_USERS:
+    if name.endswith("_seconds") or name in WHOLE:
         return False
     return name not in ("exempt_loopback", "recipients_of_offender")
 
@@ -434,14 +437,23 @@ class Peers:
         """How long a stranger may take to log in now, where `seconds` is the usual."""
         return min(seconds, self.stress.limits.command_seconds) if self._strained(ip) else seconds
 
-    def login_failed(self, name: str, ip: str) -> bool:
-        """Count a failed login. True when the account is being guessed at so much that every refusal takes longer."""
+    def login_failed(self, name: str, ip: str) -> dict[tuple[str, str], int]:
+        """Count a failed login. Gives how many this worker has counted of late for the name, and for each network."""
         if self.exempt(ip):
-            return False
-        now = self.now()
+            return {}
+        now, counts = self.now(), {}
         for (v4, v6), window, _ in self._failures:
-            window.add(network(ip, v4, v6), now)
-        return bool(name) and self._account_failures.add(name, now) > self.limits.account_failures_hour
+            net = network(ip, v4, v6)
+            counts["network", net] = window.add(net, now)
+        if name:
+            counts["name", name] = self._account_failures.add(name, now)
+        return counts
+
+    def guessed(self, name: str, of_others: int) -> bool:
+        """Whether an account is being guessed at so much that every refusal takes longer; all workers have counted
+        `of_others`."""
+        most = self.limits.account_failures_hour
+        return bool(name) and max(of_others, self._account_failures.count(name, self.now())) > most
 
     def logged_in(self, ip: str, user: str) -> None:
         """A login of `user` from `ip` went well: for GOOD_SECONDS this user is not locked out there, and the address
@@ -458,13 +470,21 @@ class Peers:
         if len(self._at_home) > TABLE:
             self._at_home.popitem(last=False)
 
-    def locked_out(self, ip: str, user: str) -> bool:
-        """Whether logins of `user` from `ip` are refused without a look at the password."""
+    def failure_networks(self, ip: str) -> tuple[str, ...]:
+        """What failures from there are counted under, narrow to wide; nothing where none are counted."""
+        return () if self.exempt(ip) else tuple(network(ip, v4, v6) for (v4, v6), _ in FAILURE_NETWORKS)
+
+    def locked_out(self, ip: str, user: str, of_all: Sequence[int] = (), *, at_home: bool = False) -> bool:
+        """Whether logins of `user` from `ip` are refused without a look at the password. `of_all`: how many all workers
+        have counted in a day for each of `failure_networks`; `at_home`: the user has come in from there before."""
         if self.exempt(ip):
             return False
         now = self.now()
-        if self._at_home.get((network(ip, 32, 64), user), now) > now:
+        if at_home or self._at_home.get((network(ip, 32, 64), user), now) > now:
             return False
+        day = self.limits.login_failures_day
+        if any(count >= day * factor for count, (_, factor) in zip(of_all, FAILURE_NETWORKS, strict=False)):
+            return True
         return any(window.count(network(ip, v4, v6), now) >= most for (v4, v6), window, most in self._failures)
 
 

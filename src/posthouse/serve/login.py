@@ -3,22 +3,26 @@
 Every failure costs the same two seconds and has the same words, whether the user exists or not. Hashing runs in two
 threads with a bounded queue. A password that has been proved is remembered under a keyed hash for a few minutes, so
 that a mail program which logs in for every folder costs no second Argon2id. The account itself is read at every login,
-and again while a session lasts (`Door.holds`): an old password opens nothing.
+and again while a session lasts (`Door.holds`): an old password opens nothing, on any worker.
+
+A device password (store/devices.py) opens what it is for. One that does not is a wrong password like any other: only
+the owner learns why (trail.py).
 
 The user name is the full address: `anna@home.test`. There is no guessing of a domain.
 """
 
 import asyncio
 import contextlib
+import hmac
 import logging
 import os
 import threading
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from hashlib import blake2b
+from hashlib import blake2b, sha256
 from pathlib import Path
 from secrets import token_bytes, token_hex, token_urlsafe
 from typing import TypeVar
@@ -27,11 +31,16 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from posthouse.mail.address import Address, parse_address
+from posthouse.mail.ids import AccountId
 from posthouse.serve.caller import Caller
+from posthouse.serve.factor import in_groups
 from posthouse.serve.limits import Peers, Refusal, Service, WorkerLimits
 from posthouse.serve.memory import give_back
-from posthouse.store import accounts
+from posthouse.serve.trail import Trail, Why
+from posthouse.store import accounts, devices, logins
 from posthouse.store.accounts import Credential, Login, ScramSecret, fold
+from posthouse.store.devices import Asked, Device, Entrance, Seen
+from posthouse.store.script import StoreError
 from posthouse.store.store import Store
 from posthouse.wire import sasl, scram
 
@@ -43,6 +52,7 @@ REST_SECONDS = 2.0  # without a password to check: then the 19 MiB of each hashi
 SECRET_FILE = "secret"  # beside the database
 SECRET_LENGTH = 32
 LOGGED_NAME = 100  # characters of a user name in the log; a stranger may send thousands
+DEVICE_LETTERS, DEVICE_GROUP = 20, 4  # of a device password: 5 bits each
 NONCE_LENGTH = 18  # octets of chance in a SCRAM nonce; RFC 5802 §5.1 leaves the length to us
 
 TOO_LONG = (
@@ -53,6 +63,8 @@ TOO_LONG = (
 HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 # The hash of a password nobody has, checked for users who do not exist.
 NOBODY = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+
+NOTHING_SEEN = Seen(None)
 
 log = logging.getLogger("posthouse.login")
 
@@ -65,11 +77,15 @@ Outcome = sasl.Credentials | sasl.Proven | sasl.Failed
 
 @dataclass(slots=True)
 class Attempt:
-    """One question: may this user come in? `name` is what the client said, "" until it has said one."""
+    """One question: may this user come in? `name` is what the client said, "" until it has said one. `seen` is what the
+    store knew of it when the name was said; `why` is for the owner of the account."""
 
     name: str
     caller: Caller
     began: float
+    mechanism: str
+    seen: Seen = NOTHING_SEEN
+    why: Why = Why.PASSWORD
 
 
 class Door:
@@ -90,6 +106,8 @@ class Door:
     ) -> None:
         limits = limits or WorkerLimits()
         self.peers = peers
+        self.trail = Trail(store)
+        self.devices_with_totp = False  # who has a second factor signs in to mail programs by device passwords only
         self._store = store
         self._secret = secret or token_bytes(SECRET_LENGTH)
         self._sleep = sleep
@@ -98,6 +116,7 @@ class Door:
         self._most_checking = limits.hash_threads + limits.hash_queue  # beyond it 454 or [UNAVAILABLE]
         self._checking: dict[bytes, asyncio.Future[bool]] = {}
         self._proven: OrderedDict[bytes, float] = OrderedDict()
+        self._renewing: set[AccountId] = set()
         self._resting: asyncio.TimerHandle | None = None
 
     def close(self) -> None:
@@ -108,7 +127,8 @@ class Door:
 
     async def verify(self, name: str, password: bytes, caller: Caller) -> Login | Refusal:
         """Check a name and a password (IMAP LOGIN). A refusal is in the log already. Raises Unavailable."""
-        attempt = Attempt(name, caller, self.peers.now())
+        mechanism = "USER" if caller.service is Service.POP3 else "LOGIN"
+        attempt = Attempt(name, caller, self.peers.now(), mechanism)
         return noted(attempt, await self._verify(attempt, password))
 
     async def authenticate(
@@ -135,7 +155,7 @@ class Door:
             malformed = said
             return None
 
-        attempt = Attempt("", caller, self.peers.now())
+        attempt = Attempt("", caller, self.peers.now(), mechanism.upper())
         exchange = sasl.start(mechanism, token_urlsafe(NONCE_LENGTH))
         if exchange is None:
             return noted(attempt, Refusal.MECHANISM)
@@ -143,61 +163,106 @@ class Door:
         return found if malformed is None else malformed
 
     async def holds(self, login: Login) -> bool:
-        """Whether a login is still good: the account is there, and its password was not changed. Raises Unavailable."""
-        found = await self._store.read(accounts.find_login, login.address)
-        return found is not None and (found.account, found.credential) == (login.account, login.credential)
+        """Whether a login is still good: the account is there, and its password was not changed, or the device password
+        not revoked. Raises Unavailable."""
+        return await self._store.read(devices.still, login, self.trail.clock(), totp_demands=self.devices_with_totp)
 
     async def _verify(self, attempt: Attempt, password: bytes) -> Login | Refusal:
-        if self.peers.locked_out(attempt.caller.ip, user_key(attempt.name)):
+        if not await self._admitted(attempt):
             return await self._refuse(Refusal.FAILURES, attempt)
-        login = await self._find(attempt.name)
+        entrance = attempt.seen.entrance
+        device = None if entrance is None else self._device(attempt, entrance, password)
+        if entrance is not None and device is not None:
+            return self._let_in(attempt, entrance.login, device)
+        login = None if entrance is None else entrance.login
         correct = await self._matches(login, password)
         if isinstance(correct, Refusal):
             return correct
-        if login is None or not correct:
+        if entrance is None or not correct:
             return await self._refuse(Refusal.WRONG, attempt)
-        self.peers.logged_in(attempt.caller.ip, user_key(attempt.name))
-        return login
+        if self._devices_only(entrance):
+            attempt.why = Why.DEVICES_ONLY
+            return await self._refuse(Refusal.WRONG, attempt)
+        await self._renew(entrance.login, password)
+        return self._let_in(attempt, entrance.login)
 
     async def _exchange(
         self, attempt: Attempt, exchange: sasl.Exchange, initial: bytes | None, ask: Ask
     ) -> Login | Refusal:
-        login: Login | None = None
         step = exchange.step(initial)
         while isinstance(step, sasl.Challenge | sasl.KeysWanted):
             if isinstance(step, sasl.KeysWanted):
                 attempt.name = step.authcid
-                if self.peers.locked_out(attempt.caller.ip, user_key(attempt.name)):
+                if not await self._admitted(attempt):
                     return await self._refuse(Refusal.FAILURES, attempt)
-                login = await self._find(step.authcid)
-                step = exchange.keys(self._keys(login, step.authcid))
+                step = exchange.keys(*self._keys(attempt))
                 continue
             answer = await ask(step.octets)
             if answer is None:
                 return Refusal.CANCELLED
             step = exchange.step(answer)
-        return await self._conclude(step, login, attempt)
+        return await self._conclude(step, attempt)
 
-    async def _conclude(self, step: Outcome, login: Login | None, attempt: Attempt) -> Login | Refusal:
+    async def _conclude(self, step: Outcome, attempt: Attempt) -> Login | Refusal:
         """What the end of an exchange means."""
         if isinstance(step, sasl.Credentials):
             attempt.name, attempt.began = step.authcid, self.peers.now()
             return await self._verify(attempt, step.password.encode("utf-8"))
         if isinstance(step, sasl.Proven):
-            # The keys of nobody cannot be proved, but nobody must not come in either; and a client may have taken
-            # minutes to prove a password that was changed meanwhile.
-            if login is None or not await self.holds(login):
-                return await self._refuse(Refusal.WRONG, attempt)
-            self.peers.logged_in(attempt.caller.ip, user_key(attempt.name))
-            return login
+            return await self._proved(attempt, step.keys)
         if step.malformed:
             return Refusal.MALFORMED
         return await self._refuse(Refusal.WRONG, attempt)
 
-    async def _find(self, name: str) -> Login | None:
-        """The account a user name opens; None when there is none."""
-        address = user_address(name)
-        return None if address is None else await self._store.read(accounts.find_login, address)
+    async def _proved(self, attempt: Attempt, keys: scram.ScramKeys) -> Login | Refusal:
+        """The client has the password of these keys. Those of nobody cannot be proved, but nobody must not come in
+        either; and a client may have taken minutes to prove what was changed meanwhile."""
+        entrance = attempt.seen.entrance
+        if entrance is None:
+            return await self._refuse(Refusal.WRONG, attempt)
+        device = next((each for each in entrance.devices if _scram_keys(each.scram) == keys), None)
+        login = entrance.login._replace(device=None if device is None else device.id)
+        if not await self.holds(login):
+            return await self._refuse(Refusal.WRONG, attempt)
+        return self._let_in(attempt, entrance.login, device)
+
+    async def _admitted(self, attempt: Attempt) -> bool:
+        """Ask the store who that is. False where too many logins from there have failed to look at this one."""
+        user, ip = user_key(attempt.name), attempt.caller.ip
+        nets = self.peers.failure_networks(ip)
+        asked = Asked(
+            user_address(attempt.name),
+            logins.subject("name", user),
+            tuple(logins.subject("network", net) for net in nets),
+            nets[0] if nets else "",
+        )
+        seen = attempt.seen = await self._store.read(devices.look, asked, self.trail.clock())
+        return not self.peers.locked_out(ip, user, seen.of_networks, at_home=seen.at_home)
+
+    def _device(self, attempt: Attempt, entrance: Entrance, password: bytes) -> Device | None:
+        """The device password that this is, if it opens the service now."""
+        digest = device_digest(password)
+        for device in entrance.devices:
+            if digest is not None and hmac.compare_digest(device.digest, digest):
+                if device.expired(self.trail.clock()):
+                    attempt.why = Why.EXPIRED
+                elif attempt.caller.service.value not in device.services:
+                    attempt.why = Why.SERVICE
+                else:
+                    return device
+        return None
+
+    def _devices_only(self, entrance: Entrance) -> bool:
+        return entrance.devices_only or (self.devices_with_totp and entrance.totp)
+
+    def _let_in(self, attempt: Attempt, login: Login, device: Device | None = None) -> Login:
+        caller = attempt.caller
+        self.peers.logged_in(caller.ip, user_key(attempt.name))
+        for network in self.peers.failure_networks(caller.ip)[:1]:
+            self.trail.at_home(login.account, network)
+        login = login if device is None else login._replace(device=device.id)
+        self.trail.came_in(login, caller, attempt.mechanism, "" if device is None else device.name)
+        return login
 
     async def _matches(self, login: Login | None, password: bytes) -> bool | Refusal:
         """Whether the password is the login's: from memory, or by Argon2id in a thread. For nobody, a hash of the
@@ -247,15 +312,44 @@ class Door:
         parts = (len(name).to_bytes(2), name, len(stored).to_bytes(2), stored.encode(), password)
         return blake2b(b"".join(parts), key=self._secret, digest_size=32).digest()
 
-    def _keys(self, login: Login | None, name: str) -> scram.ScramKeys:
-        if login is None:
-            return scram.fake_keys(name, self._secret)
-        secret = login.credential.scram_sha256
-        return scram.ScramKeys(secret.salt, secret.iterations, secret.stored_key, secret.server_key)
+    def _keys(self, attempt: Attempt) -> list[scram.ScramKeys]:
+        """The keys of every password that opens the service now, which have one salt: first those of the user's own
+        password. Where none does, keys nobody can prove (RFC 5802 §5.1)."""
+        entrance = attempt.seen.entrance
+        fake = scram.fake_keys(attempt.name, self._secret)
+        if entrance is None:
+            return [fake]
+        own = _scram_keys(entrance.login.credential.scram_sha256)
+        fake = replace(fake, salt=own.salt, iterations=own.iterations)
+        now, service = self.trail.clock(), attempt.caller.service.value
+        opening = [each for each in entrance.devices if service in each.services and not each.expired(now)]
+        keys = [_scram_keys(each.scram) for each in opening]
+        alike = [each for each in keys if (each.salt, each.iterations) == (own.salt, own.iterations)]
+        return [fake if self._devices_only(entrance) else own, *alike]
+
+    async def _renew(self, login: Login, password: bytes) -> None:
+        """A hash that was made with other parameters than today's is made anew, now that the password is known."""
+        stored = login.credential.password_hash
+        if login.account in self._renewing or not HASHER.check_needs_rehash(stored):
+            return
+        self._renewing.add(login.account)
+        try:
+            fresh = await asyncio.get_running_loop().run_in_executor(self._threads, hash_of, password)
+            await self._store.run(accounts.renew_hash, login.account, stored, fresh)
+        except StoreError as error:
+            log.warning("a password's hash could not be renewed: %s", error)
+        finally:
+            self._renewing.discard(login.account)
 
     async def _refuse(self, reason: Refusal, attempt: Attempt) -> Refusal:
         """Say no, not before `refusal_seconds` have passed since the question, whatever the reason."""
-        guessed = self.peers.login_failed(user_key(attempt.name), attempt.caller.ip)
+        caller, user, seen = attempt.caller, user_key(attempt.name), attempt.seen
+        counts = self.peers.login_failed(user, caller.ip)
+        self.trail.failed({logins.subject(*subject): count for subject, count in counts.items()})
+        if seen.entrance is not None:
+            why = Why.FAILURES if reason is Refusal.FAILURES else attempt.why
+            self.trail.refused(seen.entrance.login.account, caller, attempt.mechanism, why)
+        guessed = bool(counts) and self.peers.guessed(user, seen.failures)
         wait = self.peers.limits.slow_refusal_seconds if guessed else self.peers.limits.refusal_seconds
         await self._sleep(max(0.0, attempt.began + wait - self.peers.now()))
         return reason
@@ -319,8 +413,36 @@ def password_matches(stored: str, password: bytes) -> bool:
         return False
 
 
-def make_credential(password: str) -> Credential:
-    """What is kept of a new password: an Argon2id hash and the SCRAM-SHA-256 keys (RFC 5803). About 30 ms.
+def hash_of(password: bytes) -> str:
+    """An Argon2id hash of a password that is known to be one. About 20 ms: call it in a thread."""
+    return HASHER.hash(scram.saslprep(password.decode("utf-8")) or "")
+
+
+def device_digest(password: bytes) -> bytes | None:
+    """What is kept of a device password: 100 bits of chance need no slow hash. None where it has not the form of one.
+    It may be typed in any case, and with or without its hyphens."""
+    letters = password.lower().replace(b"-", b"").replace(b" ", b"")
+    return sha256(letters).digest() if len(letters) == DEVICE_LETTERS else None
+
+
+def new_device_password() -> str:
+    """100 bits of chance, easy to type."""
+    return in_groups(DEVICE_LETTERS, DEVICE_GROUP)
+
+
+def device_scram(password: str, own: ScramSecret) -> ScramSecret:
+    """The SCRAM keys of a device password, of the same salt as those of the user's own password (decision 0107)."""
+    keys = scram.derive(password, own.salt, own.iterations)
+    return ScramSecret(keys.salt, keys.iterations, keys.stored_key, keys.server_key)
+
+
+def _scram_keys(secret: ScramSecret) -> scram.ScramKeys:
+    return scram.ScramKeys(secret.salt, secret.iterations, secret.stored_key, secret.server_key)
+
+
+def make_credential(password: str, salt: bytes | None = None) -> Credential:
+    """What is kept of a new password: an Argon2id hash and the SCRAM-SHA-256 keys (RFC 5803). About 30 ms. `salt` is
+    that of the keys before, so that those of the user's device passwords stay good (decision 0107).
 
     Passwords are prepared by SASLprep, so that PLAIN and SCRAM agree (RFC 4013). Raises ValueError, with a sentence for
     the user, where that forbids a character, or the length is not 1 to PASSWORD_LENGTH octets.
@@ -334,7 +456,7 @@ def make_credential(password: str) -> Credential:
         raise ValueError("The password is empty")
     if len(prepared.encode("utf-8")) > sasl.PASSWORD_LENGTH:
         raise ValueError(TOO_LONG)
-    keys = scram.derive(password, token_bytes(scram.SALT_LENGTH))
+    keys = scram.derive(password, salt or token_bytes(scram.SALT_LENGTH))
     secret = ScramSecret(keys.salt, keys.iterations, keys.stored_key, keys.server_key)
     return Credential(HASHER.hash(prepared), secret)
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from posthouse.mail.address import Address, Domain, parse_address
-from posthouse.mail.ids import AccountId
-from posthouse.store import sending
+from posthouse.mail.ids import AccountId, DeviceId
+from posthouse.store import logins, sending
 from posthouse.store.mailboxes import NEW_MAILBOXES, Box, create, discard, list_mailboxes, next_modseq, subscribe
 from posthouse.store.namespace import prefix_of
 from posthouse.store.script import Exists, NotFound, Refused, Row, Script, sql
@@ -48,6 +48,7 @@ class Login(NamedTuple):
     account: AccountId
     address: Address
     credential: Credential
+    device: DeviceId | None = None  # the device password that opened it
 
 
 class Target(NamedTuple):
@@ -247,6 +248,7 @@ def remove_account(address: Address) -> Script[None]:
     yield sql("DELETE FROM annotation WHERE reader = $1", account)
     yield sql("DELETE FROM url_key WHERE account = $1", account)
     yield from sending.forget(account)
+    yield from logins.forget_user(account)
     yield sql("DELETE FROM credential WHERE account = $1", account)
     yield sql("DELETE FROM account WHERE id = $1", account)
 
@@ -274,6 +276,11 @@ def set_password(address: Address, credential: Credential) -> Script[None]:
     account, _ = yield from _require(address)
     yield from next_modseq(account)  # open sessions look, and find that their login has gone
     yield from _put_credential(account, credential)
+
+
+def renew_hash(account: AccountId, old: str, new: str) -> Script[None]:
+    """Another hash of the same password, where nobody has changed it meanwhile."""
+    yield sql("UPDATE credential SET password_hash = $3 WHERE account = $1 AND password_hash = $2", account, old, new)
 
 
 def _put_credential(account: AccountId, credential: Credential) -> Script[None]:

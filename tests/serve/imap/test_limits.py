@@ -136,7 +136,7 @@ async def test_a_sasl_exchange_has_its_own_time(house, door):
 
 async def test_failed_logins_of_one_connection(house, door):
     async with connect(house, door, user=None, limits=ImapSessionLimits(login_failures=2)) as client:
-        wrong = b"NO [AUTHENTICATIONFAILED] User name or password is wrong"
+        wrong = b"NO [AUTHENTICATIONFAILED] User name or password is wrong, or the password is not for this"
         for _ in range(2):
             assert await client.fails("LOGIN anna@home.test wrong") == wrong
         assert await client.response() == b"* BYE Too many failed logins; goodbye."

@@ -71,7 +71,10 @@ async def test_three_failed_logins_end_the_connection(house, door):
     async with connect(house, door, user=None) as client:
         for _ in range(3):
             await client.say("USER anna@home.test")
-            assert await client.say("PASS wrong") == b"-ERR [AUTH] User name or password is wrong"
+            assert (
+                await client.say("PASS wrong")
+                == b"-ERR [AUTH] User name or password is wrong, or the password is not for this"
+            )
         assert await client.closed()
 
 

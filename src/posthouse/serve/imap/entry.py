@@ -141,6 +141,8 @@ async def identify(session: Session, command: Id) -> StatusResponse:
     """RFC 2971 §3.1. The version is for users only: it tells a stranger which faults to try. What the client says of
     itself stands in the journey of the messages that it changes, and in the log at debug; nothing depends on it."""
     session.agent = doings.agent_of(dict(command.fields))
+    if session.login is not None:
+        session.door.trail.program(session.login, session.caller)
     if log.isEnabledFor(logging.DEBUG):
         said = {_shown(name): _shown(value or b"NIL") for name, value in command.fields}
         log.debug("a client says what it is", extra={"peer": session.link.peer[0], "client": str(said)[:ID_LOGGED]})

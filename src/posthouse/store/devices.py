@@ -1,0 +1,196 @@
+"""Device passwords: one for each program, with what it opens, until when, and when it was last used (decision 0107).
+
+They are chance of 100 bits, so a fast digest keeps them as well as a slow one would. A user's SCRAM keys, of the
+password and of all devices, have one salt, because the server's first message has room for one (RFC 5802 §7).
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from posthouse.mail.address import Address
+from posthouse.mail.ids import DeviceId, Millis
+from posthouse.store import logins
+from posthouse.store.accounts import Login, ScramSecret, find_login
+from posthouse.store.mailboxes import next_modseq
+from posthouse.store.script import Exists, NotFound, Refused, Row, Script, sql
+
+DEVICES = 50  # of one user: more than anybody has, and each costs a comparison at every login
+NAME_LENGTH = 60  # characters
+SERVICES = ("imap", "pop3", "smtp")  # smtp is submission
+
+
+@dataclass(frozen=True, slots=True)
+class NewDevice:
+    """A device password to be kept. `services` are some of SERVICES; `expires` None: never."""
+
+    name: str
+    services: frozenset[str]
+    expires: Millis | None
+    digest: bytes
+    scram: ScramSecret
+
+
+class Device(NamedTuple):
+    """A device password as the door sees it."""
+
+    id: DeviceId
+    name: str
+    services: frozenset[str]
+    expires: Millis | None
+    digest: bytes
+    scram: ScramSecret
+
+    def expired(self, now: Millis) -> bool:
+        """Whether it opens nothing any more."""
+        return self.expires is not None and self.expires <= now
+
+
+class DeviceRow(NamedTuple):
+    """A device password as its owner sees it. `used` is None where nobody came in by it yet."""
+
+    name: str
+    services: frozenset[str]
+    made: Millis
+    expires: Millis | None
+    used: Millis | None
+    used_ip: str
+    used_service: str
+    used_program: str
+
+
+class Entrance(NamedTuple):
+    """By what an account can be entered. `devices_only`: mail programs need a device password; `totp`: the user has a
+    second factor."""
+
+    login: Login
+    devices_only: bool
+    totp: bool
+    devices: tuple[Device, ...]
+
+
+def find_entrance(address: Address) -> Script[Entrance | None]:
+    """The user of exactly this address, and all that opens the account."""
+    login = yield from find_login(address)
+    if login is None:
+        return None
+    rows = yield sql(
+        "SELECT a.devices_only, t.account, d.id, d.name, d.services, d.expires, d.digest, d.scram_salt,"
+        " d.scram_iterations, d.scram_stored_key, d.scram_server_key FROM account a"
+        " LEFT JOIN totp t ON t.account = a.id LEFT JOIN device d ON d.account = a.id WHERE a.id = $1",
+        login.account,
+    )
+    if not rows:
+        return None
+    devices = tuple(_device(row[2:]) for row in rows if row[2] is not None)
+    return Entrance(login, bool(rows[0][0]), rows[0][1] is not None, devices)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Who wants to come in, as far as a stranger has said it: `address` None: no user can have that name. `name` and
+    `networks` are what failures are counted for (logins.subject); `home` is the network of the client, "" where nothing
+    is counted."""
+
+    address: Address | None
+    name: int = 0
+    networks: tuple[int, ...] = ()
+    home: str = ""
+
+
+class Seen(NamedTuple):
+    """What is known: by what the account can be entered, None where there is none; how often logins of this name failed
+    in the last hour, and from these networks in the last day; whether the user has come in from there."""
+
+    entrance: Entrance | None
+    failures: int = 0
+    of_networks: tuple[int, ...] = ()
+    at_home: bool = False
+
+
+def look(asked: Asked, now: Millis) -> Script[Seen]:
+    """All that the door asks the store about one login."""
+    found = None if asked.address is None else (yield from find_entrance(asked.address))
+    if not asked.home:
+        return Seen(found)
+    failures, of_networks = yield from logins.counted(asked.name, asked.networks, now)
+    known = found is not None and (yield from logins.at_home(found.login.account, asked.home, now))
+    return Seen(found, failures, of_networks, known)
+
+
+def _device(row: Row) -> Device:
+    number, name, services, expires, digest, *scram = row
+    return Device(DeviceId(number), name, frozenset(services.split()), expires, digest, ScramSecret._make(scram))
+
+
+def _require(address: Address) -> Script[Login]:
+    found = yield from find_login(address)
+    if found is None:
+        raise NotFound(f"there is no user {address}")
+    return found
+
+
+def add(address: Address, new: NewDevice, now: Millis) -> Script[None]:
+    """Raises NotFound, Exists (the name), Refused (too many)."""
+    login = yield from _require(address)
+    rows = yield sql("SELECT name FROM device WHERE account = $1", login.account)
+    if len(rows) >= DEVICES:
+        raise Refused(f"{address} has {DEVICES} device passwords already; revoke one that is not used any more")
+    if any(name.casefold() == new.name.casefold() for (name,) in rows):
+        raise Exists(f"{address} has a device password of that name: {new.name}")
+    yield sql(
+        "INSERT INTO device (account, name, services, made, expires, digest, scram_salt, scram_iterations,"
+        " scram_stored_key, scram_server_key) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        login.account, new.name, " ".join(sorted(new.services)), now, new.expires, new.digest, *new.scram,
+    )  # fmt: skip
+
+
+def list_devices(address: Address) -> Script[list[DeviceRow]]:
+    """In the order in which they were made. Raises NotFound."""
+    login = yield from _require(address)
+    rows = yield sql(
+        "SELECT name, services, made, expires, used, used_ip, used_service, used_program FROM device"
+        " WHERE account = $1 ORDER BY id",
+        login.account,
+    )
+    return [DeviceRow(name, frozenset(services.split()), *rest) for name, services, *rest in rows]
+
+
+def revoke(address: Address, name: str | None) -> Script[int]:
+    """Take one device password back, or all (None): sessions that it opened end at their next look. Gives how many.
+    Raises NotFound."""
+    login = yield from _require(address)
+    rows = yield sql("SELECT id, name FROM device WHERE account = $1", login.account)
+    meant = [number for number, known in rows if name is None or known.casefold() == name.casefold()]
+    if name is not None and not meant:
+        raise NotFound(f"{address} has no device password of that name: {name}")
+    for number in meant:
+        yield sql("DELETE FROM device WHERE id = $1", number)
+    yield from next_modseq(login.account)  # open sessions look, and find that their login has gone
+    return len(meant)
+
+
+def set_devices_only(address: Address, *, only: bool) -> Script[None]:
+    """Whether mail programs of this user need a device password. Raises NotFound, Refused (there is none)."""
+    login = yield from _require(address)
+    if only and not (yield sql("SELECT 1 FROM device WHERE account = $1 LIMIT 1", login.account)):
+        raise Refused(f"{address} has no device password yet, and could sign in nowhere")
+    yield sql("UPDATE account SET devices_only = $2 WHERE id = $1", login.account, int(only))
+    yield from next_modseq(login.account)
+
+
+def still(login: Login, now: Millis, *, totp_demands: bool) -> Script[bool]:
+    """Whether a login holds: the account is there; the device password was not revoked and has not expired; the
+    password was not changed, and still opens mail. `totp_demands`: not to users with a second factor."""
+    found = yield from find_entrance(login.address)
+    if found is None or found.login.account != login.account:
+        return False
+    if login.device is not None:
+        return any(device.id == login.device and not device.expired(now) for device in found.devices)
+    shut = found.devices_only or (totp_demands and found.totp)
+    return not shut and same_password(found.login, login)
+
+
+def same_password(one: Login, other: Login) -> bool:
+    """Whether two logins of an account are by the same password; its hash may have been renewed in between."""
+    keys = one.credential.scram_sha256
+    return one.credential == other.credential or (bool(keys.stored_key) and keys == other.credential.scram_sha256)
