@@ -12,7 +12,7 @@ from posthouse.mail.ids import Millis
 from posthouse.mail.structure import describe
 from posthouse.mail.summary import summarize
 from posthouse.serve.login import make_credential
-from posthouse.store import accounts, emails, mailboxes
+from posthouse.store import accounts, aliases, emails, mailboxes
 from posthouse.store.accounts import Credential
 from posthouse.store.emails import NewEmail
 from posthouse.store.mailboxes import Box
@@ -41,7 +41,7 @@ def add_all(credential: Credential, count: int) -> Script[None]:
         yield from accounts.add_account(address(f"u{number:04d}@bench.test"), credential)
     sender = address(SENDER)  # the load generator writes as this one, whoever logs in
     yield from accounts.add_domain(sender.domain)
-    yield from accounts.add_alias(sender, [address(f"u{number:04d}@bench.test") for number in range(1, SENDERS + 1)])
+    yield from aliases.add_alias(sender, [address(f"u{number:04d}@bench.test") for number in range(1, SENDERS + 1)])
 
 
 def add_users(directory: Path, count: int) -> None:

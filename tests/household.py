@@ -9,7 +9,7 @@ from posthouse.mail.address import Address, Domain
 from posthouse.mail.ids import Millis
 from posthouse.net import authority
 from posthouse.serve.login import make_credential
-from posthouse.store import accounts, emails, mailboxes
+from posthouse.store import accounts, aliases, emails, mailboxes
 from posthouse.store.accounts import Credential
 from posthouse.store.emails import Column
 from posthouse.store.mailboxes import Box
@@ -36,8 +36,8 @@ def everybody() -> Script[None]:
     for address in (ANNA, BEN):
         yield from accounts.add_domain(address.domain)
         yield from accounts.add_account(address, credential())
-    yield from accounts.add_alias(INFO, (ANNA, BEN))
-    yield from accounts.add_alias(HELLO, (ANNA,))
+    yield from aliases.add_alias(INFO, (ANNA, BEN))
+    yield from aliases.add_alias(HELLO, (ANNA,))
 
 
 def one_worker(folder: Path, **more: object) -> Settings:

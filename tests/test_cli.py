@@ -33,7 +33,7 @@ def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.
     def command(*words: str, text: str = "") -> Said:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
         with pytest.raises(SystemExit) as exited:
-            main([*words, "--data", str(tmp_path)] if words[0] in ("domain", "user", "alias") else words)
+            main([*words, "--data", str(tmp_path)] if words[0] in ("domain", "user", "alias", "group") else words)
         return Said(exited.value.code, *capsys.readouterr())
 
     return command
@@ -46,11 +46,11 @@ def test_domains_users_and_aliases_live_and_die(run) -> None:  # type: ignore[no
     assert run("alias", "add", "all@home.test", "anna@home.test", "ben@home.test").status == 0
     assert run("domain", "catch-all", "home.test", "anna@home.test").status == 0
     assert json.loads(run("domain", "list", "--json").out) == [
-        {"domain": "home.test", "users": 2, "catch_all": "anna@home.test"}
+        {"domain": "home.test", "users": 2, "catch_all": "anna@home.test", "alias_of": None}
     ]
     assert run("domain", "list").out.splitlines() == [
-        "DOMAIN     USERS  CATCH-ALL",
-        "home.test  2      anna@home.test",
+        "DOMAIN     USERS  CATCH-ALL       ALIAS-OF",
+        "home.test  2      anna@home.test  -",
     ]
     assert json.loads(run("user", "list", "--json").out)[0] == {"user": "anna@home.test", "messages": 0, "octets": 0}
     assert json.loads(run("alias", "list", "--json").out) == [
@@ -72,6 +72,39 @@ def test_domains_users_and_aliases_live_and_die(run) -> None:  # type: ignore[no
     assert run("domain", "remove", "home.test").status == 0
     assert run("domain", "list", "--json").out == "[]\n"
     assert run("domain", "list").out == "There are none.\n"
+
+
+def test_groups_and_other_names(run) -> None:  # type: ignore[no-untyped-def]
+    run("domain", "add", "home.test")
+    for name in ("anna", "ben"):
+        run("user", "add", f"{name}@home.test", "--password-stdin", text="secret\n")
+    said = run("group", "add", "team@home.test", "anna@home.test", "--from", "members")
+    assert said.out == (
+        "Mail for team@home.test goes to anna@home.test; its members may write to it, once they are logged in.\n"
+    )
+    assert (
+        run("group", "join", "team@home.test", "ben@home.test").out
+        == "ben@home.test gets mail for team@home.test now.\n"
+    )
+    assert run("group", "leave", "team@home.test", "anna@home.test").status == 0
+    assert "everybody may write" in run("group", "set", "team@home.test", "--from", "anyone").out
+    run("group", "add", "all@home.test", "--everyone")
+    assert json.loads(run("group", "list", "--json").out) == [
+        {"group": "all@home.test", "from": "users", "everyone": True, "members": []},
+        {"group": "team@home.test", "from": "anyone", "everyone": False, "members": ["ben@home.test"]},
+    ]
+    assert "team@home.test  anyone  ben@home.test" in run("group", "list").out
+    assert "is a group; posthouse group remove" in run("alias", "remove", "team@home.test").err
+    assert "the group all@home.test exists" in run("user", "add", "all@home.test").err
+    assert "ben@home.test is benno@home.test now" in run("user", "rename", "ben@home.test", "benno@home.test").out
+    assert run("domain", "alias", "new.test", "home.test").status == 0
+    assert "with 2 users" in run("domain", "rename", "home.test", "work.test", "--no-keep-alias").out
+    assert json.loads(run("domain", "list", "--json").out) == [
+        {"domain": "new.test", "users": 0, "catch_all": None, "alias_of": "work.test"},
+        {"domain": "work.test", "users": 2, "catch_all": None, "alias_of": None},
+    ]
+    assert json.loads(run("group", "list", "--json").out)[1]["members"] == ["benno@work.test"]
+    assert run("group", "remove", "team@work.test").status == 0
 
 
 @pytest.mark.parametrize(
@@ -104,6 +137,22 @@ def test_domains_users_and_aliases_live_and_die(run) -> None:  # type: ignore[no
         (["alias", "set", "x@home.test"], "at least one address that the alias leads to"),
         (["alias", "set", "x@home.test", "anna@home.test"], "there is no alias x@home.test"),
         (["alias", "remove", "x@home.test"], "there is no alias x@home.test"),
+        (["user", "add", "аnna@home.test"], "mixes Cyrillic and Latin letters"),
+        (["user", "add", "anna@hоme.test", "--password-stdin"], "mixes Cyrillic and Latin letters"),
+        (["user", "password", "anna@ноme.test", "--password-stdin"], "there is no user"),
+        (["domain", "remove", "hоmе.test"], "did you mean home.test?"),
+        (["domain", "add", "hоme.test"], "did you mean home?"),
+        (["domain", "alias", "new.test", "work.test"], "work.test is not a domain of this server"),
+        (["domain", "rename", "home.test", "home.test"], "home.test is its name already"),
+        (["user", "rename", "anna@home.test", "a b@home.test"], "has a blank in it"),
+        (["user", "rename", "anna@home.test", "anna@other.org"], "posthouse domain add other.org"),
+        (["user", "rename", "ben@home.test", "eve@home.test"], "there is no user ben@home.test"),
+        (["group", "add", "x@home.test"], "say at least one member, or --everyone"),
+        (["group", "add", "x@home.test", "anna@home.test", "--everyone"], "say no others beside it"),
+        (["group", "add", "anna@home.test", "anna@home.test"], "the user anna@home.test exists"),
+        (["group", "set", "x@home.test"], "nothing was changed"),
+        (["group", "set", "x@home.test", "anna@home.test"], "there is no group x@home.test"),
+        (["group", "remove", "x@home.test"], "there is no group x@home.test"),
         (["check", "/nowhere/posthouse.toml"], "/nowhere/posthouse.toml: No such file"),
         (["message", "/nowhere/a.eml"], "/nowhere/a.eml: No such file"),
         (["serve", "--config", "/nowhere/posthouse.toml"], "/nowhere/posthouse.toml: No such file"),

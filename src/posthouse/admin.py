@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from posthouse import start
-from posthouse.mail.address import LOCAL_LENGTH, Address, Domain, parse_address, parse_domain, parse_local
+from posthouse.mail.address import Address, Domain, parse_address, parse_domain
+from posthouse.mail.spelling import doubt, doubt_of_domain, skeleton, unicode_of, why_no_address, why_no_domain
 from posthouse.serve.login import make_credential
-from posthouse.store import accounts
+from posthouse.store import accounts, aliases
 from posthouse.store.accounts import Credential
 from posthouse.store.gc import purge_all
 from posthouse.store.script import StoreError
@@ -65,44 +66,35 @@ def _enter(directory: Path, user: str, *, create: bool) -> None:
 def domain_of(text: str) -> Domain:
     """Raises Refused with the reason."""
     domain = parse_domain(text)
-    if domain is not None:
-        return domain
-    raise Refused(f"{text!r} is not a domain: {_why_no_domain(text)}")
-
-
-def _why_no_domain(text: str) -> str:
-    if "@" in text:
-        return f"it is an address; its domain is {text.rpartition('@')[2]}"
-    if " " in text or not text:
-        return "a domain has no blanks and is not empty"
-    if any(len(label) > 63 for label in text.split(".")) or len(text) > 255:
-        return "a label has at most 63 characters, the whole at most 255"
-    if ".." in text or text.startswith("."):
-        return "a label between two dots is empty"
-    return "letters, digits, dots and hyphens, such as example.org, and no label begins or ends with a hyphen"
+    if domain is None:
+        raise Refused(f"{text!r} is not a domain: {why_no_domain(text)}")
+    return domain
 
 
 def address_of(text: str) -> Address:
     """Raises Refused with the reason."""
     address = parse_address(text)
-    if address is not None:
-        return address
-    raise Refused(f"{text!r} is not an address: {_why_no_address(text)}")
+    if address is None:
+        raise Refused(f"{text!r} is not an address: {why_no_address(text)}")
+    return address
 
 
-def _why_no_address(text: str) -> str:
-    local, at, domain = text.rpartition("@")
-    if not at:
-        return "the @ and the domain are missing, as in anna@example.org"
-    if not local:
-        return "the part before the @ is missing"
-    if parse_domain(domain) is None:
-        return f"{domain!r} is not a domain: {_why_no_domain(domain)}"
-    if len(local.encode("utf-8", "replace")) > LOCAL_LENGTH:
-        return f"the part before the @ has more than {LOCAL_LENGTH} octets"
-    if parse_local(local) is None:
-        return f"{local!r} has a blank, a dot at an end or two in a row, or a character that must not stand there"
-    return "it is too long"
+def new_domain_of(text: str) -> Domain:
+    """A domain that comes into being: one of mixed alphabets is refused too. Raises Refused with the reason."""
+    domain = domain_of(text)
+    wrong = doubt_of_domain(domain)
+    if wrong is not None:
+        raise Refused(f"{text!r} should not be a domain of this server: {wrong}")
+    return domain
+
+
+def new_address_of(text: str) -> Address:
+    """The same for an address. Raises Refused with the reason."""
+    address = address_of(text)
+    wrong = doubt(address)
+    if wrong is not None:
+        raise Refused(f"{text!r} should not be an address of this server: {wrong}")
+    return address
 
 
 def require_domain(store: SyncStore, domain: Domain, otherwise: str) -> None:
@@ -110,7 +102,8 @@ def require_domain(store: SyncStore, domain: Domain, otherwise: str) -> None:
     known = [row.name.name for row in store.read(accounts.list_domains)]
     if domain.name in known:
         return
-    close = difflib.get_close_matches(domain.name, known, 1)
+    seems = skeleton(unicode_of(domain))  # a Cyrillic word that looks as a Latin one does
+    close = [seems] if seems in known else difflib.get_close_matches(domain.name, known, 1)
     hint = f"did you mean {close[0]}?" if close else otherwise.format(domain.name)
     raise Refused(f"{domain.name} is not a domain of this server; {hint}")
 
@@ -159,7 +152,7 @@ def _password_typed(address: Address) -> str:
 
 def add_domain(store: SyncStore, name: str) -> None:
     """posthouse domain add."""
-    domain = domain_of(name)
+    domain = new_domain_of(name)
     store.run(accounts.add_domain, domain)
     print(f"Added the domain {domain}.")
 
@@ -172,8 +165,11 @@ def domain_names(store: SyncStore) -> list[str]:
 def list_domains(store: SyncStore, *, as_json: bool) -> None:
     """posthouse domain list."""
     found = store.read(accounts.list_domains)
-    rows = [(row.name.name, row.accounts, str(row.catch_all) if row.catch_all else None) for row in found]
-    show(("domain", "users", "catch_all"), rows, as_json=as_json)
+    rows = [
+        (row.name.name, row.accounts, str(row.catch_all) if row.catch_all else None, row.leads_to and row.leads_to.name)
+        for row in found
+    ]
+    show(("domain", "users", "catch_all", "alias_of"), rows, as_json=as_json)
 
 
 def remove_domain(store: SyncStore, name: str) -> None:
@@ -195,7 +191,7 @@ def set_catch_all(store: SyncStore, name: str, target: str | None) -> None:
 
 def add_user(store: SyncStore, name: str, *, from_stdin: bool) -> None:
     """posthouse user add."""
-    address = address_of(name)
+    address = new_address_of(name)
     require_domain(store, address.domain, ADD_IT)
     _require_free(store, address)
     store.run(accounts.add_account, address, new_password(address, from_stdin=from_stdin))
@@ -204,11 +200,13 @@ def add_user(store: SyncStore, name: str, *, from_stdin: bool) -> None:
 
 def _require_free(store: SyncStore, address: Address) -> None:
     """Before anybody types a password twice; the store looks again. Raises Refused."""
-    if store.read(accounts.find_login, address) is not None:
+    if store.read(accounts.find, address) is not None:
         raise Refused(f"the user {address} exists; for a new password: posthouse user password {address}")
+    if store.read(accounts.senders_of, address) is not None:
+        raise Refused(f"the group {address} exists; remove it first: posthouse group remove {address}")
     wanted = (accounts.fold(address.local), address.domain)
     if any(
-        (accounts.fold(row.address.local), row.address.domain) == wanted for row in store.read(accounts.list_aliases)
+        (accounts.fold(row.address.local), row.address.domain) == wanted for row in store.read(aliases.list_aliases)
     ):
         raise Refused(f"the alias {address} exists; remove it first: posthouse alias remove {address}")
 
@@ -223,7 +221,7 @@ def set_password(store: SyncStore, name: str, *, from_stdin: bool) -> None:
     """posthouse user password."""
     address = address_of(name)
     found = store.read(accounts.find_login, address)
-    if found is None:
+    if found is None or store.read(accounts.find, address) is None:
         raise Refused(f"there is no user {address}")
     salt = found.credential.scram_sha256.salt
     store.run(accounts.set_password, address, new_password(address, from_stdin=from_stdin, salt=salt))
@@ -256,22 +254,23 @@ def confirmed(question: str) -> bool:
 
 def add_alias(store: SyncStore, name: str, targets: Sequence[str]) -> None:
     """posthouse alias add."""
-    address = address_of(name)
+    address = new_address_of(name)
     require_domain(store, address.domain, ADD_IT)
-    store.run(accounts.add_alias, address, [address_of(target) for target in targets])
+    store.run(aliases.add_alias, address, [address_of(target) for target in targets])
     print(f"Mail for {address} goes to {', '.join(targets)}.")
 
 
 def set_alias(store: SyncStore, name: str, targets: Sequence[str]) -> None:
     """posthouse alias set."""
     address = address_of(name)
-    store.run(accounts.set_alias, address, [address_of(target) for target in targets])
+    _require_no_group(store, address, "set")
+    store.run(aliases.set_alias, address, [address_of(target) for target in targets])
     print(f"Mail for {address} now goes to {', '.join(targets)}.")
 
 
 def list_aliases(store: SyncStore, *, as_json: bool) -> None:
     """posthouse alias list."""
-    found = store.read(accounts.list_aliases)
+    found = store.read(aliases.list_aliases)
     if as_json:
         rows: list[tuple[object, ...]] = [(str(row.address), [str(target) for target in row.targets]) for row in found]
     else:
@@ -279,10 +278,16 @@ def list_aliases(store: SyncStore, *, as_json: bool) -> None:
     show(("alias", "targets"), rows, as_json=as_json)
 
 
+def _require_no_group(store: SyncStore, address: Address, verb: str) -> None:
+    if store.read(accounts.senders_of, address) is not None:
+        raise Refused(f"{address} is a group; posthouse group {verb} {address}")
+
+
 def remove_alias(store: SyncStore, name: str) -> None:
     """posthouse alias remove."""
     address = address_of(name)
-    store.run(accounts.remove_alias, address)
+    _require_no_group(store, address, "remove")
+    store.run(aliases.remove_alias, address)
     print(f"Removed the alias {address}.")
 
 

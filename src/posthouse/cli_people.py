@@ -33,6 +33,28 @@ def domain_remove(domain: str, /, *, place: Place = HERE) -> int:
     return do(place, lambda store: admin.remove_domain(store, domain))
 
 
+@domain_app.command(name="rename")
+def domain_rename(old: str, new: str, /, *, keep_alias: bool = True, place: Place = HERE) -> int:
+    """Move a domain to another name, with all its users, aliases and groups.
+
+    Parameters
+    ----------
+    keep_alias
+        Mail for the old name still arrives, and the old names still log in.
+    """
+    from posthouse import people
+
+    return do(place, lambda store: people.rename_domain(store, old, new, keep=keep_alias))
+
+
+@domain_app.command(name="alias")
+def domain_alias(other: str, domain: str, /, *, place: Place = HERE) -> int:
+    """Make a domain another name of one that is here."""
+    from posthouse import people
+
+    return do(place, lambda store: people.name_domain(store, other, domain))
+
+
 @domain_app.command(name="catch-all")
 def domain_catch_all(domain: str, address: str | None = None, /, *, off: bool = False, place: Place = HERE) -> int:
     """Where mail for names that nobody has goes.
@@ -73,6 +95,20 @@ def user_password(address: str, /, *, password_stdin: Stdin = False, place: Plac
     from posthouse import admin
 
     return do(place, lambda store: admin.set_password(store, address, from_stdin=password_stdin))
+
+
+@user_app.command(name="rename")
+def user_rename(old: str, new: str, /, *, keep_alias: bool = True, place: Place = HERE) -> int:
+    """Give a user another address; mail, password and rights stay.
+
+    Parameters
+    ----------
+    keep_alias
+        Mail for the old address still arrives, and the old name still logs in.
+    """
+    from posthouse import people
+
+    return do(place, lambda store: people.rename_user(store, old, new, keep=keep_alias))
 
 
 @user_app.command(name="remove")

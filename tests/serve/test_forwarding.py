@@ -12,7 +12,7 @@ from posthouse.mail.ids import Millis
 from posthouse.mail.outcome import Action, Outcome
 from posthouse.mail.status import Status, reply
 from posthouse.serve.login import Door
-from posthouse.store import accounts, queue
+from posthouse.store import aliases, queue
 from posthouse.store.moment import Moment
 from posthouse.store.queue import QueueItem
 from posthouse.store.store import Store
@@ -29,8 +29,8 @@ STRANGER = Address("zoe", Domain("far.test"))
 @pytest.fixture
 async def house(store: Store) -> House:
     """With an alias that leads elsewhere, and one that leads there and to Anna. Its clocks stand still."""
-    await store.run(accounts.add_alias, CLUB, (OUTSIDE,))
-    await store.run(accounts.add_alias, MORE, (ANNA, CLUB))
+    await store.run(aliases.add_alias, CLUB, (OUTSIDE,))
+    await store.run(aliases.add_alias, MORE, (ANNA, CLUB))
     return House(
         store, "mail.home.test", lambda: NOW, moment=lambda now: Moment(now, Millis(0), "boot"), secret=b"s" * 32
     )

@@ -24,7 +24,7 @@ from posthouse.serve.login import (
     make_credential,
     password_matches,
 )
-from posthouse.store import accounts
+from posthouse.store import accounts, aliases
 from posthouse.store.accounts import Login
 from posthouse.store.store import Store
 from posthouse.wire.sasl import PASSWORD_LENGTH
@@ -235,8 +235,8 @@ async def test_a_login_holds_until_the_account_changes(gate: Door, store: Store)
     login = await gate.verify(NAME, RIGHT, CALLER)
     assert isinstance(login, Login)
     assert await gate.holds(login)
-    await store.run(accounts.remove_alias, Address("info", Domain("home.test")))
-    await store.run(accounts.remove_alias, Address("hello", Domain("home.test")))
+    await store.run(aliases.remove_alias, Address("info", Domain("home.test")))
+    await store.run(aliases.remove_alias, Address("hello", Domain("home.test")))
     await store.run(accounts.remove_account, ANNA)
     assert not await gate.holds(login)
     assert await gate.verify(NAME, RIGHT, CALLER) is Refusal.WRONG

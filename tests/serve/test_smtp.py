@@ -15,7 +15,7 @@ from caller import MESSAGE, call, log_in, plain
 from household import ANNA, BEN, HELLO, HOSTNAME, INFO, credential, inbox
 from posthouse.mail.address import Address, Domain
 from posthouse.serve.login import Door
-from posthouse.store import accounts
+from posthouse.store import accounts, aliases
 from posthouse.store.script import Unavailable
 from posthouse.store.store import Store
 from posthouse.transport.house import House, MessageLimits, SmtpRole
@@ -153,7 +153,7 @@ async def test_percent_and_bang_mean_nothing(house: House, door: Door, path: str
 
 async def test_postmaster_is_always_reached(house: House, door: Door, store: Store) -> None:
     """RFC 5321 §4.5.1: somebody gets it, or the server says that nobody does; it never takes and loses it."""
-    await store.run(accounts.add_alias, Address("postmaster", Domain("home.test")), (ANNA,))
+    await store.run(aliases.add_alias, Address("postmaster", Domain("home.test")), (ANNA,))
     async with call(replace(house, hostname="home.test"), door) as caller:
         await caller.begin(recipients=["Postmaster", "postmaster@home.test"])
         assert (await caller.message(MESSAGE)).startswith("250 2.0.0")
@@ -185,8 +185,8 @@ async def test_a_recipient_removed_between_rcpt_and_dot(house: House, door: Door
     """All or nothing: nobody gets what cannot be given to everybody."""
     async with call(house, door) as caller:
         await caller.begin(recipients=["ben@work.test", "anna@home.test"])
-        await store.run(accounts.remove_alias, Address("hello", Domain("home.test")))
-        await store.run(accounts.remove_alias, Address("info", Domain("home.test")))
+        await store.run(aliases.remove_alias, Address("hello", Domain("home.test")))
+        await store.run(aliases.remove_alias, Address("info", Domain("home.test")))
         await store.run(accounts.remove_account, ANNA)
         assert await caller.message(MESSAGE) == "451 4.2.0 The mailbox is not there at the moment; try again later"
     assert await inbox(store, BEN) == []
@@ -331,7 +331,7 @@ async def test_a_login_that_was_changed_or_removed_sends_no_more(
             await store.run(accounts.set_password, ANNA, credential("another"))
         else:
             for alias in (INFO, HELLO):
-                await store.run(accounts.remove_alias, alias)
+                await store.run(aliases.remove_alias, alias)
             await store.run(accounts.remove_account, ANNA)
         answer = await caller.say("MAIL FROM:<anna@home.test>")
         assert answer == "421 4.7.0 This login has been changed or removed; log in again"

@@ -13,7 +13,7 @@ from posthouse.mail.envelope import BodyType, DeliverBy, DsnReturn, Notify, Orig
 from posthouse.mail.ids import Millis
 from posthouse.mail.outcome import Action, Outcome
 from posthouse.serve.login import Door
-from posthouse.store import accounts, journal, queue
+from posthouse.store import accounts, aliases, journal, queue
 from posthouse.store.moment import Moment
 from posthouse.store.queue import QueueItem
 from posthouse.store.script import Script, sql
@@ -205,7 +205,7 @@ async def test_a_large_message_that_was_held_back(house: House, door: Door, stor
 async def test_who_has_gone_meanwhile(house: House, door: Door, store: Store) -> None:
     async with call(house, door, SUBMISSION) as caller:
         await from_anna(caller, "HOLDFOR=60", "<ben@work.test>")
-    await store.run(accounts.remove_alias, Address("info", Domain("home.test")))
+    await store.run(aliases.remove_alias, Address("info", Domain("home.test")))
     await store.run(accounts.remove_account, BEN)
     [item] = await waiting(house, store, HOUR)
     house = replace(house, routes=Routes())  # a second later nobody remembers him

@@ -3,7 +3,7 @@
 import pytest
 
 from posthouse.mail.address import Domain
-from posthouse.store import accounts, emails, gc, mailboxes
+from posthouse.store import accounts, aliases, emails, gc, mailboxes
 from posthouse.store.accounts import Credential, Elsewhere, NoSuchDomain, NoSuchUser, ScramSecret
 from posthouse.store.script import Exists, NotFound, Refused, Script, sql
 from store_rig import CREDENTIAL, NOW, Rig, address
@@ -64,8 +64,8 @@ def test_tags_aliases_and_catch_all(rig: Rig) -> None:
     assert to(rig, "anna+list@home.test") == ["anna"]
     assert to(rig, "+list@home.test") is NoSuchUser
     assert to(rig, "carl@home.test") is NoSuchUser
-    rig.run(accounts.add_alias, address("sales@home.test"), (address("Anna@home.test"), address("ben@home.test")))
-    rig.run(accounts.add_alias, address("all@home.test"), (address("sales@home.test"), address("anna+x@home.test")))
+    rig.run(aliases.add_alias, address("sales@home.test"), (address("Anna@home.test"), address("ben@home.test")))
+    rig.run(aliases.add_alias, address("all@home.test"), (address("sales@home.test"), address("anna+x@home.test")))
     assert to(rig, "ALL+tag@home.test") == ["anna", "ben"]
     rig.run(accounts.add_account, address("anna+list@home.test"), CREDENTIAL)
     assert to(rig, "anna+list@home.test") == ["anna+list"]
@@ -80,7 +80,7 @@ def test_tags_aliases_and_catch_all(rig: Rig) -> None:
 
 def test_alias_refusals(rig: Rig) -> None:
     a, b = address("a@home.test"), address("b@home.test")
-    rig.run(accounts.add_alias, a, (address("anna@home.test"),))
+    rig.run(aliases.add_alias, a, (address("anna@home.test"),))
     for name, targets, error in (
         (a, (address("anna@home.test"),), Exists),
         (address("ANNA@home.test"), (b,), Exists),
@@ -92,25 +92,25 @@ def test_alias_refusals(rig: Rig) -> None:
         (b, tuple(address(f"u{i}@home.test") for i in range(1001)), Refused),
     ):
         with pytest.raises(error):
-            rig.run(accounts.add_alias, name, targets)
-    rig.run(accounts.add_alias, b, (a,))
+            rig.run(aliases.add_alias, name, targets)
+    rig.run(aliases.add_alias, b, (a,))
     with pytest.raises(Exists):
         rig.run(accounts.add_account, b, CREDENTIAL)
     with pytest.raises(Refused, match=r"b@home\.test leads to"):
-        rig.run(accounts.remove_alias, a)
+        rig.run(aliases.remove_alias, a)
     with pytest.raises(NotFound):
-        rig.run(accounts.remove_alias, address("none@home.test"))
-    assert [(str(r.address), [*map(str, r.targets)]) for r in rig.read(accounts.list_aliases)] == [
+        rig.run(aliases.remove_alias, address("none@home.test"))
+    assert [(str(r.address), [*map(str, r.targets)]) for r in rig.read(aliases.list_aliases)] == [
         ("a@home.test", ["anna@home.test"]),
         ("b@home.test", ["a@home.test"]),
     ]
-    rig.run(accounts.set_alias, a, (address("ben@home.test"),))
+    rig.run(aliases.set_alias, a, (address("ben@home.test"),))
     with pytest.raises(Refused, match="leads nowhere"):
-        rig.run(accounts.set_alias, a, (b,))  # b leads to a alone
+        rig.run(aliases.set_alias, a, (b,))  # b leads to a alone
     assert to(rig, "b@home.test") == ["ben"]
-    rig.run(accounts.remove_alias, b)
-    rig.run(accounts.remove_alias, a)
-    assert rig.read(accounts.list_aliases) == []
+    rig.run(aliases.remove_alias, b)
+    rig.run(aliases.remove_alias, a)
+    assert rig.read(aliases.list_aliases) == []
 
 
 def put_alias(name: str, target: str) -> Script[None]:
@@ -135,7 +135,7 @@ def test_stored_loops_end_and_targets_outside_are_said(rig: Rig) -> None:
 def test_postmaster_and_abuse_always_lead_somewhere(rig: Rig) -> None:
     assert to(rig, "Postmaster@home.test") == ["anna"]
     assert to(rig, "abuse+x@home.test") == ["anna"]
-    rig.run(accounts.add_alias, address("postmaster@home.test"), (address("ben@home.test"),))
+    rig.run(aliases.add_alias, address("postmaster@home.test"), (address("ben@home.test"),))
     assert to(rig, "postmaster@home.test") == ["ben"]
     assert to(rig, "abuse@home.test") == ["ben"]
     rig.run(accounts.add_domain, Domain("empty.test"))
@@ -164,7 +164,7 @@ def test_postmaster_of_the_server(rig: Rig) -> None:
 
 
 def test_may_send_as(rig: Rig) -> None:
-    rig.run(accounts.add_alias, address("sales@home.test"), (address("ben@home.test"),))
+    rig.run(aliases.add_alias, address("sales@home.test"), (address("ben@home.test"),))
     rig.run(accounts.set_catch_all, HOME, address("anna@home.test"))
     own = [
         (rig.anna, "Anna@home.test", True),
@@ -184,10 +184,10 @@ def test_removing_a_user_removes_all_mail(rig: Rig) -> None:
     work = rig.box("Work")
     rig.run(emails.add, rig.box(), [rig.email() for _ in range(3)])
     rig.run(emails.copy, rig.box(), ((1, 2),), work.mailbox, NOW)
-    rig.run(accounts.add_alias, address("a@home.test"), (address("anna@home.test"),))
+    rig.run(aliases.add_alias, address("a@home.test"), (address("anna@home.test"),))
     with pytest.raises(Refused, match=r"a@home\.test leads to anna"):
         rig.run(accounts.remove_account, address("anna@home.test"))
-    rig.run(accounts.remove_alias, address("a@home.test"))
+    rig.run(aliases.remove_alias, address("a@home.test"))
     assert rig.read(accounts.list_accounts)[0].messages == 5
     rig.run(accounts.remove_account, address("anna@home.test"))
     gc.purge_all(rig.store)
@@ -211,12 +211,12 @@ def test_removing_a_user_removes_all_mail(rig: Rig) -> None:
 def test_aliases_that_lead_to_other_servers(rig: Rig) -> None:
     """RFC 5321 §2.4: only that server knows whether case matters."""
     club, more, carl = address("club@home.test"), address("more@home.test"), address("Carl@Elsewhere.test")
-    rig.run(accounts.add_alias, club, (carl,))
-    rig.run(accounts.add_alias, more, (club, address("Anna@home.test")))
+    rig.run(aliases.add_alias, club, (carl,))
+    rig.run(aliases.add_alias, more, (club, address("Anna@home.test")))
     found = rig.read(accounts.resolve, more)
     assert isinstance(found, Elsewhere)
     assert found.addresses == (carl,)
     assert [target.account for target in found.targets] == [rig.anna]
-    assert [alias.targets for alias in rig.read(accounts.list_aliases)] == [(carl,), (address("anna@home.test"), club)]
+    assert [alias.targets for alias in rig.read(aliases.list_aliases)] == [(carl,), (address("anna@home.test"), club)]
     with pytest.raises(Refused, match="leads to another server"):
         rig.run(accounts.set_catch_all, Domain("home.test"), club)

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from household import ANNA, BEN, inbox
+from household import ANNA, BEN, INFO, inbox
 from posthouse.mail.address import Address, Domain, ForwardPath, ReversePath
 from posthouse.mail.envelope import Envelope, Recipient
 from posthouse.mail.header import body_start, header_end
 from posthouse.mail.ids import Trail
 from posthouse.mail.mime import parse
-from posthouse.store import accounts
-from posthouse.store.accounts import Login
+from posthouse.store import accounts, groups
+from posthouse.store.accounts import Login, Senders
 from posthouse.store.store import Store
 from posthouse.transport import receive
 from posthouse.transport.client import Client
@@ -59,6 +59,29 @@ async def test_rcpt(house: House, anna: Login) -> None:
     eight_bit = ForwardPath(Address("gr\u00e9ta", ANNA.domain))
     assert await receive.rcpt(eight_bit, False, STRANGER, house) == receive.NEEDS_SMTPUTF8
     assert await receive.rcpt(eight_bit, True, STRANGER, house) == receive.NO_SUCH_USER
+
+
+async def test_rcpt_of_a_group(house: House, anna: Login) -> None:
+    """RFC 5321 §3.9.1: one address, many mailboxes; who is not let in is told why (RFC 3463 §3.8)."""
+    team = Address("team", ANNA.domain)
+    ben = await house.store.read(accounts.find_login, BEN)
+    assert ben is not None
+    user, member = replace(STRANGER, login=anna), replace(STRANGER, login=ben)
+    await house.store.run(groups.add_group, team, [BEN], Senders.USERS)
+    path, leads = ForwardPath(team), Leads((ben.account,))
+    assert await receive.rcpt(path, False, STRANGER, house) == receive.USERS_ONLY
+    assert await receive.rcpt(path, False, user, house) == leads
+    await house.store.run(groups.set_group, team, None, Senders.MEMBERS)
+    assert await receive.rcpt(path, False, STRANGER, house) == receive.MEMBERS_ONLY
+    assert await receive.rcpt(path, False, user, house) == receive.MEMBERS_ONLY
+    assert await receive.rcpt(path, False, member, house) == leads
+    await house.store.run(groups.set_group, team, None, Senders.ANYONE)
+    assert await receive.rcpt(path, False, STRANGER, house) == leads
+
+
+async def test_rcpt_of_too_many(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accounts, "READERS", 1)
+    assert await receive.rcpt(ForwardPath(INFO), False, STRANGER, house) == receive.OVERFULL
 
 
 async def incoming(octets: bytes, login: Login, house: House, client: Client = STRANGER) -> Incoming:

@@ -6,6 +6,7 @@ are in `address_list.py`. Here are the values they end in, and the one parser fo
 
 import ipaddress
 import re
+import unicodedata
 from dataclasses import dataclass
 
 DOMAIN_LENGTH = 255  # octets, RFC 5321 §4.5.3.1.2
@@ -20,6 +21,9 @@ _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u0080-\U0010ffff-]+"
 _DOT_STRING = re.compile(rf"{_ATOM}(?:\.{_ATOM})*\Z")
 # RFC 5321 §4.1.2   Quoted-string = DQUOTE *QcontentSMTP DQUOTE
 _QUOTED_STRING = re.compile(r'"(?:[\x20\x21\x23-\x5b\x5d-\x7e\u0080-\U0010ffff]|\\[\x20-\x7e])*"\Z')
+# RFC 3490 §3.1: what people type as a dot between labels; and letters that IDNA 2003 had no names for.
+_DOTS = re.compile("[.\u3002\uff0e\uff61]")
+_KEPT = frozenset("\u00df\u03c2")
 _QUOTED_PAIR = re.compile(r"\\(.)")
 
 
@@ -85,10 +89,22 @@ def parse_domain(text: str) -> Domain | None:
     if text.isascii():
         return Domain(text.lower())
     try:
-        name = text.lower().encode("idna").decode("ascii")
+        name = ".".join(_a_label(label) for label in _DOTS.split(text.lower()))
     except UnicodeError:
         return None
-    return Domain(name)
+    return Domain(name) if len(name) <= DOMAIN_LENGTH else None
+
+
+def _a_label(label: str) -> str:
+    """The A-label of a U-label (RFC 5890 §2.3.2.1). Of Python's IDNA 2003 two letters come out as others, which IDNA
+    2008 keeps (RFC 5894 §7.2): with them a label would be that of another domain."""
+    name = label.encode("idna").decode("ascii")
+    if _KEPT.isdisjoint(label):
+        return name
+    kept = unicodedata.normalize("NFC", label).encode("punycode").decode("ascii")
+    if len(kept) > 59:  # with "xn--" a label has 63
+        raise UnicodeError("label too long")
+    return f"xn--{kept}"
 
 
 def _parse_literal(text: str) -> Domain | None:

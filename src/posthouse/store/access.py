@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from posthouse.mail.address import Address, Domain, parse_address
 from posthouse.mail.ids import AccountId, MailboxId
 from posthouse.mail.keyword import DELETED_BIT, SEEN_BIT
-from posthouse.store.accounts import fold
+from posthouse.store.accounts import fold, known_as
 from posthouse.store.flags import FlagChange, Mode
 from posthouse.store.mailboxes import Box, lock, next_modseq
 from posthouse.store.script import NotFound, OverQuota, Refused, Script, sql
@@ -92,13 +92,10 @@ def resolve(text: str, *, must_exist: bool) -> Script[str | None]:
     address = parse_address(name)
     if address is None:
         return None
-    if must_exist:
-        found = yield sql(
-            "SELECT 1 FROM account WHERE domain = $1 AND fold = $2", address.domain.name, fold(address.local)
-        )
-        if not found:
-            return None
-    return sign + identifier(address)
+    found = yield from known_as(address)
+    if found is None:
+        return None if must_exist else sign + identifier(address)
+    return sign + identifier(found.address)
 
 
 def entries(mailbox: MailboxId) -> Script[list[tuple[str, Rights]]]:

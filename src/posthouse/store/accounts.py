@@ -5,12 +5,13 @@ Local parts are compared without regard to case (NFC, casefold); domains are can
 An address is looked up in this order: a user or alias of exactly this name; the same without `+tag`; `postmaster` and
 `abuse`, which every domain must have (RFC 5321 §4.5.1, RFC 2142 §2): the other one of the two where it is defined,
 else the domain's first user; the domain's catch-all. Aliases may lead to aliases, which are expanded; every name is
-visited once, so a loop ends by itself.
+visited once, so a loop ends by itself. A domain may be another name of one that is here: its addresses are those.
+A group is an alias with a row in `grouping` (groups.py), which says who may write to it.
 """
 
 import unicodedata
-from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import NamedTuple
 
 from posthouse.mail.address import Address, Domain, parse_address
@@ -20,9 +21,11 @@ from posthouse.store.mailboxes import NEW_MAILBOXES, Box, create, discard, list_
 from posthouse.store.namespace import prefix_of
 from posthouse.store.script import Exists, NotFound, Refused, Row, Script, sql
 
-TARGETS = 1_000  # of one alias, and of one expansion: as many as RCPTs of a transaction (limits.md)
+TARGETS = 1_000  # of one alias: as many as RCPTs of a transaction (limits.md)
+READERS = 10_000  # users in one expansion: half a second of writing; more are refused, never cut
 VISITS = 2_000  # names looked at in one expansion, so that aliases of aliases cannot multiply
 TAG = "+"
+EVERYBODY = "*"  # as the target of a group: all users of the domain
 DUTIES = ("postmaster", "abuse")  # RFC 5321 §4.5.1, RFC 2142 §2
 
 
@@ -80,7 +83,31 @@ class Elsewhere:
     targets: tuple[Target, ...]
 
 
-Resolution = NoSuchDomain | NoSuchUser | Elsewhere | tuple[Target, ...]
+class Senders(Enum):
+    """Who may write to a group."""
+
+    ANYONE = "anyone"
+    USERS = "users"  # who is logged in here
+    MEMBERS = "members"  # who is logged in and gets its mail
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A group that not everybody may write to, and whom it leads to."""
+
+    senders: Senders
+    targets: tuple[Target, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Overfull:
+    """The address leads to more people than one message can be for."""
+
+    address: Address
+
+
+Nobody = NoSuchDomain | NoSuchUser | Overfull
+Resolution = Nobody | Elsewhere | Closed | tuple[Target, ...]
 
 
 class DomainRow(NamedTuple):
@@ -89,6 +116,7 @@ class DomainRow(NamedTuple):
     name: Domain
     catch_all: Address | None
     accounts: int
+    leads_to: Domain | None = None  # of which domain it is another name
 
 
 class AccountRow(NamedTuple):
@@ -100,19 +128,13 @@ class AccountRow(NamedTuple):
     size: int  # octets
 
 
-class AliasRow(NamedTuple):
-    """An alias and where it leads."""
-
-    address: Address
-    targets: tuple[Address, ...]
-
-
 def fold(local: str) -> str:
     """The local part as it is compared."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", local).casefold())
 
 
-def _address(text: str) -> Address:
+def readable(text: str) -> Address:
+    """A stored address. Raises NotFound."""
     address = parse_address(text)
     if address is None:
         raise NotFound(f"the stored address {text} cannot be read")
@@ -125,9 +147,21 @@ def is_local(domain: Domain) -> Script[bool]:
     return bool(rows)
 
 
-def _require_domain(domain: Domain) -> Script[None]:
-    if not (yield from is_local(domain)):
+def at_home(address: Address) -> Script[Address | None]:
+    """The address in the domain that its domain is another name of; None where that is not served here."""
+    rows = yield sql("SELECT leads_to FROM domain WHERE name = $1", address.domain.name)
+    if not rows:
+        return None
+    return address if rows[0][0] is None else Address(address.local, Domain(rows[0][0]))
+
+
+def require_domain(domain: Domain) -> Script[None]:
+    """A domain of this house that is not another name of one. Raises NotFound, Refused."""
+    rows = yield sql("SELECT leads_to FROM domain WHERE name = $1", domain.name)
+    if not rows:
         raise NotFound(f"the domain {domain} is not served here")
+    if rows[0][0] is not None:
+        raise Refused(f"{domain} is another name of {rows[0][0]}, and has no users and aliases of its own")
 
 
 def add_domain(name: Domain) -> Script[None]:
@@ -142,14 +176,22 @@ def add_domain(name: Domain) -> Script[None]:
 def list_domains() -> Script[list[DomainRow]]:
     """Sorted by name."""
     rows = yield sql(
-        "SELECT name, catch_all, (SELECT count(*) FROM account a WHERE a.domain = d.name) FROM domain d ORDER BY name"
+        "SELECT name, catch_all, (SELECT count(*) FROM account a WHERE a.domain = d.name), leads_to FROM domain d"
+        " ORDER BY name"
     )
-    return [DomainRow(Domain(name), _address(catch) if catch else None, count) for name, catch, count in rows]
+    return [
+        DomainRow(Domain(name), readable(catch) if catch else None, count, Domain(to) if to else None)
+        for name, catch, count, to in rows
+    ]
 
 
 def remove_domain(name: Domain) -> Script[None]:
-    """Raises NotFound, Refused while it has users or aliases."""
-    yield from _require_domain(name)
+    """Raises NotFound, Refused while it has users, aliases or other names."""
+    if not (yield from is_local(name)):
+        raise NotFound(f"the domain {name} is not served here")
+    others = yield sql("SELECT name FROM domain WHERE leads_to = $1 LIMIT 1", name.name)
+    if others:
+        raise Refused(f"{others[0][0]} is another name of {name}; remove that first")
     [(users, aliases)] = yield sql(
         "SELECT (SELECT count(*) FROM account WHERE domain = $1), (SELECT count(*) FROM alias WHERE domain = $1)",
         name.name,
@@ -162,10 +204,12 @@ def remove_domain(name: Domain) -> Script[None]:
 def set_catch_all(domain: Domain, address: Address | None) -> Script[None]:
     """Where mail for unknown local parts goes. Raises NotFound (domain, or an address that leads nowhere here), Refused
     (an alias that leads to another server)."""
-    yield from _require_domain(domain)
+    yield from require_domain(domain)
     found = () if address is None else (yield from resolve(address, catch_all=False))
     if isinstance(found, Elsewhere):
         raise Refused(f"{address} leads to another server, which would get all that is written to nobody")
+    if isinstance(found, Closed):
+        raise Refused(f"not everybody may write to the group {address}: it cannot have what is written to nobody")
     if not isinstance(found, tuple):
         raise NotFound(f"{address} is not an address here")
     yield sql(
@@ -173,49 +217,68 @@ def set_catch_all(domain: Domain, address: Address | None) -> Script[None]:
     )
 
 
-def add_account(address: Address, credential: Credential) -> Script[AccountId]:
-    """A user with INBOX, Drafts, Sent, Junk, Trash and Archive, all subscribed. Raises NotFound (domain), Exists."""
-    yield from _require_domain(address.domain)
-    yield from _require_free(address)
+def add_account(address: Address, credential: Credential | None) -> Script[AccountId]:
+    """A user with INBOX, Drafts, Sent, Junk, Trash and Archive, all subscribed; without a credential one of whom a
+    directory knows it. Raises NotFound (domain), Refused (it is another name of one), Exists."""
+    yield from require_domain(address.domain)
+    if address.local == EVERYBODY:
+        raise Refused(f"{EVERYBODY} alone stands for all users of a domain; the name must be another one")
+    yield from require_free(address)
     [(identity,)] = yield sql(
         "INSERT INTO account (domain, fold, local, modseq) VALUES ($1, $2, $3, 1) RETURNING id",
         address.domain.name, fold(address.local), unicodedata.normalize("NFC", address.local),
     )  # fmt: skip
     account = AccountId(identity)
-    yield from _put_credential(account, credential)
+    if credential is None:
+        yield sql("INSERT INTO directory_user (account) VALUES ($1)", account)
+    else:
+        yield from _put_credential(account, credential)
     for name, role in NEW_MAILBOXES:
         yield from create(account, name, role)
         yield from subscribe(account, name, subscribed=True)
     return account
 
 
-def _require_free(address: Address) -> Script[None]:
-    if (yield from _find(address)) is not None:
+def require_free(address: Address) -> Script[None]:
+    """That no user, group or alias has the address. Raises Exists, with the name."""
+    if (yield from find(address)) is not None:
         raise Exists(f"the user {address} exists")
-    if (yield from _targets(address)):
-        raise Exists(f"the alias {address} exists")
+    if (yield from targets_of(address)):
+        kind = "alias" if (yield from senders_of(address)) is None else "group"
+        raise Exists(f"the {kind} {address} exists")
 
 
-def _find(address: Address) -> Script[Target | None]:
+def find(address: Address) -> Script[Target | None]:
+    """The user of exactly this address."""
     rows = yield sql(
         "SELECT id, local FROM account WHERE domain = $1 AND fold = $2", address.domain.name, fold(address.local)
     )
     return Target(AccountId(rows[0][0]), Address(rows[0][1], address.domain)) if rows else None
 
 
-def _require(address: Address) -> Script[Target]:
-    found = yield from _find(address)
+def require(address: Address) -> Script[Target]:
+    """The user of exactly this address. Raises NotFound."""
+    found = yield from find(address)
     if found is None:
         raise NotFound(f"there is no user {address}")
     return found
 
 
-def _targets(address: Address) -> Script[list[Address]]:
+def senders_of(address: Address) -> Script[Senders | None]:
+    """Who may write to the group of exactly this address; None where it is no group."""
+    rows = yield sql(
+        "SELECT senders FROM grouping WHERE domain = $1 AND fold = $2", address.domain.name, fold(address.local)
+    )
+    return Senders(rows[0][0]) if rows else None
+
+
+def targets_of(address: Address) -> Script[list[Address]]:
+    """Where an alias or group of exactly this address leads; none where it is neither."""
     rows = yield sql(
         "SELECT target FROM alias WHERE domain = $1 AND fold = $2 ORDER BY target",
         address.domain.name, fold(address.local),
     )  # fmt: skip
-    return [_address(target) for (target,) in rows]
+    return [readable(target) for (target,) in rows]
 
 
 def list_accounts() -> Script[list[AccountRow]]:
@@ -236,8 +299,8 @@ def address_of(account: AccountId) -> Script[Address | None]:
 def remove_account(address: Address) -> Script[None]:
     """Remove the user and all mail (rows go piece by piece afterwards: gc.purge). Raises NotFound, Refused while
     aliases or a catch-all lead to the user."""
-    account, address = yield from _require(address)
-    leading = yield from _leading_to(address)
+    account, address = yield from require(address)
+    leading = yield from leading_to(address)
     if leading:
         raise Refused(f"{leading} leads to {address}; change or remove it first")
     yield from next_modseq(account)  # open sessions look, and find that nothing is left
@@ -249,6 +312,8 @@ def remove_account(address: Address) -> Script[None]:
     yield sql("DELETE FROM url_key WHERE account = $1", account)
     yield from sending.forget(account)
     yield from logins.forget_user(account)
+    yield sql("DELETE FROM directory_user WHERE account = $1", account)
+    yield sql("DELETE FROM former WHERE account = $1", account)
     yield sql("DELETE FROM credential WHERE account = $1", account)
     yield sql("DELETE FROM account WHERE id = $1", account)
 
@@ -256,24 +321,26 @@ def remove_account(address: Address) -> Script[None]:
 def _forget_elsewhere(address: Address) -> Script[None]:
     """Nobody's list names the user any more, lest the next one of the name inherit it; nobody is subscribed to what
     was the user's."""
-    name = _canonical(address)
+    name = canonical(address)
     yield sql("DELETE FROM access WHERE identifier IN ($1, $2)", name, f"-{name}")
     prefix = prefix_of(address)  # "0" is the character after the separator "/"
     yield sql("DELETE FROM subscription WHERE name >= $1 AND name < $2", prefix, prefix[:-1] + "0")
 
 
-def _leading_to(address: Address) -> Script[str]:
+def leading_to(address: Address) -> Script[str]:
     """What names the address as its target, in words; "" when nothing does."""
-    rows = yield sql("SELECT local, domain FROM alias WHERE target = $1 LIMIT 1", _canonical(address))
+    rows = yield sql("SELECT local, domain FROM alias WHERE target = $1 LIMIT 1", canonical(address))
     if rows:
-        return f"the alias {Address(rows[0][0], Domain(rows[0][1]))}"
-    rows = yield sql("SELECT name FROM domain WHERE catch_all = $1 LIMIT 1", _canonical(address))
+        leading = Address(rows[0][0], Domain(rows[0][1]))
+        kind = "alias" if (yield from senders_of(leading)) is None else "group"
+        return f"the {kind} {leading}"
+    rows = yield sql("SELECT name FROM domain WHERE catch_all = $1 LIMIT 1", canonical(address))
     return f"the catch-all of {rows[0][0]}" if rows else ""
 
 
 def set_password(address: Address, credential: Credential) -> Script[None]:
     """Raises NotFound."""
-    account, _ = yield from _require(address)
+    account, _ = yield from require(address)
     yield from next_modseq(account)  # open sessions look, and find that their login has gone
     yield from _put_credential(account, credential)
 
@@ -292,78 +359,15 @@ def _put_credential(account: AccountId, credential: Credential) -> Script[None]:
     )  # fmt: skip
 
 
-def _canonical(address: Address) -> str:
-    """An alias's target as it is stored: folded, so that one target is not stored in two spellings."""
+def canonical(address: Address) -> str:
+    """An address as targets and lists have it: folded, so that one is not stored in two spellings."""
     return str(Address(fold(address.local), address.domain))
 
 
-def add_alias(address: Address, targets: Sequence[Address]) -> Script[None]:
-    """Raises NotFound (the domain), Exists (a user or alias has the name), Refused (no target, too many, one leading
-    nowhere or to a machine that is no domain, a loop)."""
-    yield from _require_domain(address.domain)
-    yield from _require_free(address)
-    if not 0 < len(targets) <= TARGETS:
-        raise Refused(f"an alias has 1 to {TARGETS} targets")
-    for target in targets:
-        yield from _accept_target(address, target)
-    for spelling in (yield from _spellings(targets)):
-        yield sql(
-            "INSERT INTO alias (domain, fold, target, local) VALUES ($1, $2, $3, $4)",
-            address.domain.name, fold(address.local), spelling, unicodedata.normalize("NFC", address.local),
-        )  # fmt: skip
-
-
-def _spellings(targets: Sequence[Address]) -> Script[list[str]]:
-    """As they are stored: of those elsewhere only their server knows whether case matters (RFC 5321 §2.4)."""
-    found = set()
-    for target in targets:  # inside one script, in the writer's thread
-        found.add(_canonical(target) if (yield from is_local(target.domain)) else str(target))
-    return sorted(found)
-
-
-def set_alias(address: Address, targets: Sequence[Address]) -> Script[None]:
-    """Other targets for an alias. Raises NotFound, Refused as add_alias does."""
-    if not (yield from _targets(address)):
-        raise NotFound(f"there is no alias {address}")
-    yield sql("DELETE FROM alias WHERE domain = $1 AND fold = $2", address.domain.name, fold(address.local))
-    yield from add_alias(address, targets)
-
-
-def _accept_target(address: Address, target: Address) -> Script[None]:
-    if not (yield from is_local(target.domain)):
-        if target.domain.literal:
-            raise Refused(f"{target} names a machine and no domain; only mail for domains is sent on")
-        return
-    if _canonical(target) == _canonical(address):
-        raise Refused(f"{address} would lead to itself")
-    # A name that does not exist can be no part of a loop: an alias only ever leads to what was there before it.
-    found = yield from resolve(target, catch_all=False)
-    if not isinstance(found, tuple | Elsewhere):
-        raise Refused(f"{target} leads nowhere; make the user or the alias first")
-
-
-def list_aliases() -> Script[list[AliasRow]]:
-    """Sorted by domain, then local part."""
-    rows = yield sql("SELECT local, domain, target FROM alias ORDER BY domain, fold, target")
-    found: dict[Address, list[Address]] = {}
-    for local, domain, target in rows:
-        found.setdefault(Address(local, Domain(domain)), []).append(_address(target))
-    return [AliasRow(address, tuple(targets)) for address, targets in found.items()]
-
-
-def remove_alias(address: Address) -> Script[None]:
-    """Raises NotFound, Refused while another alias or a catch-all leads to it."""
-    if not (yield from _targets(address)):
-        raise NotFound(f"there is no alias {address}")
-    leading = yield from _leading_to(address)
-    if leading:
-        raise Refused(f"{leading} leads to {address}; change or remove it first")
-    yield sql("DELETE FROM alias WHERE domain = $1 AND fold = $2", address.domain.name, fold(address.local))
-
-
 def find_login(address: Address) -> Script[Login | None]:
-    """The user of exactly this address (no alias, no tag)."""
-    found = yield from _find(address)
+    """The user who logs in by this address: the own one, one in another name of the domain, or a former one that still
+    leads to the user (no other alias, no tag)."""
+    found = yield from known_as(address)
     if found is None:
         return None
     rows: list[Row] = yield sql(
@@ -377,21 +381,46 @@ def find_login(address: Address) -> Script[Login | None]:
     return Login(found.account, found.address, Credential(password_hash, ScramSecret._make(scram)))
 
 
+def known_as(address: Address) -> Script[Target | None]:
+    """The user of this address: the own one, one in another name of the domain, or a former one."""
+    found = yield from find(address)
+    here = address if found is not None else (yield from at_home(address))
+    if found is not None or here is None:
+        return found
+    if here.domain != address.domain:
+        found = yield from find(here)
+    if found is not None:
+        return found
+    rows = yield sql(
+        "SELECT a.id, a.local, a.domain FROM former f JOIN account a ON a.id = f.account"
+        " WHERE f.domain = $1 AND f.fold = $2",
+        here.domain.name, fold(here.local),
+    )  # fmt: skip
+    return Target(AccountId(rows[0][0]), Address(rows[0][1], Domain(rows[0][2]))) if rows else None
+
+
 def resolve(address: Address, *, catch_all: bool = True) -> Script[Resolution]:
     """Where mail for the address goes: user, alias (expanded, bounded), `user+tag`, postmaster and abuse,
     catch-all, in this order (RFC 5321 §3.9.1, §4.5.1)."""
-    if not (yield from is_local(address.domain)):
+    here = yield from at_home(address)
+    if here is None:
         return NoSuchDomain(address.domain)
-    pending = yield from _lookup(address)
+    name, pending = yield from _lookup(here)
     if pending is None and catch_all:
-        [(caught,)] = yield sql("SELECT catch_all FROM domain WHERE name = $1", address.domain.name)
-        pending = [_address(caught)] if caught else None
+        [(caught,)] = yield sql("SELECT catch_all FROM domain WHERE name = $1", here.domain.name)
+        pending = [readable(caught)] if caught else None
     if pending is None:
         return NoSuchUser(address)
-    targets, outside = yield from _expand(pending)
+    expanded = yield from _expand(pending)
+    if expanded is None:
+        return Overfull(address)
+    targets, outside = expanded
     if outside:
-        return Elsewhere(tuple(outside), tuple(targets))
-    return tuple(targets) if targets else NoSuchUser(address)
+        return Elsewhere(outside, targets)
+    senders = None if name is None else (yield from senders_of(name))
+    if senders not in (None, Senders.ANYONE):
+        return Closed(senders, targets)
+    return targets if targets else NoSuchUser(address)
 
 
 def resolve_postmaster(host: Domain) -> Script[Resolution]:
@@ -400,7 +429,7 @@ def resolve_postmaster(host: Domain) -> Script[Resolution]:
     labels = host.name.split(".")  # RFC 5321 §4.5.3.1.2: 255 octets, so 127 of them
     for count in range(len(labels)):
         found = yield from resolve(Address(DUTIES[0], Domain(".".join(labels[count:]))))
-        if not isinstance(found, NoSuchDomain | NoSuchUser):
+        if not isinstance(found, Nobody):
             return found
     rows = yield sql("SELECT domain FROM account ORDER BY id LIMIT 1")
     if not rows:
@@ -408,27 +437,39 @@ def resolve_postmaster(host: Domain) -> Script[Resolution]:
     return (yield from resolve(Address(DUTIES[0], Domain(rows[0][0]))))
 
 
-def _expand(pending: list[Target | Address]) -> Script[tuple[list[Target], list[Address]]]:
+def _expand(pending: list[Target | Address]) -> Script[tuple[tuple[Target, ...], tuple[Address, ...]] | None]:
+    """The users whom names lead to, and the addresses elsewhere; None where they are too many."""
     targets: dict[AccountId, Target] = {}
     outside: dict[Address, None] = {}
     visited: set[str] = set()
-    while pending and len(visited) < VISITS and len(targets) < TARGETS:
+    while pending and len(visited) < VISITS and len(targets) <= READERS:
         found = pending.pop()
         if isinstance(found, Target):
             targets[found.account] = found
             continue
-        if _canonical(found) in visited:
+        if canonical(found) in visited:
             continue
-        visited.add(_canonical(found))
-        if (yield from is_local(found.domain)):
-            pending += (yield from _lookup(found)) or []
+        visited.add(canonical(found))
+        if found.local == EVERYBODY:
+            pending += yield from users_of(found.domain)
+        elif (yield from is_local(found.domain)):
+            pending += (yield from _lookup(found))[1] or []
         else:
             outside[found] = None
-    return sorted(targets.values(), key=lambda target: target.account), sorted(outside, key=str)
+    if pending or len(targets) > READERS:
+        return None
+    return tuple(sorted(targets.values(), key=lambda target: target.account)), tuple(sorted(outside, key=str))
 
 
-def _lookup(address: Address) -> Script[list[Target | Address] | None]:
-    """One step: the user, or the alias's targets, or those of the names that stand for this one; None: nobody."""
+def users_of(domain: Domain) -> Script[list[Target]]:
+    """The users of a domain; READERS and one more at most."""
+    rows = yield sql("SELECT id, local FROM account WHERE domain = $1 LIMIT $2", domain.name, READERS + 1)
+    return [Target(AccountId(identity), Address(local, domain)) for identity, local in rows]
+
+
+def _lookup(address: Address) -> Script[tuple[Address | None, list[Target | Address] | None]]:
+    """One step: the user, or the alias's name and its targets, or those of the names that stand for this one; None:
+    nobody."""
     base, tag, _ = address.local.partition(TAG)
     names = [address.local]
     if tag and base:
@@ -437,13 +478,15 @@ def _lookup(address: Address) -> Script[list[Target | Address] | None]:
         names += [duty for duty in DUTIES if duty != fold(names[-1])]
     for name in names:
         exact = Address(name, address.domain)
-        user = yield from _find(exact)
+        user = yield from find(exact)
         if user is not None:
-            return [user]
-        targets = yield from _targets(exact)
+            return None, [user]
+        targets = yield from targets_of(exact)
         if targets:
-            return list(targets)
-    return (yield from _first_user(address.domain)) if fold(names[0]) in DUTIES or fold(base) in DUTIES else None
+            return exact, list(targets)
+    if fold(names[0]) in DUTIES or fold(base) in DUTIES:
+        return None, (yield from _first_user(address.domain))
+    return None, None
 
 
 def _first_user(domain: Domain) -> Script[list[Target | Address] | None]:
@@ -452,19 +495,27 @@ def _first_user(domain: Domain) -> Script[list[Target | Address] | None]:
 
 
 def may_send_as(account: AccountId, address: Address) -> Script[bool]:
-    """Whether the address is the user's: the own one, `+tag` of it, or an alias that leads to the account. A
-    catch-all makes nobody the owner of every address, and postmaster by default nobody but the first user."""
+    """Whether the address is the user's: the own one, `+tag` of it, or an alias that leads to the account. A group
+    belongs to none of its members; a catch-all makes nobody the owner of every address, and postmaster by default
+    nobody but the first user."""
     own = yield from address_of(account)
     if own is None:
         return False
     if own.domain == address.domain and fold(own.local) == fold(address.local):
         return True
-    # An alias of many is usually one of the user's own address: one look instead of one for each target.
-    place = (address.domain.name, fold(address.local))
-    if (yield sql("SELECT 1 FROM alias WHERE domain = $1 AND fold = $2 AND target = $3", *place, _canonical(own))):
+    here = yield from at_home(address)
+    if here is None:
+        return False
+    if own.domain == here.domain and fold(own.local) == fold(here.local):
         return True
-    found = yield from resolve(address, catch_all=False)
+    if (yield from senders_of(here)) is not None:
+        return False
+    # An alias of many is usually one of the user's own address: one look instead of one for each target.
+    place = (here.domain.name, fold(here.local))
+    if (yield sql("SELECT 1 FROM alias WHERE domain = $1 AND fold = $2 AND target = $3", *place, canonical(own))):
+        return True
+    found = yield from resolve(here, catch_all=False)
     targets = found.targets if isinstance(found, Elsewhere) else found
-    if isinstance(targets, NoSuchDomain | NoSuchUser):
+    if isinstance(targets, Nobody | Closed):
         return False
     return any(target.account == account for target in targets)

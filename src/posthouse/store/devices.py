@@ -179,10 +179,10 @@ def set_devices_only(address: Address, *, only: bool) -> Script[None]:
 
 
 def still(login: Login, now: Millis, *, totp_demands: bool) -> Script[bool]:
-    """Whether a login holds: the account is there; the device password was not revoked and has not expired; the
+    """Whether a login holds: the account is there under this name; the device password was not revoked and has not expired; the
     password was not changed, and still opens mail. `totp_demands`: not to users with a second factor."""
     found = yield from find_entrance(login.address)
-    if found is None or found.login.account != login.account:
+    if found is None or (found.login.account, found.login.address) != (login.account, login.address):
         return False
     if login.device is not None:
         return any(device.id == login.device and not device.expired(now) for device in found.devices)

@@ -57,6 +57,7 @@ def _fifth(connection: apsw.Connection) -> None:
     _run(connection, "quota.sql")
     _run(connection, "retained.sql")
     _run(connection, "signin.sql")
+    _run(connection, "directory.sql")
 
 
 def _clear_namespace(connection: apsw.Connection) -> None:

@@ -12,7 +12,7 @@ from posthouse.mail.address import Address, ForwardPath, ReversePath
 from posthouse.mail.header import body_start
 from posthouse.mail.ids import Millis
 from posthouse.mail.status import Reply, reply
-from posthouse.store.accounts import Elsewhere, NoSuchDomain, NoSuchUser
+from posthouse.store.accounts import Closed, Elsewhere, NoSuchDomain, NoSuchUser, Overfull, Resolution, Senders
 from posthouse.store.crashpoint import crashpoint
 from posthouse.transport.client import Client
 from posthouse.transport.forwarding import circles
@@ -32,6 +32,13 @@ TOO_LARGE = reply(552, "5.3.4", "The message is larger than this server accepts"
 DISK_FULL = reply(452, "4.3.1", "The server is short of disk space; try again later")
 NEEDS_SMTPUTF8 = reply(550, "5.6.7", "An address outside ASCII needs SMTPUTF8")
 NO_SUCH_USER = reply(550, "5.1.1", "There is no such user here; check the address")
+USERS_ONLY = reply(
+    550, "5.7.2", "Only users of this server may write to this group; if you are one, log in on the submission port"
+)  # fmt: skip
+MEMBERS_ONLY = reply(550, "5.7.2", "Only its members may write to this group, logged in on the submission port")
+OVERFULL = reply(
+    550, "5.2.4", "This address leads to more people than one message can be for; its owner must divide it"
+)
 NO_RELAY = reply(
     550, "5.7.1", "This server does not take mail for that domain from strangers; if you have an account here,",
     "log in on the submission port and send from there",
@@ -75,7 +82,21 @@ async def rcpt(path: ForwardPath, utf8: bool, client: Client, house: House) -> L
         return NO_RELAY
     if isinstance(found, NoSuchDomain | Elsewhere) and not house.leave:
         return STAYS_HERE
-    return leads_to(found)
+    if isinstance(found, Overfull):
+        return OVERFULL
+    return _closed(found, client) or leads_to(found)
+
+
+def _closed(found: Resolution, client: Client) -> Reply | None:
+    """The refusal for a group that this client may not write to; who is who is known by a login alone."""
+    if not isinstance(found, Closed):
+        return None
+    if client.login is None:
+        return USERS_ONLY if found.senders is Senders.USERS else MEMBERS_ONLY
+    if found.senders is Senders.USERS:
+        return None
+    among = any(target.account == client.login.account for target in found.targets)
+    return None if among else MEMBERS_ONLY
 
 
 async def take(mail: Incoming, house: House) -> Reply:

@@ -3,7 +3,7 @@
 from posthouse.mail.address import Address, Domain, parse_domain
 from posthouse.mail.ids import AccountId
 from posthouse.mail.srs import is_rewritten
-from posthouse.store.accounts import Elsewhere, NoSuchDomain, NoSuchUser, Resolution, Target
+from posthouse.store.accounts import Closed, Elsewhere, NoSuchDomain, NoSuchUser, Overfull, Resolution, Target
 from posthouse.transport.forwarding import leads_back
 from posthouse.transport.house import House
 from posthouse.transport.route import Leads
@@ -18,12 +18,14 @@ async def leads_of(address: Address, house: House) -> Leads:
 
 def leads_to(found: Resolution) -> Leads:
     """What a Resolution means for delivery."""
-    if isinstance(found, NoSuchUser):
+    if isinstance(found, NoSuchUser | Overfull):
         return Leads()
     if isinstance(found, NoSuchDomain):
         return Leads(leaves=True)
     if isinstance(found, Elsewhere):
         return Leads(_accounts(found.targets), forwards=found.addresses)
+    if isinstance(found, Closed):
+        return Leads(_accounts(found.targets))
     return Leads(_accounts(found))
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from posthouse.mail.address import Address, Domain
 from posthouse.mail.ids import AccountId
 from posthouse.store import accounts
-from posthouse.store.accounts import Elsewhere, NoSuchDomain, NoSuchUser, Resolution, Target
+from posthouse.store.accounts import Resolution, Target
 from posthouse.store.store import Store
 
 REMEMBERED_SECONDS = 1.0  # a user or alias that was removed still gets mail for this long; the commit looks again
@@ -65,7 +65,7 @@ class Routes:
         if known is not None and known[0] > now:
             return known[1]
         found = await look()
-        if not isinstance(found, NoSuchDomain | NoSuchUser | Elsewhere):
+        if isinstance(found, tuple):
             self._remember(address, now, found)
         return found
 

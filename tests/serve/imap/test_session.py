@@ -13,7 +13,7 @@ from household import ANNA, BEN, HELLO, HOSTNAME, INFO, NOW, credential, open_st
 from posthouse.serve.imap import fetch, fetch_rows, session, state
 from posthouse.serve.limits import ImapSessionLimits, PeerLimits, Peers
 from posthouse.serve.login import Door
-from posthouse.store import accounts, emails, mailboxes
+from posthouse.store import accounts, aliases, emails, mailboxes
 from posthouse.store.script import Unavailable
 from posthouse.store.store import Store
 from posthouse.transport.house import House
@@ -83,7 +83,7 @@ async def test_a_login_that_was_changed_or_removed_ends(house, door, store, monk
             await store.run(accounts.set_password, ANNA, credential("another"))
         else:
             for alias in (INFO, HELLO):
-                await store.run(accounts.remove_alias, alias)
+                await store.run(aliases.remove_alias, alias)
             await store.run(accounts.remove_account, ANNA)
         if command == "NOOP":
             client.write("NOOP")
