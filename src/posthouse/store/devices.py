@@ -179,8 +179,8 @@ def set_devices_only(address: Address, *, only: bool) -> Script[None]:
 
 
 def still(login: Login, now: Millis, *, totp_demands: bool) -> Script[bool]:
-    """Whether a login holds: the account is there under this name; the device password was not revoked and has not expired; the
-    password was not changed, and still opens mail. `totp_demands`: not to users with a second factor."""
+    """Whether a login holds: the account is there under this name; the device password was not revoked and has not
+    expired; the password was not changed, and still opens mail. `totp_demands`: not to users with a second factor."""
     found = yield from find_entrance(login.address)
     if found is None or (found.login.account, found.login.address) != (login.account, login.address):
         return False
