@@ -25,6 +25,7 @@ from posthouse.store.crashpoint import crashpoint
 from posthouse.store.index import Index, belongs
 from posthouse.store.migrate import migrate
 from posthouse.store.queue import NEW_WORK
+from posthouse.store.readers import Readers
 from posthouse.store.script import Row, Script, Unavailable
 from posthouse.store.sqlite import DATABASE, Call, Database
 
@@ -63,7 +64,7 @@ class Store:
         self._loop = asyncio.get_running_loop()
         self._writer = writer
         self._writes: SimpleQueue[_Job | None] = SimpleQueue()
-        self._reads: SimpleQueue[_Job | None] = SimpleQueue()
+        self._reads: Readers[_Job] = Readers()
         self._watchers: dict[AccountId, dict[object, Callable[[ModSeq], None]]] = {}
         self._bus = Bus(directory / "run", self._hint)
         self._closing = False
@@ -98,25 +99,23 @@ class Store:
         Raises what the script raises, and Unavailable."""
         if self._writes.qsize() >= QUEUE:
             raise Unavailable("the store is overloaded")
-        return cast(T, await self._submit(self._writes, Call(verb, args, kwargs)))
+        return cast(T, await self._submit(self._writes.put, Call(verb, args, kwargs)))
 
     async def read(self, verb: Callable[P, Script[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a reading script on one consistent snapshot, newer than every commit already answered."""
-        if self._reads.qsize() >= QUEUE:
-            raise Unavailable("the store is overloaded")
-        return cast(T, await self._submit(self._reads, Call(verb, args, kwargs)))
+        return cast(T, await self.reading(verb, *args, **kwargs))
 
     def reading(self, verb: Callable[P, Script[T]], *args: P.args, **kwargs: P.kwargs) -> "asyncio.Future[T]":
         """The same, begun at once: the next rows are read while the last ones are printed. Await it, or cancel it."""
-        if self._reads.qsize() >= QUEUE:
+        if self._reads.waiting >= QUEUE:
             raise Unavailable("the store is overloaded")
-        return self._submit(self._reads, Call(verb, args, kwargs))
+        return self._submit(self._reads.put, Call(verb, args, kwargs))
 
-    def _submit(self, queue: "SimpleQueue[_Job | None]", call: Call) -> "asyncio.Future[Any]":
+    def _submit(self, put: Callable[[_Job], None], call: Call) -> "asyncio.Future[Any]":
         if self._closing:
             raise Unavailable("the store is closing")
         waiter: asyncio.Future[Any] = self._loop.create_future()
-        queue.put(_Job(call, waiter))
+        put(_Job(call, waiter))
         return waiter
 
     def shorten_log(self) -> None:
@@ -124,7 +123,7 @@ class Store:
         self._checkpoints.shorten()
 
     def _read_rows(self, blobs: Sequence[BlobKey]) -> "asyncio.Future[list[Row]]":
-        return self._submit(self._reads, Call(rows_of, (blobs,), {}))
+        return self._submit(self._reads.put, Call(rows_of, (blobs,), {}))
 
     def watch(self, account: AccountId, callback: Callable[[ModSeq], None]) -> Callable[[], None]:
         """Call back on the loop after any commit of any process that changed the account. Gives the un-watch.
@@ -203,10 +202,12 @@ class Store:
     # The reader threads.
 
     def _serve(self, database: Database) -> None:
-        while (job := self._reads.get()) is not None:
+        def work(job: _Job) -> None:
             database.read(job.call)
             with suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(_answer, job)
+
+        self._reads.serve(work)
         database.close()
 
     async def close(self) -> None:
@@ -215,8 +216,7 @@ class Store:
             return
         self._closing = True
         self._writes.put(None)
-        for _ in self._threads[1:]:
-            self._reads.put(None)
+        self._reads.end()
         await asyncio.to_thread(self._join)
         await asyncio.to_thread(self.index.close)
         await asyncio.sleep(0)  # the last answers
