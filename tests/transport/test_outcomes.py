@@ -19,7 +19,7 @@ ITEM = QueueItem(
     QueueId(1), Trail("t"), BlobKey(1), 9, None, Envelope(ReversePath(), (WHO, WHO)), Domain("one.test"), 0,
     Millis(0), Millis(0), Millis(1_000),
 )  # fmt: skip
-CLAIMED = Claimed(ITEM, Lease(ITEM.id, 1, (0, 1)), 0, Millis(500))
+CLAIMED = Claimed(ITEM, Lease(ITEM.id, 1, (0, 1)), 0, Millis(500), b"")
 
 
 def outcome(action: Action, answer: Reply | None = None, where: str = "rcpt") -> Outcome:

@@ -16,6 +16,8 @@ from posthouse.mail.ids import AccountId, Millis, QueueId
 from posthouse.mail.outcome import Action, Outcome
 from posthouse.mail.status import Status, reply
 from posthouse.store import accounts, queue, settlement, waiting
+from posthouse.store.blobs import BlobKey
+from posthouse.store.lately import Lately
 from posthouse.store.moment import Moment
 from posthouse.store.queue import QueueItem, State
 from posthouse.store.script import Script, Unavailable, sql
@@ -355,9 +357,23 @@ async def test_without_its_bounce_nothing_is_given_up(world: World, caplog: pyte
 async def test_damaged_octets_are_not_sent(world: World) -> None:
     await world.send("x@one.test")
     await world.house.store.run(damage)
+    world.house.store.blobs.lately = Lately()  # as in a worker that came later
     async with running(world):
         await world.settled(State.LATER)
     assert world.sent == []
+
+
+async def test_what_came_in_a_moment_ago_is_not_read_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(blob: BlobKey) -> bytes:
+        raise AssertionError(blob)
+
+    monkeypatch.setattr(world.house.store.blobs, "get", never)
+    async with running(world):
+        await world.send("x@one.test")
+        await world.settled()
+    [(item, octets)] = world.sent
+    assert len(octets) == item.size
+    assert bytes(octets).endswith(MESSAGE)
 
 
 def damage() -> Script[None]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from household import ANNA, BEN, INFO, inbox
+from household import ANNA, BEN, HOSTNAME, INFO, inbox
 from posthouse.mail.address import Address, Domain, ForwardPath, ReversePath
 from posthouse.mail.envelope import Envelope, Recipient
 from posthouse.mail.header import body_start, header_end
@@ -82,6 +82,25 @@ async def test_rcpt_of_a_group(house: House, anna: Login) -> None:
 async def test_rcpt_of_too_many(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(accounts, "READERS", 1)
     assert await receive.rcpt(ForwardPath(INFO), False, STRANGER, house) == receive.OVERFULL
+
+
+async def test_a_strange_domain_is_asked_for_once_by_users_and_each_time_by_strangers(
+    house: House, anna: Login, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    for name in ("is_local", "resolve"):
+        really = getattr(accounts, name)
+        monkeypatch.setattr(accounts, name, lambda what, name=name, really=really: asked.append(name) or really(what))
+    user, outside = replace(STRANGER, login=anna), ForwardPath(Address("x", Domain("elsewhere.test")))
+    for _ in range(2):
+        assert await receive.rcpt(outside, False, user, house) == Leads(leaves=True)
+    for _ in range(2):
+        assert await receive.rcpt(outside, False, STRANGER, house) == receive.NO_RELAY
+    assert asked == ["is_local", "resolve", "resolve"]
+    await house.store.run(accounts.add_domain, outside.address.domain)  # the runner delivers here what is queued now
+    assert await receive.rcpt(outside, False, STRANGER, house) == receive.NO_SUCH_USER
+    postmaster = ForwardPath(Address("postmaster", Domain(HOSTNAME)))
+    assert isinstance(await receive.rcpt(postmaster, False, user, house), Leads)
 
 
 async def incoming(octets: bytes, login: Login, house: House, client: Client = STRANGER) -> Incoming:

@@ -87,12 +87,14 @@ class Lease(NamedTuple):
 
 
 class Claimed(NamedTuple):
-    """A leased item. `attention` is when its sender is to be told that it is late, or `expires`."""
+    """A leased item. `attention` is when its sender is to be told that it is late, or `expires`; `digest` is that of
+    its blob, by which octets are known that were here a moment ago."""
 
     item: QueueItem
     lease: Lease
     skip: int
     attention: Millis
+    digest: bytes
 
 
 class Taken(NamedTuple):
@@ -121,7 +123,8 @@ _INSERT = (
     + ", 0, 0, 0, 0, 0 RETURNING id"
 )
 _ITEM = (
-    "id, trail, blob, skip, size, account, envelope, destination, attempts, created, next_attempt, expires, attention"
+    "id, trail, blob, skip, size, account, envelope, destination, attempts, created, next_attempt, expires, attention,"
+    " (SELECT digest FROM blob WHERE blob.id = queue_item.blob)"
 )
 _DESTINATION = 7  # which of these
 # What may be claimed next, unless the destination rests. $1: its name, $2: now. The one that was served goes behind
@@ -283,11 +286,11 @@ def _open_recipients(items: Sequence[int]) -> Script[dict[int, list[tuple[int, b
 
 
 def _claimed(row: Row, token: int, recipients: Sequence[tuple[int, bytes]]) -> Claimed:
-    identity, trail, blob, skip, size, account, text, destination, *times, attention = row
+    identity, trail, blob, skip, size, account, text, destination, *times, attention, digest = row
     envelope = replace(_envelope.decode(text), recipients=tuple(_recipient.decode(one) for _, one in recipients))
     owner = AccountId(account) if account != NOBODY else None
     item = QueueItem(QueueId(identity), trail, blob, size, owner, envelope, Domain(destination), *times)
-    return Claimed(item, Lease(item.id, token, tuple(place for place, _ in recipients)), skip, attention)
+    return Claimed(item, Lease(item.id, token, tuple(place for place, _ in recipients)), skip, attention, digest)
 
 
 def _next(now: Millis, *, asleep: bool) -> Script[tuple[Millis | None, Millis | None]]:

@@ -12,6 +12,7 @@ from posthouse.store.moment import Moment, moment
 from posthouse.store.queue import Patience
 from posthouse.store.store import Store
 from posthouse.transport.journey import Journey
+from posthouse.transport.rights import Rights
 from posthouse.transport.route import Routes
 from posthouse.transport.spool import DiskSpace
 
@@ -77,6 +78,7 @@ class House:
     unauthenticate: bool = True
     disk: DiskSpace = field(default_factory=DiskSpace)
     routes: Routes = field(default_factory=Routes)
+    rights: Rights = field(default_factory=Rights)
     journey: Journey = field(default_factory=Journey)
     withheld: frozenset[str] = frozenset()
     leave: bool = True

@@ -72,6 +72,9 @@ async def keep(mail: Incoming, edit: Edit, received: Millis, house: House) -> To
     ways = tuple(replace(way, skip=len(path), release=mail.release) for way in outgoing)
     leaving = Departures(house.moment(received), ways) if ways else None
     told = partial(_told, mail, received, (_message_id(message, octets), _author(octets)))
+    if ways and not mail.release and isinstance(octets, bytes):  # the runner of the queue wants them in a moment
+        blob = message.blob if isinstance(message, NewEmail) else message
+        house.store.blobs.lately.put_many([(bytes.fromhex(blob.id), octets)])
     letter = await _of_success(mail, leads, (octets, len(path)), house)
     crashpoint("smtp.before_commit")
     kept = Ready(message, tuple(sorted(accounts)), leaving, told, JUNK if mail.junk else INBOX)

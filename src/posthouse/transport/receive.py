@@ -19,7 +19,7 @@ from posthouse.transport.forwarding import circles
 from posthouse.transport.house import House, MessageLimits
 from posthouse.transport.keep import Incoming, keep
 from posthouse.transport.notices import FORGED, Verdict, judge
-from posthouse.transport.resolve import leads_to, resolve
+from posthouse.transport.resolve import elsewhere, leads_to, resolve
 from posthouse.transport.route import Leads
 from posthouse.transport.submit import Edit, complete, may_send, too_much
 from posthouse.transport.trace import hops
@@ -75,7 +75,10 @@ async def rcpt(path: ForwardPath, utf8: bool, client: Client, house: House) -> L
     """Where a recipient leads, or the refusal of RCPT (RFC 5321 §4.1.1.3, §3.6). Raises Unavailable."""
     if not path.address.ascii and not utf8:
         return NEEDS_SMTPUTF8
-    found = await resolve(path.address, house)
+    if client.login is not None and await elsewhere(path.address, house):
+        found: Resolution = NoSuchDomain(path.address.domain)
+    else:
+        found = await resolve(path.address, house)
     if isinstance(found, NoSuchUser):
         return NO_SUCH_USER
     if isinstance(found, NoSuchDomain) and client.login is None:

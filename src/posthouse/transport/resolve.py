@@ -33,6 +33,15 @@ def _accounts(targets: tuple[Target, ...]) -> tuple[AccountId, ...]:
     return tuple(target.account for target in targets)
 
 
+async def elsewhere(address: Address, house: House) -> bool:
+    """Whether the domain of the address was, a moment ago, nobody's here. `resolve` asks anew each time, so that a
+    stranger is refused no longer than it is true; a user's mail is looked at once more when it leaves (home.py).
+    Raises Unavailable."""
+    domain = address.domain
+    ours = not domain.name or domain == (parse_domain(house.hostname) or Domain(house.hostname))
+    return not ours and not await house.routes.is_local(domain, house.store)
+
+
 async def resolve(address: Address, house: House) -> Resolution:
     """Where mail for the address goes. `<Postmaster>` alone, and at our hostname, is whoever looks after this server,
     also where the hostname is no local domain (RFC 5321 §4.1.1.3, §4.5.1)."""

@@ -14,11 +14,9 @@ from posthouse.mail.address import Address, parse_address
 from posthouse.mail.address_list import mailboxes
 from posthouse.mail.dates import format_rfc5322
 from posthouse.mail.header import Field
-from posthouse.mail.ids import AccountId, Millis
+from posthouse.mail.ids import Millis
 from posthouse.mail.status import Reply, reply
-from posthouse.store import accounts
 from posthouse.store.accounts import Login
-from posthouse.store.script import Script
 from posthouse.store.sending import Bound, TooMuch
 from posthouse.transport.house import House
 
@@ -46,9 +44,10 @@ class Edit:
 
 async def may_send(login: Login, address: Address, house: House) -> Reply | None:
     """The refusal when a user may not use this sender address (RFC 6409 §6.1). Raises Unavailable."""
-    if address == login.address or await house.store.read(accounts.may_send_as, login.account, address):
+    if address == login.address:
         return None
-    return NOT_YOUR_ADDRESS
+    foreign = await house.rights.strangers(login.account, frozenset({address}), house.store, refused=True)
+    return NOT_YOUR_ADDRESS if foreign else None
 
 
 async def complete(
@@ -128,16 +127,8 @@ async def _strangers(
     known = {address for address in asked if address is not None}
     if not known:
         return asked
-    return asked - await house.store.read(owned, login.account, frozenset(known))
-
-
-def owned(account: AccountId, addresses: frozenset[Address]) -> Script[set[Address | None]]:
-    """Those of the addresses that the account may send as."""
-    mine: set[Address | None] = set()
-    for address in addresses:
-        if (yield from accounts.may_send_as(account, address)):
-            mine.add(address)
-    return mine
+    refused = not house.add_sender
+    return (asked - known) | await house.rights.strangers(login.account, frozenset(known), house.store, refused=refused)
 
 
 def _missing(named: dict[bytes, list[Field]], login: Login, received: Millis, hostname: str) -> bytes:

@@ -77,8 +77,10 @@ async def auth(talk: Session, event: command.Auth) -> Reply:
         return await _next_line(talk)
 
     caller = Caller(talk.client.ip, Service.SMTP, talk.client.tls, talk.client.name)
+    asked = talk.door.peers.now()
     found = await talk.door.authenticate(event.mechanism, event.initial, ask, caller)
     if isinstance(found, Login):
+        talk.vouched = asked
         note(str(found.address), talk.client.ip, Service.SMTP)
         talk.client = replace(talk.client, login=found)
         talk.engine.parameters |= BURL  # RFC 4468 §3.3: users may use it, whether or not they say EHLO again

@@ -60,6 +60,7 @@ class Session:
     errors: int = 0
     junk: int = 0
     transactions: int = 0
+    vouched: float = 0.0  # when the login was last seen to hold
     unknown: int = 0
     failed_logins: int = 0
     window_began: float = 0.0  # of the octets counted in `window_size`: is DATA coming fast enough?

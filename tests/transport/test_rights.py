@@ -1,0 +1,87 @@
+"""transport/rights.py: as whom a user may send, and what is remembered of it."""
+
+import pytest
+
+from household import ANNA, BEN, HELLO, INFO
+from posthouse.mail.address import Address
+from posthouse.mail.ids import AccountId
+from posthouse.store import accounts, aliases
+from posthouse.store.store import Store
+from posthouse.transport.rights import Rights
+from posthouse.transport.route import REMEMBERED_SECONDS
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def asked(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[Address]:
+    """The addresses the store was really asked for."""
+    seen: list[Address] = []
+    really = accounts.may_send_as
+
+    def spy(account: AccountId, address: Address) -> object:
+        seen.append(address)
+        return really(account, address)
+
+    monkeypatch.setattr(accounts, "may_send_as", spy)
+    return seen
+
+
+async def anna(store: Store) -> AccountId:
+    login = await store.read(accounts.find_login, ANNA)
+    assert login is not None
+    return login.account
+
+
+async def test_what_is_the_users_is_remembered_for_a_second(store: Store, clock: Clock, asked: list[Address]) -> None:
+    rights, account = Rights(clock), await anna(store)
+    for _ in range(2):
+        assert await rights.strangers(account, frozenset({INFO}), store, refused=True) == set()
+    assert asked == [INFO]
+    clock.now += REMEMBERED_SECONDS
+    await store.run(aliases.remove_alias, INFO)
+    assert await rights.strangers(account, frozenset({INFO}), store, refused=True) == {INFO}
+
+
+async def test_a_refusal_is_not_remembered(store: Store, clock: Clock) -> None:
+    rights, account = Rights(clock), await anna(store)
+    await store.run(aliases.remove_alias, HELLO)
+    assert await rights.strangers(account, frozenset({HELLO}), store, refused=True) == {HELLO}
+    await store.run(aliases.add_alias, HELLO, [ANNA])
+    assert await rights.strangers(account, frozenset({HELLO}), store, refused=True) == set()
+
+
+async def test_a_stranger_who_is_only_named_is_remembered(store: Store, clock: Clock, asked: list[Address]) -> None:
+    rights, account = Rights(clock), await anna(store)
+    for _ in range(2):
+        assert await rights.strangers(account, frozenset({BEN, INFO}), store, refused=False) == {BEN}
+    assert sorted(map(str, asked)) == sorted(map(str, (BEN, INFO)))
+
+
+async def test_one_users_right_is_no_other_users(store: Store, clock: Clock) -> None:
+    rights, account = Rights(clock), await anna(store)
+    ben = await store.read(accounts.find_login, BEN)
+    assert ben is not None
+    assert await rights.strangers(account, frozenset({HELLO}), store, refused=True) == set()
+    assert await rights.strangers(ben.account, frozenset({HELLO}), store, refused=True) == {HELLO}
+
+
+async def test_what_is_remembered_is_bounded(
+    store: Store, clock: Clock, asked: list[Address], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("posthouse.transport.rights.RIGHTS", 2)
+    rights, account = Rights(clock), await anna(store)
+    tagged = [Address(f"anna+{number}", ANNA.domain) for number in range(3)]
+    for address in [*tagged, tagged[2], tagged[0]]:
+        assert await rights.strangers(account, frozenset({address}), store, refused=True) == set()
+    assert asked == [*tagged, tagged[0]]
