@@ -1,4 +1,4 @@
-"""The client's side of SCRAM-SHA-256 by scramp, in octets: a peer that was written by others (RFC 5802 §3)."""
+"""The client's side of SCRAM by scramp, in octets: a peer that was written by others (RFC 5802 §3)."""
 
 from scramp import ScramClient, ScramException
 
@@ -6,8 +6,8 @@ from scramp import ScramClient, ScramException
 class ScramPeer:
     """`first`, then `final` with the server's challenge, then `verify` with its last word."""
 
-    def __init__(self, user: str, password: str, nonce: str) -> None:
-        self._client = ScramClient(["SCRAM-SHA-256"], user, password, c_nonce=nonce)
+    def __init__(self, user: str, password: str, nonce: str, mechanism: str = "SCRAM-SHA-256") -> None:
+        self._client = ScramClient([mechanism], user, password, c_nonce=nonce)
 
     def first(self) -> bytes:
         return bytes(self._client.get_client_first().encode())

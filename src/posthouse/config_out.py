@@ -28,6 +28,7 @@ class Route(Struct, frozen=True):
     password: str = ""
     password_file: str = ""
     tls: Tls = "verified"
+    channel_binding: bool = True
 
 
 class RelaySection(Struct, frozen=True):
@@ -39,6 +40,7 @@ class RelaySection(Struct, frozen=True):
     password: str = ""
     password_file: str = ""
     tls: Tls = "verified"
+    channel_binding: bool = True
     use: Literal["always", "blocked"] = "always"
     routes: tuple[Route, ...] = ()
 

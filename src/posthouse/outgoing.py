@@ -125,7 +125,7 @@ def _relay(one: Route | RelaySection) -> Relay:
     if one.password_file:
         with Path(one.password_file).open(encoding="utf-8") as file:
             password = file.readline(PASSWORD_OCTETS).rstrip("\r\n")
-    login = RelayLogin(one.user, password) if one.user else None
+    login = RelayLogin(one.user, password, channel_binding=one.channel_binding) if one.user else None
     return Relay(one.host.lower(), one.port, login, TlsLevel(one.tls))
 
 

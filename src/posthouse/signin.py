@@ -19,6 +19,7 @@ from posthouse.store.devices import NAME_LENGTH, SERVICES, DeviceRow, NewDevice
 from posthouse.store.logins import Told
 from posthouse.store.store import SyncStore
 from posthouse.trust.totp import base32, uri
+from posthouse.wire.scram import Hash
 
 _SPAN = re.compile(r"(\d{1,5})\s*(h|d|w|y)\Z")
 _SECONDS = {"h": 3_600, "d": 86_400, "w": 604_800, "y": 365 * 86_400}
@@ -73,8 +74,9 @@ def add_device(store: SyncStore, user: str, name: str, protocols: str, expires: 
     now, password = wall_clock(), new_device_password()
     digest = device_digest(password.encode())
     assert digest is not None
-    scram = device_scram(password, login.credential.scram_sha256)
-    new = NewDevice(_device_name(name), services_of(protocols), expiry(expires, now), digest, scram)
+    own = login.credential.scram_sha256
+    scram, scram_sha1 = device_scram(password, own), device_scram(password, own, Hash.SHA1)
+    new = NewDevice(_device_name(name), services_of(protocols), expiry(expires, now), digest, scram, scram_sha1)
     store.run(devices.add, address, new, now)
     print(f"Device password of {address} for {new.name} ({', '.join(sorted(new.services))}), shown only now:")
     print(f"\n    {password}\n")

@@ -24,6 +24,7 @@ from posthouse.store import accounts, devices, logins, totp
 from posthouse.store.accounts import Login
 from posthouse.store.devices import NewDevice
 from posthouse.store.store import Store
+from posthouse.wire.scram import Hash
 from scram_peer import ScramPeer
 
 NAME = str(ANNA)
@@ -52,7 +53,8 @@ async def device(store: Store, name: str = "phone", services: str = "imap smtp",
     assert digest is not None
     end = None if expires is None else Millis(NOW + expires)
     scram = device_scram(password, login.credential.scram_sha256)
-    await store.run(devices.add, ANNA, NewDevice(name, frozenset(services.split()), end, digest, scram), NOW)
+    sha1 = device_scram(password, login.credential.scram_sha256, Hash.SHA1)
+    await store.run(devices.add, ANNA, NewDevice(name, frozenset(services.split()), end, digest, scram, sha1), NOW)
     return password
 
 

@@ -32,6 +32,7 @@ from scram_peer import ScramPeer
 
 IP = "192.0.2.1"
 IMAP = Service.IMAP
+KINDS = ("SCRAM-SHA-256", "SCRAM-SHA-1")
 CALLER = Caller(IP, IMAP)
 NAME = str(ANNA)
 RIGHT = PASSWORD.encode()
@@ -331,9 +332,11 @@ async def test_an_unknown_mechanism(gate: Door) -> None:
     assert await gate.authenticate("CRAM-MD5", None, answers(), CALLER) is Refusal.MECHANISM
 
 
-async def scram(door: Door, user: str, password: str) -> tuple[Login | Refusal, list[bytes]]:
-    """A SCRAM-SHA-256 exchange; gives the result and what the server said."""
-    client = ScramPeer(user, password, "fyko+d2lbbFgONRv9qkxdawL")
+async def scram(
+    door: Door, user: str, password: str, mechanism: str = "SCRAM-SHA-256"
+) -> tuple[Login | Refusal, list[bytes]]:
+    """A SCRAM exchange; gives the result and what the server said."""
+    client = ScramPeer(user, password, "fyko+d2lbbFgONRv9qkxdawL", mechanism)
     said: list[bytes] = []
 
     async def ask(challenge: bytes) -> bytes | None:
@@ -343,7 +346,7 @@ async def scram(door: Door, user: str, password: str) -> tuple[Login | Refusal, 
         assert client.verify(challenge)
         return b""
 
-    return await door.authenticate("SCRAM-SHA-256", client.first(), ask, CALLER), said
+    return await door.authenticate(mechanism, client.first(), ask, CALLER), said
 
 
 async def test_scram(gate: Door) -> None:
@@ -367,6 +370,52 @@ async def test_scram_refused_the_same_for_everyone(gate: Door, time_: Time) -> N
 
     assert salt(of_nobody) == salt(of_nobody_again) != salt(of_anna)
     assert len(b64decode(salt(of_nobody))) == len(b64decode(salt(of_anna)))
+
+
+async def test_scram_by_sha_1(gate: Door) -> None:
+    """RFC 5802 §4."""
+    login, said = await scram(gate, NAME, PASSWORD, "SCRAM-SHA-1")
+    assert isinstance(login, Login)
+    assert len(said) == 2
+    assert (await scram(gate, NAME, "wrong", "SCRAM-SHA-1"))[0] is Refusal.WRONG
+
+
+async def test_a_password_of_before_gets_its_keys_when_it_is_said(gate: Door, store: Store) -> None:
+    """Decision 0103. Until then the exchange looks as for a wrong password, of the same salt."""
+    await store.run(accounts.set_password, ANNA, make_credential(PASSWORD)._replace(scram_sha1=None))
+    refused, said = await scram(gate, NAME, PASSWORD, "SCRAM-SHA-1")
+    assert refused is Refusal.WRONG
+    first = await gate.verify(NAME, PASSWORD.encode(), CALLER)
+    assert isinstance(first, Login)
+    accepted, said_now = await scram(gate, NAME, PASSWORD, "SCRAM-SHA-1")
+    assert isinstance(accepted, Login)
+    assert said[0].partition(b",")[2] == said_now[0].partition(b",")[2]
+    assert await gate.holds(first)  # it was not the password that changed
+    await store.run(accounts.set_password, ANNA, make_credential("another")._replace(scram_sha1=None))
+    assert (await scram(gate, NAME, PASSWORD, "SCRAM-SHA-1"))[0] is Refusal.WRONG
+
+
+async def test_keys_of_sha_1_are_not_those_of_another_password(store: Store) -> None:
+    """An older Posthouse sets a password without them; and one may be changed while they are made."""
+    old = make_credential(PASSWORD)
+    await store.run(accounts.set_password, ANNA, old)
+    login = await store.read(accounts.find_login, ANNA)
+    assert login is not None
+    assert login.credential.scram_sha1 == old.scram_sha1 is not None
+    new = make_credential("another")
+    await store.run(accounts.set_password, ANNA, new._replace(scram_sha1=None))
+    await store.run(accounts.add_scram_sha1, login.account, old.scram_sha256, old.scram_sha1)
+    login = await store.read(accounts.find_login, ANNA)
+    assert login is not None
+    assert login.credential.scram_sha1 is None
+
+
+async def test_both_kinds_have_one_salt(gate: Door, time_: Time) -> None:
+    """So that nobody learns from two exchanges whether a user exists (RFC 5802 §5.1)."""
+    for name in (NAME, "nobody@home.test"):
+        salts = [(await scram(gate, name, "wrong", kind))[1][0].partition(b",s=")[2] for kind in KINDS]
+        assert salts[0] == salts[1]
+    assert time_.slept == [PeerLimits().refusal_seconds] * 4
 
 
 def test_the_secret_is_made_once_and_kept_private(tmp_path: Path) -> None:

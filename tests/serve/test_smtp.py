@@ -47,7 +47,8 @@ async def test_what_ehlo_offers_on_each_port(house: House, door: Door, tls: ssl.
     common = {"PIPELINING", f"SIZE {50 * 1024 * 1024}", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "CHUNKING"}
     common |= {"DSN", "DELIVERBY 60"}
     users = {"MT-PRIORITY", "FUTURERELEASE 2678400 2023-12-15T22:13:20Z", "BURL"}
-    auth = "AUTH SCRAM-SHA-256 PLAIN LOGIN"
+    auth = "AUTH SCRAM-SHA-256 SCRAM-SHA-1 PLAIN LOGIN"
+    bound = "AUTH SCRAM-SHA-256-PLUS SCRAM-SHA-256 SCRAM-SHA-1-PLUS SCRAM-SHA-1 PLAIN LOGIN"
     strict = replace(house, tls=tls, allow_plaintext_login=False)
 
     async def offered(house: House, role: SmtpRole, *, hello: str = "EHLO", upgrade: bool = False) -> set[str]:
@@ -72,8 +73,8 @@ async def test_what_ehlo_offers_on_each_port(house: House, door: Door, tls: ssl.
     alone = {keyword for keyword in users if not keyword.startswith("FUTURERELEASE")}
     assert await offered(replace(strict, leave=False), SUBMISSION) == {"STARTTLS", *alone}
     assert await offered(strict, SUBMISSION) == {"STARTTLS", *users}
-    assert await offered(strict, SUBMISSION, upgrade=True) == {auth, "REQUIRETLS", *users}
-    assert await offered(strict, SUBMISSIONS) == {auth, "REQUIRETLS", *users}
+    assert await offered(strict, SUBMISSION, upgrade=True) == {bound, "REQUIRETLS", *users}
+    assert await offered(strict, SUBMISSIONS) == {bound, "REQUIRETLS", *users}
     assert await offered(house, SUBMISSION) == {auth, *users}
     assert await offered(house, LMTP, hello="LHLO") == {"MT-PRIORITY"}
 

@@ -343,7 +343,7 @@ def relay(server: Sink, login: RelayLogin = LOGIN) -> Target:
 
 def scram(password: str) -> Callable[[str], Answer]:
     """A server that knows SCRAM and a password, by the code of our own."""
-    exchange = sasl.start("SCRAM-SHA-256", "server-nonce")
+    exchange = sasl.Scram("SCRAM-SHA-256", "server-nonce")
 
     def answer(line: str) -> Answer:
         assert exchange is not None

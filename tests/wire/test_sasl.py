@@ -1,41 +1,65 @@
 """wire/sasl.py (RFC 4422, RFC 4616, RFC 5802)."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from posthouse.wire.oauth import Bearer
 from posthouse.wire.sasl import (
     MALFORMED,
     MECHANISMS,
     REFUSED,
+    Certified,
     Challenge,
     Credentials,
     KeysWanted,
+    Offer,
     Proven,
-    ScramSha256,
+    Scram,
     Step,
     decode,
     start,
 )
-from posthouse.wire.scram import derive, fake_keys
+from posthouse.wire.scram import Hash, derive, fake_keys
 from scram_peer import ScramPeer
 
 KEYS = derive("pencil", b"salt of sixteen ")
+PLAINLY = ("SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "LOGIN")
+OFFER = Offer({"tls-exporter": b"exported", "tls-server-end-point": b"hashed"}, ("anna@home.test",), bearer=True)
 
 
 def step(mechanism: str, *messages: bytes | None) -> Step:
     """The last step of an exchange."""
-    exchange = start(mechanism, "nonce")
+    exchange = start(mechanism, "nonce", OFFER)
     assert exchange is not None
     steps = [exchange.step(message) for message in messages]
     return steps[-1]
 
 
 def test_mechanisms() -> None:
-    assert MECHANISMS == ("SCRAM-SHA-256", "PLAIN", "LOGIN")
-    assert all(start(name.lower(), "nonce") for name in MECHANISMS)
-    for name in ("CRAM-MD5", "SCRAM-SHA-256-PLUS", "", "EXTERNAL"):
-        assert start(name, "nonce") is None
+    """Strongest first; each only where it can work (RFC 4422 §3.3, RFC 5802 §6)."""
+    assert Offer().mechanisms == PLAINLY
+    assert OFFER.mechanisms == MECHANISMS
+    assert MECHANISMS == (
+        "EXTERNAL",
+        "SCRAM-SHA-256-PLUS",
+        "SCRAM-SHA-256",
+        "SCRAM-SHA-1-PLUS",
+        "SCRAM-SHA-1",
+        "OAUTHBEARER",
+        "XOAUTH2",
+        "PLAIN",
+        "LOGIN",
+    )
+    assert Offer(names=("x",)).mechanisms == ("EXTERNAL", *PLAINLY)
+    assert set(Offer(bearer=True).mechanisms) - set(PLAINLY) == {"OAUTHBEARER", "XOAUTH2"}
+    for name in MECHANISMS:
+        assert start(name.lower(), "nonce", OFFER)
+        assert (start(name, "nonce", Offer()) is None) is (name not in PLAINLY)
+    for name in ("CRAM-MD5", "", "SCRAM-SHA-512", "ANONYMOUS"):
+        assert start(name, "nonce", OFFER) is None
 
 
 @pytest.mark.parametrize(
@@ -76,8 +100,8 @@ def test_login() -> None:
     assert step("LOGIN", b"anna", b"secret\0x") == MALFORMED
 
 
-def scram(password: str, header: bytes = b"n,,") -> tuple[ScramSha256, ScramPeer, Step]:
-    exchange, client = ScramSha256("server"), ScramPeer("anna", password, "client")
+def scram(password: str, header: bytes = b"n,,") -> tuple[Scram, ScramPeer, Step]:
+    exchange, client = Scram("SCRAM-SHA-256", "server"), ScramPeer("anna", password, "client")
     return exchange, client, exchange.step(header + client.first()[3:])
 
 
@@ -119,12 +143,55 @@ def test_scram_for_another_is_refused() -> None:
     assert step("SCRAM-SHA-256", None, b"") == MALFORMED
 
 
-def test_only_scram_wants_keys() -> None:
-    for mechanism in ("PLAIN", "LOGIN", "SCRAM-SHA-256"):
-        exchange = start(mechanism, "nonce")
+def test_scram_knows_its_hash() -> None:
+    assert step("SCRAM-SHA-1", b"n,,n=anna,r=x") == KeysWanted("anna", Hash.SHA1)
+    assert step("SCRAM-SHA-256-PLUS", b"p=tls-exporter,,n=anna,r=x") == KeysWanted("anna", Hash.SHA256)
+
+
+@pytest.mark.parametrize("header", [b"n,,", b"y,,", b"p=tls-unique,,", b"p=,,", b"p=n,,", b"p=TLS-EXPORTER,,"])
+def test_plus_wants_a_binding_that_is_there(header: bytes) -> None:
+    """RFC 5802 §6."""
+    assert step("SCRAM-SHA-256-PLUS", header + b"n=anna,r=x") == MALFORMED
+
+
+def test_a_downgrade_is_noticed() -> None:
+    """RFC 5802 §6: "y" where -PLUS was announced says that somebody has taken it out of the list."""
+    assert step("SCRAM-SHA-256", b"y,,n=anna,r=x") == MALFORMED
+    assert step("SCRAM-SHA-256", b"p=tls-exporter,,n=anna,r=x") == MALFORMED
+    assert step("SCRAM-SHA-256", b"n,,n=anna,r=x") == KeysWanted("anna")
+    exchange = start("SCRAM-SHA-256", "nonce", Offer())
+    assert exchange is not None
+    assert exchange.step(b"y,,n=anna,r=x") == KeysWanted("anna")
+
+
+def test_external() -> None:
+    """RFC 4422 Appendix A."""
+    assert step("EXTERNAL", None) == Challenge(b"")
+    assert step("EXTERNAL", None, b"") == Certified("anna@home.test")
+    assert step("EXTERNAL", b"") == Certified("anna@home.test")
+    assert step("EXTERNAL", b"Anna@Home.test") == Certified("anna@home.test")
+    assert step("EXTERNAL", b"ben@home.test") == REFUSED
+    assert step("EXTERNAL", b"anna@home.test\0") == MALFORMED
+    assert step("EXTERNAL", b"\xff") == MALFORMED
+    assert step("EXTERNAL", b"a" * 256) == MALFORMED
+
+
+def test_external_with_two_names() -> None:
+    """The client has to say which."""
+    offer = Offer(names=("anna@home.test", "office@home.test"))
+    for message, expected in ((b"", REFUSED), (b"office@home.test", Certified("office@home.test"))):
+        exchange = start("EXTERNAL", "nonce", offer)
         assert exchange is not None
-        with pytest.raises(RuntimeError):
-            exchange.keys(KEYS)
+        assert exchange.step(message) == expected
+
+
+def test_tokens() -> None:
+    """RFC 7628 §3.1."""
+    assert step("OAUTHBEARER", None) == Challenge(b"")
+    assert step("OAUTHBEARER", b"n,,\x01auth=Bearer x.y.z\x01\x01") == Bearer("", "x.y.z")
+    assert step("XOAUTH2", None, b"user=anna\x01auth=Bearer x\x01\x01") == Bearer("anna", "x", google=True)
+    assert step("OAUTHBEARER", b"") == MALFORMED
+    assert step("XOAUTH2", b"\x01") == MALFORMED
 
 
 def test_passwords_are_not_printed() -> None:
@@ -139,10 +206,11 @@ def test_what_is_not_base64(text: bytes) -> None:
 
 @given(st.sampled_from(MECHANISMS), st.lists(st.binary(max_size=40), max_size=4))
 def test_garbage_never_proves_anything(mechanism: str, messages: list[bytes]) -> None:
-    exchange = start(mechanism, "nonce")
+    exchange = start(mechanism, "nonce", replace(OFFER, names=("anna@home.test", "ben@home.test")))
     assert exchange is not None
     for message in messages:
         given_back = exchange.step(message)
-        assert not isinstance(given_back, Proven)
+        assert not isinstance(given_back, Proven | Certified | Bearer)
         if isinstance(given_back, KeysWanted):
+            assert isinstance(exchange, Scram)
             exchange.keys(KEYS)

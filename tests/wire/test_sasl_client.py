@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from posthouse.wire.sasl import Challenge, KeysWanted, Proven, start
+from posthouse.wire.sasl import Challenge, KeysWanted, Proven, Scram
 from posthouse.wire.sasl_client import PREFERENCE, begin, choose
 from posthouse.wire.scram import derive
-from posthouse.wire.scram_client import MOST_ITERATIONS, ScramClient
+from posthouse.wire.scram_client import MOST_ITERATIONS, Binding, ScramClient
 
 # RFC 7677 §3
 SHA256_FIRST = b"n,,n=user,r=rOprNGfwEbeRWgbNEkqO"
@@ -85,7 +85,7 @@ def test_garbage_never_raises(octets: bytes) -> None:
     ("announced", "expected"),
     [
         (("PLAIN", "LOGIN", "SCRAM-SHA-1", "SCRAM-SHA-256"), "SCRAM-SHA-256"),
-        (("SCRAM-SHA-256-PLUS", "SCRAM-SHA-1"), "SCRAM-SHA-1"),
+        (("SCRAM-SHA-256-PLUS", "SCRAM-SHA-1"), "SCRAM-SHA-1"),  # where there is nothing to be bound to
         (("LOGIN", "PLAIN"), "PLAIN"),
         (("LOGIN",), "LOGIN"),
         (("GSSAPI", "CRAM-MD5"), None),
@@ -94,6 +94,44 @@ def test_garbage_never_raises(octets: bytes) -> None:
 )
 def test_the_strongest_is_chosen(announced: tuple[str, ...], expected: str | None) -> None:
     assert choose(announced) == expected
+
+
+@pytest.mark.parametrize(
+    ("announced", "expected"),
+    [
+        (("SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS"), "SCRAM-SHA-256-PLUS"),
+        (("SCRAM-SHA-256", "SCRAM-SHA-1-PLUS"), "SCRAM-SHA-1-PLUS"),
+        (("SCRAM-SHA-256", "PLAIN"), "SCRAM-SHA-256"),
+    ],
+)
+def test_bound_where_that_can_be(announced: tuple[str, ...], expected: str) -> None:
+    """RFC 5802 §6: clients MUST use "p" when the server offers the -PLUS variant."""
+    assert choose(announced, bound=True) == expected
+
+
+def test_the_flag_of_channel_binding() -> None:
+    """RFC 5802 §6."""
+    binding = Binding("tls-exporter", b"exported")
+    assert ScramClient("SCRAM-SHA-1-PLUS", "a", "x", "n", binding).first() == b"p=tls-exporter,,n=a,r=n"
+    assert ScramClient("SCRAM-SHA-256", "a", "x", "n", binding).first() == b"y,,n=a,r=n"
+    assert ScramClient("SCRAM-SHA-256", "a", "x", "n").first() == b"n,,n=a,r=n"
+    with pytest.raises(ValueError, match="bound to"):
+        ScramClient("SCRAM-SHA-256-PLUS", "a", "x", "n")
+
+
+@pytest.mark.parametrize(("theirs", "proven"), [(b"exported", True), (b"of another connection", False)])
+def test_plus_against_our_own_server(theirs: bytes, proven: bool) -> None:
+    """RFC 5802 §6: who sits between has another connection to each side."""
+    server = Scram("SCRAM-SHA-256-PLUS", "server", {"tls-exporter": theirs})
+    exchange = begin("SCRAM-SHA-256-PLUS", "anna", "secret", "client", Binding("tls-exporter", b"exported"))
+    assert server.step(exchange.initial) == KeysWanted("anna")
+    challenge = server.keys(derive("secret", b"salt" * 4))
+    assert isinstance(challenge, Challenge)
+    last = server.step(exchange.answer(challenge.octets))
+    assert isinstance(last, Challenge) is proven
+    if isinstance(last, Challenge):
+        assert isinstance(server.step(exchange.answer(last.octets)), Proven)
+        assert exchange.satisfied
 
 
 def test_plain_and_login() -> None:
@@ -114,8 +152,7 @@ def test_plain_and_login() -> None:
 
 def test_against_our_own_server() -> None:
     """Both sides prove themselves."""
-    server, exchange = start("SCRAM-SHA-256", "server"), begin("SCRAM-SHA-256", "anna", "s,e=cret", "client")
-    assert server is not None
+    server, exchange = Scram("SCRAM-SHA-256", "server"), begin("SCRAM-SHA-256", "anna", "s,e=cret", "client")
     assert server.step(exchange.initial) == KeysWanted("anna")
     keys = derive("s,e=cret", b"salt" * 4)
     challenge = server.keys(keys)

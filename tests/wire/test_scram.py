@@ -4,6 +4,7 @@ import stringprep
 from base64 import b64decode
 
 import pytest
+import scramp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scramp import ScramMechanism
@@ -11,6 +12,7 @@ from scramp import ScramMechanism
 from posthouse.wire.scram import (
     ITERATIONS,
     ClientFirst,
+    Hash,
     ScramKeys,
     ScramServer,
     derive,
@@ -35,7 +37,7 @@ KEYS = derive("pencil", SALT)
 def asked() -> ScramServer:
     """A server that has sent its challenge."""
     server = ScramServer(SERVER_NONCE)
-    assert server.first(CLIENT_FIRST) == ClientFirst(b"n,,", "", "user", CLIENT_NONCE.encode(), CLIENT_FIRST[3:])
+    assert server.first(CLIENT_FIRST) == ClientFirst(b"n,,", "n", "", "user", CLIENT_NONCE.encode(), CLIENT_FIRST[3:])
     assert server.challenge(KEYS) == SERVER_FIRST
     return server
 
@@ -43,6 +45,33 @@ def asked() -> ScramServer:
 def test_the_server_as_in_rfc_7677() -> None:
     """RFC 7677 §3."""
     assert asked().final(CLIENT_FINAL) == SERVER_FINAL
+
+
+def test_the_server_as_in_rfc_5802() -> None:
+    """RFC 5802 §5: SCRAM-SHA-1."""
+    server = ScramServer("3rfcNHYJY1ZVvWVs7j", Hash.SHA1)
+    assert server.first(b"n,,n=user,r=fyko+d2lbbFgONRv9qkxdawL")
+    keys = derive("pencil", b64decode("QSXCR+Q6sek8bf92"), Hash.SHA1)
+    asked = b"r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,s=QSXCR+Q6sek8bf92,i=4096"
+    assert server.challenge(keys) == asked
+    final = b"c=biws,r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,p=v0X8v3Bz2T0CJGbJQyF0X+HI4Ts="
+    assert server.final(final) == b"v=rmF9pqV8S7suAoZWja4dJRkFsKQ="
+
+
+@pytest.mark.parametrize("mechanism", ["SCRAM-SHA-1-PLUS", "SCRAM-SHA-256-PLUS"])
+@pytest.mark.parametrize(("seen", "proven"), [(b"of this connection", True), (b"of another", False)])
+def test_plus_binds_to_the_connection(mechanism: str, seen: bytes, proven: bool) -> None:
+    """With scramp as peer; who sits between sees another certificate (RFC 5802 §6)."""
+    kind = Hash.SHA1 if "SHA-1-" in mechanism else Hash.SHA256
+    peer = scramp.ScramClient([mechanism], "anna", "pencil", channel_binding=("tls-server-end-point", seen))
+    bindings = {"tls-exporter": b"x", "tls-server-end-point": b"of this connection"}
+    server = ScramServer(SERVER_NONCE, kind, bindings, plus=True)
+    assert server.first(peer.get_client_first().encode())
+    peer.set_server_first(server.challenge(derive("pencil", SALT, kind)).decode())
+    final = server.final(peer.get_client_final().encode())
+    assert (final is not None) is proven
+    if final is not None:
+        peer.set_server_final(final.decode())
 
 
 @pytest.mark.parametrize(
@@ -72,7 +101,10 @@ def test_what_proves_nothing(final: bytes) -> None:
         b"",
         b"n,,",
         b"n=user,r=abc",
-        b"p=tls-unique,,n=user,r=abc",
+        b"p=,,n=user,r=abc",
+        b"p=tls_unique,,n=user,r=abc",
+        b"p=tls-unique,n=user,r=abc",
+        b"x,,n=user,r=abc",
         b"n,,m=x,n=user,r=abc",
         b"n,,n=,r=abc",
         b"n,,n=user,r=",
@@ -94,7 +126,10 @@ def test_what_is_no_first_message(first: bytes) -> None:
 def test_names_with_comma_and_equals() -> None:
     first = parse_client_first(b"y,a=a=3Db,n=x=2Cy,r=abc,z=later")
     assert first is not None
-    assert (first.authzid, first.authcid, first.header) == ("a=b", "x,y", b"y,a=a=3Db,")
+    assert (first.authzid, first.authcid, first.header, first.flag) == ("a=b", "x,y", b"y,a=a=3Db,", "y")
+    bound = parse_client_first(b"p=tls-exporter,,n=user,r=abc")
+    assert bound is not None
+    assert (bound.header, bound.flag) == (b"p=tls-exporter,,", "p=tls-exporter")
 
 
 def test_wrong_order_is_our_bug() -> None:
@@ -169,6 +204,8 @@ def test_unknown_users_have_the_same_salt_each_time() -> None:
     assert fake_keys("ghost", b"secret").salt != fake_keys("spirit", b"secret").salt
     assert fake_keys("ghost", b"secret").salt != fake_keys("ghost", b"other").salt
     assert len(fake_keys("ghost", b"secret").salt) == len(SALT)
+    assert fake_keys("ghost", b"secret").salt == fake_keys("ghost", b"secret", Hash.SHA1).salt  # as a real user's
+    assert len(fake_keys("ghost", b"secret", Hash.SHA1).stored_key) == 20
 
 
 def test_saslprep_as_in_rfc_4013() -> None:

@@ -1,13 +1,21 @@
 """TLS for servers: contexts, a table of certificates by name.
 
-What it does NOT do: it fetches no certificate from anywhere (that is ACME's work) and checks no client certificate.
+Clients are asked for certificates only where a file of authorities is named for that (limits.md, S26). One that is
+not good makes no difference: the client is as one without (clientcerts.py).
+
+What it does NOT do: it fetches no certificate from anywhere (that is ACME's work).
 Certificates of our own making are in authority.py; TLS from the client's side is in peer.py.
 """
 
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
+
+from posthouse.net.openssl import never_refuse_certificates
+
+REVOCATIONS = b"-----BEGIN X509 CRL-----"
 
 
 class CertificateError(Exception):
@@ -22,16 +30,38 @@ class CertificateFiles:
     key: Path
 
 
+class NamedBy(Enum):
+    """What of a client's certificate says which user it is for."""
+
+    EMAIL = "email"  # an address in subjectAltName (RFC 5280 §4.2.1.6)
+    SUBJECT = "subject"  # emailAddress of the subject, or else its commonName
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCertificates:
+    """Clients are asked for a certificate of these authorities (PEM, with revocation lists where there are some)."""
+
+    authorities: Path
+    named_by: NamedBy = NamedBy.EMAIL
+
+
+class ServerContext(ssl.SSLContext):
+    """A context that knows the certificate that it shows, DER, and what it asks of clients."""
+
+    certificate: bytes = b""
+    clients: ClientCertificates | None = None
+
+
 class Certificates:
     """A server's certificates: one context for listeners and STARTTLS, which answers each name with its certificate
     (Server Name Indication, RFC 6066 §3) and unknown names with the first. TLS 1.2 and later (RFC 8996)."""
 
-    def __init__(self, files: Sequence[CertificateFiles]) -> None:
-        """Raises CertificateError."""
+    def __init__(self, files: Sequence[CertificateFiles], clients: ClientCertificates | None = None) -> None:
+        """`clients`: ask them for a certificate. Raises CertificateError."""
         if not files:
             raise CertificateError("no certificate is configured")
-        self._by_name = _contexts(files) if len(files) > 1 else {}
-        self.context = load(files[0])
+        self._by_name = _contexts(files, clients) if len(files) > 1 else {}
+        self.context = load(files[0], clients)
         self.context.sni_callback = self._choose
 
     def _choose(self, connection: ssl.SSLSocket | ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
@@ -43,24 +73,24 @@ class Certificates:
             connection.context = context
 
 
-def _contexts(all_files: Sequence[CertificateFiles]) -> dict[str, ssl.SSLContext]:
+def _contexts(all_files: Sequence[CertificateFiles], clients: ClientCertificates | None) -> dict[str, ServerContext]:
     from posthouse.net.authority import names  # here, because reading certificates takes 40 ms to import
 
-    by_name: dict[str, ssl.SSLContext] = {}
+    by_name: dict[str, ServerContext] = {}
     for files in reversed(all_files):  # the first certificate that has a name answers for it
-        context = load(files)
+        context = load(files, clients)
         by_name.update((name, context) for name in names(files.certificate))
     return by_name
 
 
-def _server_context() -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+def _server_context() -> ServerContext:
+    context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
     return context
 
 
-def load(files: CertificateFiles) -> ssl.SSLContext:
+def load(files: CertificateFiles, clients: ClientCertificates | None = None) -> ServerContext:
     """A server context with this certificate. Raises CertificateError."""
     context = _server_context()
     for path in (files.certificate, files.key):
@@ -75,4 +105,30 @@ def load(files: CertificateFiles) -> ssl.SSLContext:
         if error.reason == "KEY_VALUES_MISMATCH":
             reason = f"the key in {files.key} does not belong to this certificate"
         raise CertificateError(f"{files.certificate}: {reason}") from error
+    context.certificate = _leaf(files.certificate)
+    if clients is not None:
+        _ask_clients(context, clients)
     return context
+
+
+def _leaf(path: Path) -> bytes:
+    """The first certificate of a PEM file, DER."""
+    _, begin, after = path.read_text("ascii", "replace").partition(ssl.PEM_HEADER)
+    return ssl.PEM_cert_to_DER_cert(begin + after.partition(ssl.PEM_FOOTER)[0] + ssl.PEM_FOOTER)
+
+
+def _ask_clients(context: ServerContext, clients: ClientCertificates) -> None:
+    """From now on the handshake asks for a certificate, and goes on without one."""
+    try:
+        lists = REVOCATIONS in clients.authorities.read_bytes()
+        context.load_verify_locations(clients.authorities)
+    except ssl.SSLError as error:
+        raise CertificateError(f"{clients.authorities}: it holds no certificates (PEM)") from error
+    except OSError as error:
+        raise CertificateError(f"{clients.authorities}: {error.strerror}") from error
+    context.clients = clients
+    context.verify_mode = ssl.CERT_OPTIONAL
+    if lists:
+        context.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
+    if not never_refuse_certificates(context):
+        raise CertificateError(f"{clients.authorities}: this Python cannot let clients with a bad certificate go on")

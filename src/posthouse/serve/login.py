@@ -21,7 +21,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import blake2b, sha256
 from pathlib import Path
 from secrets import token_bytes, token_hex, token_urlsafe
@@ -36,13 +36,17 @@ from posthouse.serve.caller import Caller
 from posthouse.serve.factor import in_groups
 from posthouse.serve.limits import Peers, Refusal, Service, WorkerLimits
 from posthouse.serve.memory import give_back
+from posthouse.serve.oauth import NotNow, Tokens, Untrusted
 from posthouse.serve.trail import Trail, Why
 from posthouse.store import accounts, devices, logins
 from posthouse.store.accounts import Credential, Login, ScramSecret, fold
 from posthouse.store.devices import Asked, Device, Entrance, Seen
 from posthouse.store.script import StoreError
 from posthouse.store.store import Store
+from posthouse.trust.tokens import Fault
 from posthouse.wire import sasl, scram
+from posthouse.wire.oauth import Bearer
+from posthouse.wire.scram import Hash
 
 VOUCH_SECONDS = 1.0  # a session looks whether its login still holds at most so often: one small read
 PROVEN_SECONDS = 600.0  # how long a proven password is remembered
@@ -72,7 +76,7 @@ Key = TypeVar("Key")
 Value = TypeVar("Value")
 Malformed = TypeVar("Malformed")
 Ask = Callable[[bytes], Awaitable[bytes | None]]
-Outcome = sasl.Credentials | sasl.Proven | sasl.Failed
+Outcome = sasl.Credentials | sasl.Proven | sasl.Certified | sasl.Failed
 
 
 @dataclass(slots=True)
@@ -107,6 +111,7 @@ class Door:
         limits = limits or WorkerLimits()
         self.peers = peers
         self.trail = Trail(store)
+        self.tokens: Tokens | None = None  # who checks those of providers of identities, where there are some
         self.devices_with_totp = False  # who has a second factor signs in to mail programs by device passwords only
         self._store = store
         self._secret = secret or token_bytes(SECRET_LENGTH)
@@ -138,7 +143,7 @@ class Door:
         ask: Callable[[bytes], Awaitable[bytes | Malformed | None]],
         caller: Caller,
     ) -> Login | Refusal | Malformed:
-        """A whole SASL exchange (RFC 4422 §3): PLAIN, LOGIN or SCRAM-SHA-256.
+        """A whole SASL exchange (RFC 4422 §3), by a mechanism of the caller's offer.
 
         `initial` is the initial response without its base64, None where there was none. `ask` sends a challenge and
         gives the client's answer, both without base64; None means that the client cancelled. What is no answer at all
@@ -156,7 +161,7 @@ class Door:
             return None
 
         attempt = Attempt("", caller, self.peers.now(), mechanism.upper())
-        exchange = sasl.start(mechanism, token_urlsafe(NONCE_LENGTH))
+        exchange = sasl.start(mechanism, token_urlsafe(NONCE_LENGTH), caller.offer)
         if exchange is None:
             return noted(attempt, Refusal.MECHANISM)
         found = noted(attempt, await self._exchange(attempt, exchange, initial, answer))
@@ -184,6 +189,7 @@ class Door:
             attempt.why = Why.DEVICES_ONLY
             return await self._refuse(Refusal.WRONG, attempt)
         await self._renew(entrance.login, password)
+        await self._complete(entrance.login, password)
         return self._let_in(attempt, entrance.login)
 
     async def _exchange(
@@ -192,16 +198,60 @@ class Door:
         step = exchange.step(initial)
         while isinstance(step, sasl.Challenge | sasl.KeysWanted):
             if isinstance(step, sasl.KeysWanted):
+                assert isinstance(exchange, sasl.Scram)
                 attempt.name = step.authcid
                 if not await self._admitted(attempt):
                     return await self._refuse(Refusal.FAILURES, attempt)
-                step = exchange.keys(*self._keys(attempt))
+                step = exchange.keys(*self._keys(attempt, step.kind))
                 continue
             answer = await ask(step.octets)
             if answer is None:
                 return Refusal.CANCELLED
             step = exchange.step(answer)
+        if isinstance(step, Bearer):
+            return await self._by_token(step, attempt, ask)
         return await self._conclude(step, attempt)
+
+    async def _by_token(self, bearer: Bearer, attempt: Attempt, ask: Ask) -> Login | Refusal:
+        """The token of a provider. Why it is not good stands in the log; the client hears that it is not, and answers
+        with nothing that matters (RFC 7628 §3.2.3)."""
+        attempt.name, attempt.began, attempt.why = bearer.user, self.peers.now(), Why.TOKEN
+        if not await self._admitted(attempt):
+            return await self._refuse(Refusal.FAILURES, attempt)
+        try:
+            found = await self._owner(bearer, attempt)
+        except NotNow as reason:
+            log.warning("a token was not checked: %s", reason, extra={"peer": attempt.caller.ip})
+            return Refusal.BUSY
+        if isinstance(found, Login):
+            return self._let_in(attempt, found)
+        log.info("a token opens nothing: %s", found.fault.value, extra={"peer": attempt.caller.ip})
+        await ask(found.said)
+        return await self._refuse(Refusal.WRONG, attempt)
+
+    async def _owner(self, bearer: Bearer, attempt: Attempt) -> Login | Untrusted:
+        """The account of a token's user, who must be the one that the client names, if it names one. Raises NotNow."""
+        if self.tokens is None:
+            raise NotNow("no provider is configured")  # and nothing that carries a token was offered
+        user = await self.tokens.user_of(bearer)
+        if isinstance(user, Untrusted):
+            return user
+        if bearer.user and user_key(bearer.user) != user_key(user):
+            return self.tokens.refused(bearer, Fault.OTHER_USER)
+        return await self._vouched(user, attempt) or self.tokens.refused(bearer, Fault.UNKNOWN_USER)
+
+    async def _by_certificate(self, name: str, attempt: Attempt) -> Login | Refusal:
+        """The account that a client's certificate is for (RFC 4422 Appendix A). Nothing can be guessed here, so nobody
+        is kept out for guesses."""
+        login = await self._vouched(name, attempt)
+        return await self._refuse(Refusal.WRONG, attempt) if login is None else self._let_in(attempt, login)
+
+    async def _vouched(self, name: str, attempt: Attempt) -> Login | None:
+        """The account of a user for whom a provider or an authority vouches; None where there is none."""
+        attempt.name = name
+        await self._admitted(attempt)
+        entrance = attempt.seen.entrance
+        return None if entrance is None else entrance.login._replace(vouched=True)
 
     async def _conclude(self, step: Outcome, attempt: Attempt) -> Login | Refusal:
         """What the end of an exchange means."""
@@ -210,6 +260,8 @@ class Door:
             return await self._verify(attempt, step.password.encode("utf-8"))
         if isinstance(step, sasl.Proven):
             return await self._proved(attempt, step.keys)
+        if isinstance(step, sasl.Certified):
+            return await self._by_certificate(step.authcid, attempt)
         if step.malformed:
             return Refusal.MALFORMED
         return await self._refuse(Refusal.WRONG, attempt)
@@ -220,7 +272,7 @@ class Door:
         entrance = attempt.seen.entrance
         if entrance is None:
             return await self._refuse(Refusal.WRONG, attempt)
-        device = next((each for each in entrance.devices if _scram_keys(each.scram) == keys), None)
+        device = next((each for each in entrance.devices if keys in _keys_of(each)), None)
         login = entrance.login._replace(device=None if device is None else device.id)
         if not await self.holds(login):
             return await self._refuse(Refusal.WRONG, attempt)
@@ -312,18 +364,20 @@ class Door:
         parts = (len(name).to_bytes(2), name, len(stored).to_bytes(2), stored.encode(), password)
         return blake2b(b"".join(parts), key=self._secret, digest_size=32).digest()
 
-    def _keys(self, attempt: Attempt) -> list[scram.ScramKeys]:
+    def _keys(self, attempt: Attempt, kind: Hash) -> list[scram.ScramKeys]:
         """The keys of every password that opens the service now, which have one salt: first those of the user's own
         password. Where none does, keys nobody can prove (RFC 5802 §5.1)."""
         entrance = attempt.seen.entrance
-        fake = scram.fake_keys(attempt.name, self._secret)
+        fake = scram.fake_keys(attempt.name, self._secret, kind)
         if entrance is None:
             return [fake]
-        own = _scram_keys(entrance.login.credential.scram_sha256)
-        fake = replace(fake, salt=own.salt, iterations=own.iterations)
+        credential = entrance.login.credential
+        kept = credential.scram_sha256 if kind is Hash.SHA256 else credential.scram_sha1
+        fake = replace(fake, salt=credential.scram_sha256.salt, iterations=credential.scram_sha256.iterations)
+        own = fake if kept is None else _scram_keys(kept)
         now, service = self.trail.clock(), attempt.caller.service.value
         opening = [each for each in entrance.devices if service in each.services and not each.expired(now)]
-        keys = [_scram_keys(each.scram) for each in opening]
+        keys = [one for each in opening for one in _keys_of(each, kind)]
         alike = [each for each in keys if (each.salt, each.iterations) == (own.salt, own.iterations)]
         return [fake if self._devices_only(entrance) else own, *alike]
 
@@ -338,6 +392,21 @@ class Door:
             await self._store.run(accounts.renew_hash, login.account, stored, fresh)
         except StoreError as error:
             log.warning("a password's hash could not be renewed: %s", error)
+        finally:
+            self._renewing.discard(login.account)
+
+    async def _complete(self, login: Login, password: bytes) -> None:
+        """Keys for SCRAM-SHA-1 of a password that was set when none were made (decision 0103)."""
+        own = login.credential.scram_sha256
+        if login.credential.scram_sha1 is not None or not own.stored_key or login.account in self._renewing:
+            return
+        self._renewing.add(login.account)
+        try:
+            make = partial(device_scram, password.decode("utf-8"), own, Hash.SHA1)
+            secret = await asyncio.get_running_loop().run_in_executor(self._threads, make)
+            await self._store.run(accounts.add_scram_sha1, login.account, own, secret)
+        except StoreError as error:  # the login is good all the same
+            log.warning("keys for SCRAM-SHA-1 could not be kept: %s", error)
         finally:
             self._renewing.discard(login.account)
 
@@ -430,9 +499,13 @@ def new_device_password() -> str:
     return in_groups(DEVICE_LETTERS, DEVICE_GROUP)
 
 
-def device_scram(password: str, own: ScramSecret) -> ScramSecret:
+def device_scram(password: str, own: ScramSecret, kind: Hash = Hash.SHA256) -> ScramSecret:
     """The SCRAM keys of a device password, of the same salt as those of the user's own password (decision 0107)."""
-    keys = scram.derive(password, own.salt, own.iterations)
+    return _secret(password, own.salt, kind, own.iterations)
+
+
+def _secret(password: str, salt: bytes, kind: Hash, iterations: int = scram.ITERATIONS) -> ScramSecret:
+    keys = scram.derive(password, salt, kind, iterations)
     return ScramSecret(keys.salt, keys.iterations, keys.stored_key, keys.server_key)
 
 
@@ -440,8 +513,14 @@ def _scram_keys(secret: ScramSecret) -> scram.ScramKeys:
     return scram.ScramKeys(secret.salt, secret.iterations, secret.stored_key, secret.server_key)
 
 
+def _keys_of(device: Device, kind: Hash | None = None) -> list[scram.ScramKeys]:
+    """Those of one kind, or all."""
+    secrets = {Hash.SHA256: device.scram, Hash.SHA1: device.scram_sha1}
+    return [_scram_keys(one) for each, one in secrets.items() if one is not None and kind in (None, each)]
+
+
 def make_credential(password: str, salt: bytes | None = None) -> Credential:
-    """What is kept of a new password: an Argon2id hash and the SCRAM-SHA-256 keys (RFC 5803). About 30 ms. `salt` is
+    """What is kept of a new password: an Argon2id hash and the keys of SCRAM (RFC 5803). About 30 ms. `salt` is
     that of the keys before, so that those of the user's device passwords stay good (decision 0107).
 
     Passwords are prepared by SASLprep, so that PLAIN and SCRAM agree (RFC 4013). Raises ValueError, with a sentence for
@@ -456,9 +535,8 @@ def make_credential(password: str, salt: bytes | None = None) -> Credential:
         raise ValueError("The password is empty")
     if len(prepared.encode("utf-8")) > sasl.PASSWORD_LENGTH:
         raise ValueError(TOO_LONG)
-    keys = scram.derive(password, salt or token_bytes(scram.SALT_LENGTH))
-    secret = ScramSecret(keys.salt, keys.iterations, keys.stored_key, keys.server_key)
-    return Credential(HASHER.hash(prepared), secret)
+    salt = salt or token_bytes(scram.SALT_LENGTH)
+    return Credential(HASHER.hash(prepared), _secret(password, salt, Hash.SHA256), _secret(password, salt, Hash.SHA1))
 
 
 def load_secret(directory: Path) -> bytes:

@@ -36,6 +36,7 @@ class Why(Enum):
 
     PASSWORD = "wrong password"
     EXPIRED = "this device password has expired"
+    TOKEN = "the token was not good"
     SERVICE = "this device password is not for this protocol"
     DEVICES_ONLY = "mail programs need a device password"
     FAILURES = "too many failed logins from there: not looked at"

@@ -30,7 +30,7 @@ DUTIES = ("postmaster", "abuse")  # RFC 5321 §4.5.1, RFC 2142 §2
 
 
 class ScramSecret(NamedTuple):
-    """What a server keeps for SCRAM-SHA-256 (RFC 5802 §3, RFC 7677)."""
+    """What a server keeps for SCRAM (RFC 5802 §3, RFC 5803 §2)."""
 
     salt: bytes
     iterations: int
@@ -39,10 +39,12 @@ class ScramSecret(NamedTuple):
 
 
 class Credential(NamedTuple):
-    """The proofs of one password: Argon2id in PHC form, and SCRAM-SHA-256."""
+    """The proofs of one password: Argon2id in PHC form, SCRAM-SHA-256, and SCRAM-SHA-1. Passwords that were set before
+    schema 5 have none of the last, until they are said once (decision 0103)."""
 
     password_hash: str
     scram_sha256: ScramSecret
+    scram_sha1: ScramSecret | None = None
 
 
 class Login(NamedTuple):
@@ -52,6 +54,7 @@ class Login(NamedTuple):
     address: Address
     credential: Credential
     device: DeviceId | None = None  # the device password that opened it
+    vouched: bool = False  # a provider's token or a certificate has opened it
 
 
 class Target(NamedTuple):
@@ -314,6 +317,7 @@ def remove_account(address: Address) -> Script[None]:
     yield from logins.forget_user(account)
     yield sql("DELETE FROM directory_user WHERE account = $1", account)
     yield sql("DELETE FROM former WHERE account = $1", account)
+    yield sql("DELETE FROM scram_sha1 WHERE account = $1", account)
     yield sql("DELETE FROM credential WHERE account = $1", account)
     yield sql("DELETE FROM account WHERE id = $1", account)
 
@@ -357,6 +361,20 @@ def _put_credential(account: AccountId, credential: Credential) -> Script[None]:
         " scram_server_key) VALUES ($1, $2, $3, $4, $5, $6)",
         account, credential.password_hash, *credential.scram_sha256,
     )  # fmt: skip
+    if credential.scram_sha1 is not None:
+        yield from add_scram_sha1(account, credential.scram_sha256, credential.scram_sha1)
+
+
+def add_scram_sha1(account: AccountId, beside: ScramSecret, secret: ScramSecret) -> Script[None]:
+    """Keys for SCRAM-SHA-1 beside those of SCRAM-SHA-256; nothing where the password has been changed meanwhile. An
+    older Posthouse changes a password without them: they count only beside the keys with which they came."""
+    yield sql("DELETE FROM scram_sha1 WHERE account = $1", account)
+    yield sql(
+        "INSERT INTO scram_sha1 (account, beside, salt, iterations, stored_key, server_key)"
+        " SELECT account, scram_stored_key, $3, $4, $5, $6 FROM credential"
+        " WHERE account = $1 AND scram_stored_key = $2",
+        account, beside.stored_key, *secret,
+    )  # fmt: skip
 
 
 def canonical(address: Address) -> str:
@@ -371,14 +389,16 @@ def find_login(address: Address) -> Script[Login | None]:
     if found is None:
         return None
     rows: list[Row] = yield sql(
-        "SELECT password_hash, scram_salt, scram_iterations, scram_stored_key, scram_server_key FROM credential"
-        " WHERE account = $1",
+        "SELECT c.password_hash, c.scram_salt, c.scram_iterations, c.scram_stored_key, c.scram_server_key,"
+        " s.salt, s.iterations, s.stored_key, s.server_key FROM credential c LEFT JOIN scram_sha1 s"
+        " ON s.account = c.account AND s.beside = c.scram_stored_key WHERE c.account = $1",
         found.account,
     )
     if not rows:
         return None
     password_hash, *scram = rows[0]
-    return Login(found.account, found.address, Credential(password_hash, ScramSecret._make(scram)))
+    sha1 = None if scram[4] is None else ScramSecret._make(scram[4:])
+    return Login(found.account, found.address, Credential(password_hash, ScramSecret._make(scram[:4]), sha1))
 
 
 def known_as(address: Address) -> Script[Target | None]:

@@ -28,6 +28,7 @@ class NewDevice:
     expires: Millis | None
     digest: bytes
     scram: ScramSecret
+    scram_sha1: ScramSecret | None = None
 
 
 class Device(NamedTuple):
@@ -39,6 +40,7 @@ class Device(NamedTuple):
     expires: Millis | None
     digest: bytes
     scram: ScramSecret
+    scram_sha1: ScramSecret | None = None
 
     def expired(self, now: Millis) -> bool:
         """Whether it opens nothing any more."""
@@ -75,8 +77,8 @@ def find_entrance(address: Address) -> Script[Entrance | None]:
         return None
     rows = yield sql(
         "SELECT a.devices_only, t.account, d.id, d.name, d.services, d.expires, d.digest, d.scram_salt,"
-        " d.scram_iterations, d.scram_stored_key, d.scram_server_key FROM account a"
-        " LEFT JOIN totp t ON t.account = a.id LEFT JOIN device d ON d.account = a.id WHERE a.id = $1",
+        " d.scram_iterations, d.scram_stored_key, d.scram_server_key, d.sha1_stored_key, d.sha1_server_key"
+        " FROM account a LEFT JOIN totp t ON t.account = a.id LEFT JOIN device d ON d.account = a.id WHERE a.id = $1",
         login.account,
     )
     if not rows:
@@ -119,7 +121,10 @@ def look(asked: Asked, now: Millis) -> Script[Seen]:
 
 def _device(row: Row) -> Device:
     number, name, services, expires, digest, *scram = row
-    return Device(DeviceId(number), name, frozenset(services.split()), expires, digest, ScramSecret._make(scram))
+    salt, iterations, _, _, *sha1 = scram
+    older = None if sha1[0] is None else ScramSecret(salt, iterations, *sha1)
+    own = ScramSecret._make(scram[:4])
+    return Device(DeviceId(number), name, frozenset(services.split()), expires, digest, own, older)
 
 
 def _require(address: Address) -> Script[Login]:
@@ -139,8 +144,10 @@ def add(address: Address, new: NewDevice, now: Millis) -> Script[None]:
         raise Exists(f"{address} has a device password of that name: {new.name}")
     yield sql(
         "INSERT INTO device (account, name, services, made, expires, digest, scram_salt, scram_iterations,"
-        " scram_stored_key, scram_server_key) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        " scram_stored_key, scram_server_key, sha1_stored_key, sha1_server_key)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
         login.account, new.name, " ".join(sorted(new.services)), now, new.expires, new.digest, *new.scram,
+        *(new.scram_sha1 or (None,) * 4)[2:],
     )  # fmt: skip
 
 
@@ -180,13 +187,14 @@ def set_devices_only(address: Address, *, only: bool) -> Script[None]:
 
 def still(login: Login, now: Millis, *, totp_demands: bool) -> Script[bool]:
     """Whether a login holds: the account is there under this name; the device password was not revoked and has not
-    expired; the password was not changed, and still opens mail. `totp_demands`: not to users with a second factor."""
+    expired; the password was not changed, and still opens mail, if it was what did. `totp_demands`: not that of users
+    with a second factor."""
     found = yield from find_entrance(login.address)
     if found is None or (found.login.account, found.login.address) != (login.account, login.address):
         return False
     if login.device is not None:
         return any(device.id == login.device and not device.expired(now) for device in found.devices)
-    shut = found.devices_only or (totp_demands and found.totp)
+    shut = not login.vouched and (found.devices_only or (totp_demands and found.totp))
     return not shut and same_password(found.login, login)
 
 

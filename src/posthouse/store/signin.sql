@@ -54,3 +54,18 @@ CREATE TABLE totp (account BIGINT PRIMARY KEY, secret BYTEA NOT NULL, made BIGIN
 
 -- Codes for who has lost it, each good once. digest: SHA-256.
 CREATE TABLE recovery (account BIGINT NOT NULL, digest BYTEA NOT NULL, PRIMARY KEY (account, digest)) WITHOUT ROWID;
+
+-- Keys of SCRAM-SHA-1 (RFC 5803 §2), for passwords that were set or said since schema 5 (decision 0103). They count
+-- while `beside` is the stored key of the credential: an older Posthouse changes a password without them.
+CREATE TABLE scram_sha1 (
+    account INTEGER PRIMARY KEY REFERENCES account (id) ON DELETE CASCADE,
+    beside BYTEA NOT NULL,
+    salt BYTEA NOT NULL,
+    iterations BIGINT NOT NULL,
+    stored_key BYTEA NOT NULL,
+    server_key BYTEA NOT NULL
+);
+
+-- The same of device passwords, of the salt that stands there.
+ALTER TABLE device ADD COLUMN sha1_stored_key BYTEA;
+ALTER TABLE device ADD COLUMN sha1_server_key BYTEA;

@@ -17,6 +17,7 @@ from pathlib import Path
 from posthouse.mail.ids import Trail
 from posthouse.mail.outcome import Action
 from posthouse.mail.status import Reply, Status
+from posthouse.net.binding import client_binding
 from posthouse.net.connect import Connected
 from posthouse.net.link import WOKEN, Link, LinkLimits, Woken, open_link
 from posthouse.net.peer import (
@@ -333,11 +334,12 @@ async def _login(connection: Connection) -> Result | None:
         return None
     if connection.link.tls is None and not login.without_tls:
         return _no_login("the server offers no TLS, and the password is not said without it")
-    mechanism = sasl_client.choose(connection.engine.announced.auth)
+    binding = client_binding(connection.link.tls_session) if login.channel_binding else None
+    mechanism = sasl_client.choose(connection.engine.announced.auth, bound=binding is not None)
     if mechanism is None:
         return _no_login("the server offers no way of logging in that we know")
     try:
-        exchange = sasl_client.begin(mechanism, login.user, login.password, secrets.token_urlsafe(18))
+        exchange = sasl_client.begin(mechanism, login.user, login.password, secrets.token_urlsafe(18), binding)
     except ValueError as error:
         return _no_login(str(error))
     answer = await _exchange(connection, mechanism, exchange)

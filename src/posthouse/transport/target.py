@@ -39,6 +39,7 @@ class RelayLogin:
     user: str
     password: str
     without_tls: bool = False  # whether the password may be said in plain text
+    channel_binding: bool = True  # whether SCRAM is bound to the connection where the server can do that
 
     def __repr__(self) -> str:
         return f"RelayLogin(user={self.user!r}, password=...)"

@@ -1,7 +1,8 @@
-"""SASL exchanges from the client's side: PLAIN, LOGIN, SCRAM-SHA-256 and SCRAM-SHA-1 (RFC 4422 §3, RFC 4616, RFC 5802).
+"""SASL exchanges from the client's side: PLAIN, LOGIN, and SCRAM with and without -PLUS (RFC 4422 §3, RFC 4616,
+RFC 5802).
 
-    mechanism = choose(announced.auth)              the strongest that both know; None: there is none
-    exchange = begin(mechanism, user, password, nonce)
+    mechanism = choose(announced.auth, bound)       the strongest that both know; None: there is none
+    exchange = begin(mechanism, user, password, nonce, binding)
     exchange.initial                                the initial response, None where the mechanism has none
     exchange.answer(challenge)                      what to answer; None: cancel, the server is not to be trusted
     exchange.satisfied                              whether a success may be believed (RFC 5802 §5: SCRAM, both sides)
@@ -9,12 +10,13 @@
 `answer` may be slow (SCRAM); call it in a thread.
 
 It does NOT decide whether a password may be sent at all: without TLS it must not be, and who calls must see to that. It
-knows no OAUTHBEARER yet, no channel binding and no security layer.
+knows no OAUTHBEARER yet and no security layer.
 """
 
-from posthouse.wire.scram_client import HASHES, ScramClient
+from posthouse.wire.scram_client import HASHES, PLUS, Binding, ScramClient
 
-PREFERENCE = ("SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "LOGIN")  # strongest first
+# Strongest first. Any -PLUS before all without: who has seen one and says "y" is refused (RFC 5802 §6).
+PREFERENCE = (*(name + PLUS for name in HASHES), *HASHES, "PLAIN", "LOGIN")
 
 
 class PlainClient:
@@ -56,8 +58,8 @@ class ScramExchange:
 
     __slots__ = ("_client", "_finished", "initial", "satisfied")
 
-    def __init__(self, mechanism: str, user: str, password: str, nonce: str) -> None:
-        self._client = ScramClient(mechanism, user, password, nonce)
+    def __init__(self, client: ScramClient) -> None:
+        self._client = client
         self._finished = False
         self.initial: bytes | None = self._client.first()
         self.satisfied = False
@@ -74,16 +76,17 @@ class ScramExchange:
 ClientExchange = PlainClient | LoginClient | ScramExchange
 
 
-def choose(announced: tuple[str, ...]) -> str | None:
-    """The mechanism to use of those that the server has announced, names in upper case."""
-    return next((name for name in PREFERENCE if name in announced), None)
+def choose(announced: tuple[str, ...], *, bound: bool = False) -> str | None:
+    """The mechanism to use of those that the server has announced, names in upper case. `bound`: there is a channel
+    binding for -PLUS."""
+    return next((name for name in PREFERENCE if name in announced and (bound or not name.endswith(PLUS))), None)
 
 
-def begin(mechanism: str, user: str, password: str, nonce: str) -> ClientExchange:
+def begin(mechanism: str, user: str, password: str, nonce: str, binding: Binding | None = None) -> ClientExchange:
     """The exchange for a mechanism that `choose` gave. Raises ValueError for a name or password that it cannot carry:
     one with NUL, or, for SCRAM, with characters that SASLprep forbids (RFC 4616 §2, RFC 4013 §2.3)."""
     if "\0" in user or "\0" in password:
         raise ValueError("the name or password holds a NUL character")
-    if mechanism in HASHES:
-        return ScramExchange(mechanism, user, password, nonce)
+    if mechanism.removesuffix(PLUS) in HASHES:
+        return ScramExchange(ScramClient(mechanism, user, password, nonce, binding))
     return PlainClient(user, password) if mechanism == "PLAIN" else LoginClient(user, password)

@@ -1,10 +1,10 @@
-"""SCRAM-SHA-256: keys, messages, and the server's side of the exchange (RFC 5802, RFC 7677).
+"""SCRAM-SHA-1 and SCRAM-SHA-256, with and without -PLUS: keys, messages, and the server's side (RFC 5802, RFC 7677).
 
-Octets in, octets out; nonces are handed in. `ScramServer` is what `sasl.py` wraps for the sessions.
+Octets in, octets out; nonces and channel bindings are handed in. `ScramServer` is what `sasl.py` wraps for the
+sessions.
 
-It does NOT do channel binding: SCRAM-SHA-256-PLUS is not offered, so a client that asks for it (`p=`) is refused, and
-one that would have liked it (`y`) is served (RFC 5802 §6). It gives no server error (`e=`): a failed exchange ends
-with the carrying protocol's own refusal, the same for every reason.
+It does NOT know where a channel binding comes from (net/binding.py). It gives no server error (`e=`): a failed
+exchange ends with the carrying protocol's own refusal, the same for every reason.
 """
 
 import hashlib
@@ -15,13 +15,27 @@ import unicodedata
 from base64 import b64encode
 from binascii import Error as Base64Error
 from binascii import a2b_base64
+from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 
 ITERATIONS = 4_096  # RFC 7677 §4 asks for at least this; more costs every client, and Argon2id guards what is stored
 SALT_LENGTH = 16  # octets of a salt made here
 NAME_LENGTH = 255  # octets of a user name
 MESSAGE_LENGTH = 2_048  # octets of one message; real ones stay below 400
 PASSWORD_LENGTH = 1_024  # characters that SASLprep is run over
+
+
+class Hash(Enum):
+    """The hash function of a mechanism, as hashlib calls it."""
+
+    SHA1 = "sha1"  # RFC 5802 §4
+    SHA256 = "sha256"  # RFC 7677 §3
+
+    @property
+    def octets(self) -> int:
+        """Of one digest."""
+        return 20 if self is Hash.SHA1 else 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,53 +53,73 @@ class ClientFirst:
     """client-first-message, read (RFC 5802 §7)."""
 
     header: bytes  # gs2-header, as sent
+    flag: str  # gs2-cbind-flag: "n", "y", or "p=" and the name of the channel binding
     authzid: str
     authcid: str
     nonce: bytes
     bare: bytes  # client-first-message-bare, as sent
 
 
-def derive(password: str, salt: bytes, iterations: int = ITERATIONS) -> ScramKeys:
+def derive(password: str, salt: bytes, kind: Hash = Hash.SHA256, iterations: int = ITERATIONS) -> ScramKeys:
     """The keys for a password (RFC 5802 §3). Slow on purpose: about 3 ms for 4,096 iterations.
 
     Raises ValueError where the password has characters that SASLprep forbids (RFC 4013 §2.3)."""
-    salted = salted_password(password, salt, iterations)
-    return ScramKeys(salt, iterations, _hash(_client_key(salted)), _server_key(salted))
-
-
-def salted_password(password: str, salt: bytes, iterations: int) -> bytes:
-    """SaltedPassword = Hi(Normalize(password), salt, i) (RFC 5802 §3). Raises ValueError as `derive` does."""
     prepared = saslprep(password)
     if prepared is None:
         raise ValueError("the password holds characters that SASL does not allow (RFC 4013)")
-    return hashlib.pbkdf2_hmac("sha256", prepared.encode("utf-8"), salt, iterations)
+    salted = hashlib.pbkdf2_hmac(kind.value, prepared.encode("utf-8"), salt, iterations)
+    stored_key = hashlib.new(kind.value, hmac.digest(salted, b"Client Key", kind.value)).digest()
+    return ScramKeys(salt, iterations, stored_key, hmac.digest(salted, b"Server Key", kind.value))
 
 
-def fake_keys(authcid: str, secret: bytes, iterations: int = ITERATIONS) -> ScramKeys:
+def fake_keys(authcid: str, secret: bytes, kind: Hash = Hash.SHA256, iterations: int = ITERATIONS) -> ScramKeys:
     """Keys for a user who does not exist: the same salt each time it is asked for, and a StoredKey no client can have,
     so that the exchange goes on and fails like a wrong password (RFC 5802 §5.1). `secret` is the server's own."""
     name = authcid.encode("utf-8", "replace")
-    salt = _hmac(secret, b"salt " + name)[:SALT_LENGTH]
-    return ScramKeys(salt, iterations, _hmac(secret, b"stored " + name), _hmac(secret, b"server " + name))
+
+    def made(purpose: bytes) -> bytes:
+        return hmac.digest(secret, purpose + name, "sha256")
+
+    # The salt is the same for both kinds, as that of a real user is.
+    stored, server = made(b"stored ")[: kind.octets], made(b"server ")[: kind.octets]
+    return ScramKeys(made(b"salt ")[:SALT_LENGTH], iterations, stored, server)
 
 
 class ScramServer:
     """The server's side: `first`, then the caller looks the keys up, then `challenge`, then `final`."""
 
-    __slots__ = ("_asked", "_first", "_keys", "_nonce", "proved")
+    __slots__ = ("_asked", "_binding", "_bindings", "_first", "_hash", "_keys", "_nonce", "_plus", "proved")
 
-    def __init__(self, nonce: str) -> None:
-        """`nonce`: printable ASCII without comma, fresh for each exchange (RFC 5802 §5.1)."""
+    def __init__(
+        self, nonce: str, kind: Hash = Hash.SHA256, bindings: Mapping[str, bytes] | None = None, *, plus: bool = False
+    ) -> None:
+        """`nonce`: printable ASCII without comma, fresh for each exchange (RFC 5802 §5.1). `bindings`: what this
+        connection can be bound to, octets by the name of the binding; where there is any, -PLUS was announced.
+        `plus`: the client has chosen the mechanism with -PLUS."""
         self._nonce = nonce.encode("ascii")
+        self._hash = kind
+        self._bindings = bindings or {}
+        self._plus = plus
+        self._binding = b""
         self._first: ClientFirst | None = None
         self._keys: tuple[ScramKeys, ...] = ()
         self._asked = b""
         self.proved: ScramKeys | None = None  # those whose password the client has
 
     def first(self, message: bytes) -> ClientFirst | None:
-        """Read the client-first-message; None where it is not one or asks for channel binding."""
-        self._first = parse_client_first(message)
+        """Read the client-first-message; None where it is not one, or its channel binding does not fit."""
+        first = parse_client_first(message)
+        if first is not None and self._bound(first.flag):
+            self._first = first
         return self._first
+
+    def _bound(self, flag: str) -> bool:
+        """Whether the flag is one that a client may send here (RFC 5802 §6). "y" says that the server seemed not to
+        know -PLUS: where it was announced, somebody between us has taken it out of the list."""
+        if not self._plus:
+            return flag == "n" or (flag == "y" and not self._bindings)
+        self._binding = self._bindings.get(flag.removeprefix("p="), b"")
+        return flag.startswith("p=") and bool(self._binding)
 
     def challenge(self, keys: ScramKeys, *others: ScramKeys) -> bytes:
         """The server-first-message (RFC 5802 §7). `others` are further passwords of the user, of the same salt and
@@ -102,49 +136,56 @@ class ScramServer:
         if self._first is None or not self._keys:
             raise RuntimeError("client-final-message before the challenge")
         match = _CLIENT_FINAL.match(message) if len(message) <= MESSAGE_LENGTH else None
-        if not match or match["header"] != b64encode(self._first.header):
+        # RFC 5802 §7   cbind-input = gs2-header [ cbind-data ]
+        bound = b64encode(self._first.header + self._binding)
+        if not match or not hmac.compare_digest(match["bound"], bound):
             return None
         if not hmac.compare_digest(match["nonce"], self._first.nonce + self._nonce):
             return None
         proof = _decode(match["proof"])
-        if proof is None or len(proof) != hashlib.sha256().digest_size:
+        if proof is None or len(proof) != self._hash.octets:
             return None
         auth_message = b",".join((self._first.bare, self._asked, match["without_proof"]))
         for keys in self._keys:
-            client_key = _xor(proof, _hmac(keys.stored_key, auth_message))
-            if hmac.compare_digest(_hash(client_key), keys.stored_key):
+            client_key = _xor(proof, self._hmac(keys.stored_key, auth_message))
+            if hmac.compare_digest(hashlib.new(self._hash.value, client_key).digest(), keys.stored_key):
                 self.proved = self.proved or keys
         if self.proved is None:
             return None
-        return b"v=" + b64encode(_hmac(self.proved.server_key, auth_message))
+        return b"v=" + b64encode(self._hmac(self.proved.server_key, auth_message))
+
+    def _hmac(self, key: bytes, octets: bytes) -> bytes:
+        return hmac.digest(key, octets, self._hash.value)
 
 
 # RFC 5802 §7   printable = %x21-2B / %x2D-7E ; c-nonce = printable
 _NONCE = rb"[\x21-\x2b\x2d-\x7e]+"
 # RFC 5802 §7   saslname = 1*(value-safe-char / "=2C" / "=3D")
 _SASLNAME = rb"(?:[^\x00,=]|=2C|=3D)+"
-# RFC 5802 §7   gs2-header = gs2-cbind-flag "," [ authzid ] "," ; `p=` would be channel binding.
+# RFC 5802 §7   gs2-header = gs2-cbind-flag "," [ authzid ] "," ; gs2-cbind-flag = ("p=" cb-name) / "n" / "y"
+# RFC 5802 §7   cb-name = 1*(ALPHA / DIGIT / "." / "-")
 # client-first-message-bare = [reserved-mext ","] username "," nonce ["," extensions]; a mandatory extension is refused.
 _CLIENT_FIRST = re.compile(
-    rb"(?P<header>[ny],(?:a=(?P<authzid>%s))?,)(?P<bare>n=(?P<authcid>%s),r=(?P<nonce>%s)(?:,[A-Za-z]=[^\x00,]+)*)\Z"
-    % (_SASLNAME, _SASLNAME, _NONCE)
+    rb"(?P<header>(?P<flag>p=[A-Za-z0-9.-]+|[ny]),(?:a=(?P<authzid>%s))?,)"
+    rb"(?P<bare>n=(?P<authcid>%s),r=(?P<nonce>%s)(?:,[A-Za-z]=[^\x00,]+)*)\Z" % (_SASLNAME, _SASLNAME, _NONCE)
 )
 # RFC 5802 §7   client-final-message = channel-binding "," nonce ["," extensions] "," proof
 _CLIENT_FINAL = re.compile(
-    rb"(?P<without_proof>c=(?P<header>[A-Za-z0-9+/=]+),r=(?P<nonce>%s)(?:,[A-Za-z]=[^\x00,]+)*?),p=(?P<proof>[A-Za-z0-9+/=]+)\Z"
+    rb"(?P<without_proof>c=(?P<bound>[A-Za-z0-9+/=]+),r=(?P<nonce>%s)(?:,[A-Za-z]=[^\x00,]+)*?),p=(?P<proof>[A-Za-z0-9+/=]+)\Z"
     % _NONCE
 )
 
 
 def parse_client_first(message: bytes) -> ClientFirst | None:
-    """client-first-message (RFC 5802 §7), or None where it is not one, or asks for channel binding (`p=`)."""
+    """client-first-message (RFC 5802 §7), or None where it is not one."""
     match = _CLIENT_FIRST.match(message) if len(message) <= MESSAGE_LENGTH else None
     if not match:
         return None
     authcid, authzid = _saslname(match["authcid"]), _saslname(match["authzid"] or b"")
     if not authcid or authzid is None:
         return None
-    return ClientFirst(match["header"], authzid, authcid, match["nonce"], match["bare"])
+    flag = match["flag"].decode("ascii")
+    return ClientFirst(match["header"], flag, authzid, authcid, match["nonce"], match["bare"])
 
 
 def _saslname(octets: bytes) -> str | None:
@@ -199,22 +240,6 @@ def _decode(octets: bytes) -> bytes | None:
         return a2b_base64(octets, strict_mode=True)
     except Base64Error:
         return None
-
-
-def _hmac(key: bytes, octets: bytes) -> bytes:
-    return hmac.digest(key, octets, "sha256")
-
-
-def _hash(octets: bytes) -> bytes:
-    return hashlib.sha256(octets).digest()
-
-
-def _client_key(salted: bytes) -> bytes:
-    return _hmac(salted, b"Client Key")
-
-
-def _server_key(salted: bytes) -> bytes:
-    return _hmac(salted, b"Server Key")
 
 
 def _xor(left: bytes, right: bytes) -> bytes:

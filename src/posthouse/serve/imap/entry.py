@@ -15,7 +15,6 @@ from posthouse.serve.imap.state import Session
 from posthouse.serve.limits import Refusal, Service
 from posthouse.serve.login import note, user_name
 from posthouse.store.accounts import Login as Known
-from posthouse.wire import sasl
 from posthouse.wire.imap import code
 from posthouse.wire.imap.command import Authenticate, Capability, Enable, Id, Login, StartTls
 from posthouse.wire.imap.response import (
@@ -115,7 +114,7 @@ def capabilities(session: Session) -> tuple[str, ...]:
     if session.house.tls is not None and session.link.tls is None:
         names.append("STARTTLS")
     if login_possible(session):
-        names += [f"AUTH={mechanism}" for mechanism in sasl.MECHANISMS]
+        names += [f"AUTH={mechanism}" for mechanism in session.offer.mechanisms]
     else:
         names.append("LOGINDISABLED")
     return tuple(names)

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 
 from posthouse.mail.ids import ModSeq
 from posthouse.net.link import Link
-from posthouse.serve.caller import Caller
+from posthouse.serve.caller import Caller, offer
 from posthouse.serve.imap.columns import columns_of
 from posthouse.serve.imap.news import news_of
 from posthouse.serve.imap.notices import Notices
@@ -43,6 +43,7 @@ from posthouse.wire.imap.response import (
 from posthouse.wire.imap.server import ImapServer, State
 from posthouse.wire.imap.uidonly import print_uid_flags, print_uid_modseq
 from posthouse.wire.imap.urlauth import URLMECH
+from posthouse.wire.sasl import Offer
 
 TELL_AT_ONCE = 1_000  # EXPUNGE or FETCH lines joined before the peer's pace is asked for
 PRINTED_ON_LOOP = 5_000  # numbers
@@ -145,9 +146,14 @@ class Session:
         self.began = asyncio.get_running_loop().time()
 
     @property
+    def offer(self) -> Offer:
+        """The SASL mechanisms of this connection."""
+        return offer(self.link, bearer=self.door.tokens is not None)
+
+    @property
     def caller(self) -> Caller:
         """Who asks to come in."""
-        return Caller(self.link.peer[0], Service.IMAP, self.link.tls, self.agent)
+        return Caller(self.link.peer[0], Service.IMAP, self.link.tls, self.agent, self.offer)
 
     # --- speaking
 

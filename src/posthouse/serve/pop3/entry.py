@@ -16,7 +16,6 @@ from posthouse.serve.pop3.maildrop import open_maildrop
 from posthouse.serve.pop3.state import Session
 from posthouse.store.accounts import Login
 from posthouse.store.script import StoreError
-from posthouse.wire import sasl
 from posthouse.wire.pop3.command import Auth, AuthLine, Capa, Event, Lang, Malformed, Pass, Stls, User, Utf8
 from posthouse.wire.pop3.reply import Pop3Reply, challenge, err, ok, several
 
@@ -33,7 +32,6 @@ UTF8_ON = ok("UTF-8 it is")
 LANGUAGES = ok("Languages:", lines=several([f"{LANGUAGE} English"]))
 ENGLISH = ok(f"{LANGUAGE} English it is")
 NO_LANGUAGE = err("That language is not spoken here")
-MECHANISMS = ok("Mechanisms:", lines=several(sasl.MECHANISMS))
 
 
 def login_possible(talk: Session) -> bool:
@@ -53,7 +51,7 @@ async def capabilities(talk: Session, command: Capa) -> Pop3Reply:
     if talk.login is None and talk.house.tls is not None and talk.link.tls is None:
         names.append("STLS")
     if login_possible(talk):
-        names += ["USER", f"SASL {' '.join(sasl.MECHANISMS)}"]
+        names += ["USER", f"SASL {' '.join(talk.offer.mechanisms)}"]
     names.append("IMPLEMENTATION Posthouse" if talk.login is None else f"IMPLEMENTATION Posthouse-{__version__}")
     return ok("This is what can be done:", lines=several(names))
 
@@ -102,7 +100,7 @@ async def authenticate(talk: Session, command: Auth) -> Pop3Reply:
     if not login_possible(talk):
         return PRIVACY
     if not command.mechanism:
-        return MECHANISMS
+        return ok("Mechanisms:", lines=several(talk.offer.mechanisms))
     talk.link.deadline(talk.limits.sasl_seconds)
 
     async def ask(octets: bytes) -> bytes | Pop3Reply | None:

@@ -3,7 +3,7 @@
 from contextlib import ExitStack
 
 from posthouse.net.link import Link
-from posthouse.serve.caller import Caller
+from posthouse.serve.caller import Caller, offer
 from posthouse.serve.limits import Pop3SessionLimits, Refusal, Service
 from posthouse.serve.login import Door
 from posthouse.serve.pop3.maildrop import Maildrop
@@ -11,6 +11,7 @@ from posthouse.store.accounts import Login
 from posthouse.transport.house import House
 from posthouse.wire.pop3.reply import Pop3Reply
 from posthouse.wire.pop3.server import Pop3Server
+from posthouse.wire.sasl import Offer
 
 
 class Session:
@@ -55,9 +56,14 @@ class Session:
         return self.link.peer[0]
 
     @property
+    def offer(self) -> Offer:
+        """The SASL mechanisms of this connection."""
+        return offer(self.link, bearer=self.door.tokens is not None)
+
+    @property
     def caller(self) -> Caller:
         """Who asks to come in."""
-        return Caller(self.ip, Service.POP3, self.link.tls)
+        return Caller(self.ip, Service.POP3, self.link.tls, offer=self.offer)
 
     @property
     def maildrop(self) -> Maildrop:

@@ -76,7 +76,7 @@ async def auth(talk: Session, event: command.Auth) -> Reply:
         talk.link.write(talk.engine.send(challenge(octets)))
         return await _next_line(talk)
 
-    caller = Caller(talk.client.ip, Service.SMTP, talk.client.tls, talk.client.name)
+    caller = Caller(talk.client.ip, Service.SMTP, talk.client.tls, talk.client.name, talk.offer)
     asked = talk.door.peers.now()
     found = await talk.door.authenticate(event.mechanism, event.initial, ask, caller)
     if isinstance(found, Login):

@@ -6,12 +6,14 @@ from posthouse.mail.envelope import Envelope, Recipient
 from posthouse.mail.ids import Trail
 from posthouse.mail.status import Reply
 from posthouse.net.link import Link
+from posthouse.serve.caller import offer
 from posthouse.serve.limits import SessionLimits
 from posthouse.serve.login import Door
 from posthouse.transport.client import Client
 from posthouse.transport.house import House, SmtpRole
 from posthouse.transport.route import Leads
 from posthouse.transport.spool import Spool
+from posthouse.wire.sasl import Offer
 from posthouse.wire.smtp import command
 from posthouse.wire.smtp.order import State
 from posthouse.wire.smtp.server import SmtpServer
@@ -65,6 +67,11 @@ class Session:
     failed_logins: int = 0
     window_began: float = 0.0  # of the octets counted in `window_size`: is DATA coming fast enough?
     window_size: int = 0
+
+    @property
+    def offer(self) -> Offer:
+        """The SASL mechanisms of this connection."""
+        return offer(self.link, bearer=self.door.tokens is not None)
 
     @property
     def stranger(self) -> bool:

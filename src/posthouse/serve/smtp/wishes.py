@@ -10,7 +10,6 @@ from posthouse.mail.ids import Millis
 from posthouse.mail.status import Reply, reply
 from posthouse.serve.smtp.state import Session, Wishes
 from posthouse.transport.house import SmtpRole, SubmissionRules
-from posthouse.wire import sasl
 from posthouse.wire.smtp import command
 from posthouse.wire.smtp.reply import Extensions
 
@@ -30,7 +29,7 @@ def offers(talk: Session, *, login: bool) -> Extensions:
     return Extensions(
         size=house.limits.message_size,
         starttls=house.tls is not None and talk.client.tls is None,
-        auth=sasl.MECHANISMS if login else (),
+        auth=talk.offer.mechanisms if login else (),
         dsn=house.dsn_for_strangers or talk.role is not SmtpRole.MX,
         require_tls=talk.client.tls is not None,
         priority=users or talk.client.lmtp,
