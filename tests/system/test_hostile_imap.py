@@ -27,6 +27,7 @@ SERVED = 10.0  # seconds; 2 is the promise (S5), the rest is for a machine with 
 PATIENCE = 60.0  # seconds for one read
 WITNESSES = 40  # connections within which each worker must have got one
 DEPTH = 10_000  # of the MIME tree
+HEAVY = 46_000_000  # octets of a message
 FAMILY = 500  # messages with hostile References, before they are copied
 DOUBLINGS = 4
 SUBTREES = 200  # mailboxes of the attacked account
@@ -295,6 +296,34 @@ def _spoken_against(sock: ssl.SSLSocket, octets: bytes) -> Iterator[bytes]:
         sock.settimeout(PATIENCE)
     while some := sock.recv(65_536):
         yield some
+
+
+@pytest.fixture(scope="module")
+def heavy(victim: Person) -> Person:
+    """The attacked user with a message nearly as large as one may be."""
+    raw = Raw(victim)
+    assert raw.ask(b"CREATE heavy").startswith(b"OK")
+    line = b"<p class=x>The quick &amp; brown fox <!-- unseen --> jumps</p>" + b" over the lazy dog" * 50 + b"\r\n"
+    octets = b"Subject: heavy\r\nContent-Type: text/html\r\n\r\n" + line * (HEAVY // len(line))
+    assert raw.ask(b"APPEND heavy {%d+}\r\n" % len(octets) + octets).startswith(b"OK")
+    raw.close()
+    return victim
+
+
+def test_large_messages_made_of_others_and_searched(heavy: Person, watch: Watch) -> None:
+    """Six at once, each 46 MB, and looked through as soon as they have come."""
+    crowd = [Raw(heavy) for _ in range(6)]
+    for other in crowd:
+        other.sock.sendall(b't APPEND heavy CATENATE (URL "/heavy/;UID=1" TEXT {3+}\r\nabc)\r\n')
+    for other in crowd:
+        assert other.answer().startswith(b"OK")
+        assert other.ask(b"SELECT heavy").startswith(b"OK")
+    for other in crowd[:3]:
+        other.sock.sendall(b"t SEARCH UID 1 BODY nowhere\r\n")
+    for other in crowd[:3]:
+        assert other.answer() == b"OK SEARCH completed."
+    for other in crowd:
+        other.close()
 
 
 def test_fetch_of_a_tree_ten_thousand_deep(raw: Raw) -> None:

@@ -5,6 +5,8 @@ and has codecs that are no charsets (`zip`, `unicode_escape`, `punycode`); mail 
 """
 
 import codecs
+import sys
+from collections.abc import Callable, Iterable
 from encodings.aliases import aliases
 from functools import cache
 
@@ -53,6 +55,11 @@ _CODECS = {
 }
 # Charsets that say in octets below 128 that what follows means something else.
 _SHIFTING = ("iso2022", "hz", "utf_7")
+# Charsets whose octets come in an order that a mark at the beginning tells.
+_MARKED = {
+    "utf_16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE),
+    "utf_32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE),
+}
 _ASCII = bytes(range(128))
 _NAME_LENGTH = 64  # octets; RFC 2978 §2.3 allows 40
 
@@ -103,13 +110,51 @@ def decode(octets: bytes, name: str) -> tuple[str, bool]:
     if octets.isascii() and _contains_ascii(codec):
         return octets.decode("ascii"), False
     try:
-        return _whole(octets.decode(codec)), False
+        return whole(octets.decode(codec)), False
     except (UnicodeError, LookupError):
         pass
     try:
         return octets.decode("utf-8"), True
     except UnicodeDecodeError:
         return _replaced(octets, codec), True
+
+
+def reading(name: str, pieces: Callable[[], Iterable[bytes]]) -> tuple[str, str]:
+    """For text that comes in pieces, each time it is asked for: the codec by which `decode` would read it, and how that
+    treats malformed sections."""
+    codec = _codec(name)
+    known = codec is not None and codec != "ascii"
+    wanted = _MEANT.get(codec, codec) if codec is not None and known else "utf-8"
+    if wanted in _MARKED and not _beginning(pieces()).startswith(_MARKED[wanted]):
+        wanted += f"_{sys.byteorder[0]}e"  # of a text in pieces Python wants the mark, of a whole one it does not
+    for one in (wanted, "utf-8"):
+        if _readable(one, pieces()):
+            return one, "strict"
+    if known and wanted != "cp1252":
+        return wanted, "replace"
+    return ("cp1252" if _readable("cp1252", pieces()) else "latin-1"), "strict"
+
+
+def _beginning(pieces: Iterable[bytes]) -> bytes:
+    """The first octets, as many as a byte order mark may have."""
+    head = b""
+    for piece in pieces:
+        head += piece
+        if len(head) >= len(codecs.BOM_UTF32_LE):
+            break
+    return head
+
+
+def _readable(codec: str, pieces: Iterable[bytes]) -> bool:
+    """Whether no section of a text is malformed in this charset."""
+    try:
+        decoder = codecs.getincrementaldecoder(codec)("strict")
+        for piece in pieces:
+            decoder.decode(piece)
+        decoder.decode(b"", True)
+    except (UnicodeError, LookupError):
+        return False
+    return True
 
 
 @cache
@@ -123,8 +168,8 @@ def _contains_ascii(codec: str) -> bool:
         return False
 
 
-def _whole(text: str) -> str:
-    """Text without halves of surrogate pairs, which the decoder of UTF-7 lets through and no encoder takes."""
+def whole(text: str) -> str:
+    """The text without halves of surrogate pairs, which the decoder of UTF-7 lets through and no encoder takes."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
@@ -142,4 +187,4 @@ def _guess(octets: bytes) -> str:
 def _replaced(octets: bytes, codec: str) -> str:
     if codec == "cp1252":
         return western(octets)
-    return _whole(octets.decode(codec, "replace"))
+    return whole(octets.decode(codec, "replace"))

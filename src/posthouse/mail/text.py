@@ -13,7 +13,7 @@ not be read is U+FFFD. The same functions feed the index and the scan (serve/ima
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from posthouse.mail.casemap import casemap
@@ -21,6 +21,7 @@ from posthouse.mail.content import text
 from posthouse.mail.dates import parse_date
 from posthouse.mail.header import Octets, decode_words, pairs, searchable
 from posthouse.mail.html import visible
+from posthouse.mail.longtext import readable_pieces, windows
 from posthouse.mail.mime import Part, parse
 
 # Scripts whose words are not separated by spaces: Thai to Khmer, then kana and CJK. Hangul is separated.
@@ -30,9 +31,13 @@ _SIGNS = r"\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u0900-\u0963\u0966-\u0d
 _WORD = re.compile(rf"[{_UNSPACED}]+|(?:[^\W_{_UNSPACED}]|[{_SIGNS}])+")
 _UNSPACED_RUN = re.compile(f"[{_UNSPACED}]+")
 
+LONG = 1 << 20  # octets of a text part that is looked at in pieces, so that it is never whole in memory
 DAY = 86_400_000  # milliseconds
 WORD = 40  # characters of a word that FUZZY knows: the rest is disregarded
 IDEOGRAPHS, LETTERS = 2, 4  # characters of a piece of text without spaces: of CJK and kana; of Thai to Khmer
+
+
+Shown = Callable[[Octets, Part], Iterator[str]]
 
 
 class Texts(NamedTuple):
@@ -66,17 +71,30 @@ def lines(several: Iterable[tuple[str, str]]) -> Iterator[str]:
     return (f"{name}: {value}" for name, value in several)
 
 
-def bodies(octets: Octets) -> Iterator[str]:
+def bodies(octets: Octets, overlap: int = 0) -> Iterator[str]:
     """The texts of the body, comparable."""
-    return (casemap(found) for kept, found in _inner(octets, parse(octets), enclosed=False) if kept)
+    return (found for kept, found in below(octets, parse(octets), overlap) if kept)
 
 
-def everything(octets: Octets) -> Iterator[str]:
+def everything(octets: Octets, overlap: int = 0) -> Iterator[str]:
     """The texts of header and body, comparable: what TEXT looks at."""
     root = parse(octets)
     yield from lines(fields(searchable(octets)[root.header.start : root.header.stop]))
-    for _, found in _inner(octets, root, enclosed=False):
-        yield casemap(found)
+    for _, found in below(octets, root, overlap):
+        yield found
+
+
+def below(octets: Octets, root: Part, overlap: int) -> Iterator[tuple[bool, str]]:
+    """The texts below the header of the message, comparable, and whether they count as body. One of more than LONG
+    octets comes in pieces, each with so many characters of what came before it."""
+    found = _inner(octets, root, enclosed=False, shown=lambda octets, part: _pieces_of(octets, part, overlap))
+    return ((kept, casemap(text)) for kept, text in found)
+
+
+def _pieces_of(octets: Octets, part: Part, overlap: int) -> Iterator[str]:
+    if part.body.size <= LONG:
+        return iter((readable(octets, part),))
+    return windows(readable_pieces(octets, part), overlap)
 
 
 def texts(octets: Octets, limit: int) -> Texts:
@@ -86,7 +104,11 @@ def texts(octets: Octets, limit: int) -> Texts:
     mime: list[str] = []
     body: list[str] = []
     left, whole = limit, True
-    for kept, found in _inner(octets, root, enclosed=False, most=limit):
+
+    def short(octets: Octets, part: Part) -> Iterator[str]:
+        return iter((readable(octets, part),) if part.body.size <= limit else ())
+
+    for kept, found in _inner(octets, root, enclosed=False, shown=short):
         left -= len(found)
         if left < 0:
             whole = False
@@ -100,19 +122,19 @@ def _larger(root: Part, most: int) -> bool:
     return any(part.type == "text" and part.body.size > most for part in root.walk())
 
 
-def _inner(octets: Octets, part: Part, *, enclosed: bool, most: int | None = None) -> Iterator[tuple[bool, str]]:
-    """The texts below the header of a part, and whether they count as body. With `most`, text parts of more octets are
-    passed over."""
+def _inner(octets: Octets, part: Part, *, enclosed: bool, shown: Shown) -> Iterator[tuple[bool, str]]:
+    """The texts below the header of a part, and whether they count as body; of text parts what is `shown`."""
     for child in part.children:
         for line in _lines(octets, child):
             yield enclosed, line
-        yield from _inner(octets, child, enclosed=enclosed, most=most)
+        yield from _inner(octets, child, enclosed=enclosed, shown=shown)
     if part.message is not None:
         for line in _lines(octets, part.message):
             yield True, line
-        yield from _inner(octets, part.message, enclosed=True, most=most)
-    elif part.type == "text" and (most is None or part.body.size <= most):
-        yield True, readable(octets, part)
+        yield from _inner(octets, part.message, enclosed=True, shown=shown)
+    elif part.type == "text":
+        for found in shown(octets, part):
+            yield True, found
 
 
 def _lines(octets: Octets, part: Part) -> Iterator[str]:

@@ -19,10 +19,10 @@ from typing import TypeVar
 import apsw
 import zstandard
 
-from posthouse.mail.header import firsts
+from posthouse.mail.header import Octets, body_start, firsts, searchable
 from posthouse.mail.ids import AccountId, EmailId
 from posthouse.mail.text import sent_day, texts
-from posthouse.store.blobs import BlobKey
+from posthouse.store.blobs import INLINE_SIZE, BlobKey, Blobs, rows_of
 from posthouse.store.index import Writer, belongs
 from posthouse.store.pages import THUMB, Entry, entry, unread
 from posthouse.store.script import NotFound, Row, Script, StoreError, Unavailable, sql
@@ -168,8 +168,11 @@ class Indexer:
         return len(rows)
 
     async def _entry(self, row: Row) -> Entry | None:
-        email, _, blob, _, digest = row
+        email, _, blob, size, digest = row
         try:
+            if size > INLINE_SIZE:
+                [kept] = await self._store.read(rows_of, (BlobKey(blob),))
+                return await self._run(_read_large, self._store.blobs, email, kept)
             octets = await self._store.blobs.get(BlobKey(blob))
         except NotFound:
             return None  # removed meanwhile
@@ -216,8 +219,14 @@ def _bounded(rows: list[Row]) -> list[Row]:
     return rows
 
 
-def _read(email: int, thumb: bytes, octets: bytes) -> Entry:
+def _read_large(blobs: Blobs, email: int, row: Row) -> Entry:
+    """Of a file: a large message is never whole in memory. Raises Unavailable."""
+    with blobs.mapped(row) as octets:
+        return _read(email, row[0][:THUMB], octets)
+
+
+def _read(email: int, thumb: bytes, octets: Octets) -> Entry:
     found = texts(octets, CHARACTERS)
     days = [value for name, value in found.fields if name == "DATE"]
-    day = sent_day(firsts(octets).get(b"date")) if days else None
+    day = sent_day(firsts(searchable(octets)[: body_start(octets)]).get(b"date")) if days else None
     return entry(email, thumb, day, found)

@@ -26,6 +26,14 @@ def without_accents(page: Page) -> Page:
 def marks_of(wanted: Wanted, page: Callable[[Kind], Page]) -> dict[int, int]:
     """The marks of those texts that have enough of the words, by their place on the pages, which are without
     accents."""
+    query = wanted.query
+    if query is None:
+        return {}
+    return {place: mark for place, mark in all_marks(wanted, page).items() if enough(mark, query)}
+
+
+def all_marks(wanted: Wanted, page: Callable[[Kind], Page]) -> dict[int, int]:
+    """The same of all texts that have one of the words: one that comes in pieces may have enough of them together."""
     marks: dict[int, int] = {}
     query = wanted.query
     if query is None or (wanted.name is not None and ":" in wanted.name):
@@ -37,7 +45,7 @@ def marks_of(wanted: Wanted, page: Callable[[Kind], Page]) -> dict[int, int]:
             one = bit(number, where, off=form.off)
             for place in _within(looked, head, form) if head else _anywhere(looked, form):
                 marks[place] = marks.get(place, 0) | one
-    return {place: mark for place, mark in marks.items() if enough(mark, query)}
+    return marks
 
 
 def _anywhere(page: Page, form: Form) -> Iterator[int]:

@@ -15,10 +15,11 @@ from collections.abc import Set as AbstractSet
 from datetime import date
 from typing import NamedTuple
 
-from posthouse.mail.fuzzy import query
-from posthouse.mail.header import firsts
-from posthouse.mail.text import Texts, bodies, comparable, everything, fields, sent_day, texts, values
-from posthouse.store.marks import alone, marks_of
+from posthouse.mail.fuzzy import enough, query
+from posthouse.mail.header import Octets, firsts, searchable
+from posthouse.mail.mime import parse
+from posthouse.mail.text import LONG, Texts, below, bodies, comparable, everything, fields, sent_day, texts, values
+from posthouse.store.marks import OVERLAP, all_marks, alone, marks_of
 from posthouse.store.pages import KINDS, Kind, Wanted, kind_of
 from posthouse.wire.imap import search as keys
 
@@ -31,7 +32,7 @@ class Facts(NamedTuple):
 
     uid: int
     header: bytes | None = None
-    octets: bytes | None = None
+    octets: Octets | None = None
 
 
 Test = Callable[[Facts], bool | None]
@@ -121,11 +122,23 @@ def marker(key: keys.SearchKey) -> Callable[[Facts], int | None]:
             found = Texts(fields(facts.header), [], [], True)
         elif facts.octets is None:
             return None
+        elif len(facts.octets) > LONG:
+            return _long_mark(wanted, facts.octets)
         else:
             found = texts(facts.octets, len(facts.octets) * MOST_CHARACTERS)
         return marks_of(wanted, alone(found)).get(0, 0)
 
     return marked
+
+
+def _long_mark(wanted: Wanted, octets: Octets) -> int:
+    """The mark of a long message, of which only a piece is in memory. A word that a piece cuts is whole in the next."""
+    root = parse(octets)
+    header = searchable(octets)[root.header.start : root.header.stop]
+    mark = all_marks(wanted, alone(Texts(fields(header), [], [], True))).get(0, 0)
+    for body, found in below(octets, root, OVERLAP):
+        mark |= all_marks(wanted, alone(Texts([], [] if body else [found], [found] if body else [], True))).get(0, 0)
+    return mark if wanted.query is not None and enough(mark, wanted.query) else 0
 
 
 def words_of(key: keys.SearchKey) -> Wanted | None:
@@ -180,13 +193,13 @@ def _header(field: str, wanted: str) -> Test:
     return contains
 
 
-def _within(wanted: str, texts: Callable[[bytes], Iterator[str]]) -> Test:
+def _within(wanted: str, texts: Callable[[Octets, int], Iterator[str]]) -> Test:
     """Whether one of the texts contains what is wanted; every message contains the empty text."""
     needle = comparable(wanted)
 
     def contains(facts: Facts) -> bool | None:
         if not needle:
             return True
-        return None if facts.octets is None else any(needle in one for one in texts(facts.octets))
+        return None if facts.octets is None else any(needle in one for one in texts(facts.octets, len(needle) - 1))
 
     return contains

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Iterator, Sequence, Set
 from datetime import date
 from itertools import chain
+from weakref import WeakKeyDictionary
 
 from posthouse.mail.ids import Millis
 from posthouse.mail.text import DAY
@@ -19,6 +20,7 @@ from posthouse.serve.imap.uids import Uids
 from posthouse.serve.imap.view import View, join
 from posthouse.store import emails, mailboxes
 from posthouse.store import search as rows
+from posthouse.store.blobs import INLINE_SIZE, Blobs, rows_of
 from posthouse.store.changed import uids_changed
 from posthouse.store.emails import Column, Spans
 from posthouse.store.mailboxes import Box
@@ -55,7 +57,11 @@ from posthouse.wire.imap.search import (
 
 HEADERS = 250  # header blocks held at once: 1 MiB each at most, 4 KiB usually
 MESSAGES = 50  # messages held at once, and
-OCTETS = 4 * 1024 * 1024  # octets of them, unless one alone is larger
+OCTETS = 4 * 1024 * 1024  # octets of them; a large one comes alone,
+LARGE_AT_ONCE = 1  # and so many of those at once in a worker: some 10 MiB, with what is made of a piece of text
+
+
+_gates: "WeakKeyDictionary[Blobs, asyncio.Semaphore]" = WeakKeyDictionary()
 
 
 class Question:
@@ -226,11 +232,28 @@ async def among(store: Store, box: Box, decide: Test, uids: Sequence[int]) -> Se
         columns = [Column.HEADER, Column.BLOB, Column.SIZE]
         read = await store.read(emails.fetch, box, runs(some), columns, len(some))
         for together in _bounded(read):
+            if together[0][3] > INLINE_SIZE:
+                found.update(await _large(store, decide, together[0]))
+                continue
             blobs = await store.blobs.get_many([row[2] for row in together])
             facts = [Facts(row[0], row[1], octets) for row, octets in zip(together, blobs, strict=True)]
             answers = await asyncio.to_thread(_decide, decide, facts)
             found.update(fact.uid for fact, answer in zip(facts, answers, strict=True) if answer)
     return found
+
+
+async def _large(store: Store, decide: Test, row: Row) -> Set[int]:
+    """The uid of a large message, if it matches. It lies in a file, and only a piece of its text is in memory; others
+    wait for their turn."""
+    async with _gates.setdefault(store.blobs, asyncio.Semaphore(LARGE_AT_ONCE)):
+        [kept] = await store.read(rows_of, (row[2],))
+        matches = await asyncio.to_thread(_decide_large, store.blobs, decide, row, kept)
+    return {row[0]} if matches else frozenset()
+
+
+def _decide_large(blobs: Blobs, decide: Test, row: Row, kept: Row) -> bool | None:
+    with blobs.mapped(kept) as octets:
+        return decide(Facts(row[0], row[1], octets))
 
 
 def _decide(decide: Test, facts: Sequence[Facts]) -> list[bool | None]:
@@ -243,11 +266,11 @@ def _pieces(uids: Sequence[int], size: int) -> Iterator[Sequence[int]]:
 
 
 def _bounded(read: Sequence[Row]) -> Iterator[list[Row]]:
-    """Rows whose messages have at most OCTETS together; a larger one comes alone."""
+    """Rows whose messages have at most OCTETS together; a large one comes alone."""
     together: list[Row] = []
     octets = 0
     for row in read:
-        if together and octets + row[3] > OCTETS:
+        if together and (octets + row[3] > OCTETS or row[3] > INLINE_SIZE or together[-1][3] > INLINE_SIZE):
             yield together
             together, octets = [], 0
         together.append(row)
