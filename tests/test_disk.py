@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 
 from household import ANNA, HOSTNAME, NOW, open_store
+from posthouse import vitals
 from posthouse.mail.ids import Millis
 from posthouse.mail.keyword import DELETED_BIT
-from posthouse.store import accounts, emails, gc, mailboxes
+from posthouse.store import accounts, emails, gc, mailboxes, restore
 from posthouse.store.blobs import INLINE_SIZE, keep
 from posthouse.store.emails import Column, NewEmail
 from posthouse.store.flags import FlagChange, Mode, store_flags
 from posthouse.store.mailboxes import Box
+from posthouse.store.removed import Removal
 from posthouse.store.script import Unavailable
 from posthouse.store.store import Store
 from posthouse.transport.accept import prepare
@@ -173,4 +175,36 @@ async def test_a_failure_to_make_room_is_said_once(
     await watch.look()
     await watch.look()
     assert said(caplog) == [WORDS, "no room could be made on the disk: the disk is full"]
+    await store.close()
+
+
+async def test_recently_deleted_goes_first(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a disk that is nearly full, the oldest first, and no more than is needed."""
+    caplog.set_level(logging.INFO)
+    store = await open_store(tmp_path)
+    house, box = house_of(store), await anna(store)
+    room = 4 * SMALL
+    watch = DiskWatch(house, first=True, room=room)
+    await store.run(emails.add, box, [await new(store, SMALL) for _ in range(6)])
+    for uid in range(1, 6):
+        kept = Removal(Millis(NOW + uid * DAY), "anna")
+        await store.run(emails.expunge, box, ((uid, uid),), marked=False, kept=kept)
+    await watch.look()
+    assert said(caplog) == []
+    Disk.free = needed(SIZE) + room - SMALL // 2
+    monkeypatch.setattr(vitals, "GIVE_UP_CHUNK", 1)
+    await watch.look()
+    assert said(caplog) == ["the disk is nearly full: recently deleted mail is gone for good, the oldest"]
+    acts = await store.read(restore.acts, box.account)
+    assert [act.at for act in acts] == [NOW + uid * DAY for uid in (5, 4, 3, 2)]
+    assert house.disk.room(tmp_path, SIZE)
+    await watch.look()
+    assert said(caplog) == []
+    await DiskWatch(house, first=False, room=1 << 40).look()
+    assert len(await store.read(restore.acts, box.account)) == 4
+    await DiskWatch(house, first=True, room=1 << 40).look()
+    assert await store.read(restore.acts, box.account) == []
+    assert len(await store.read(emails.uids, box)) == 1, "what is there stays"
     await store.close()

@@ -18,6 +18,7 @@ from posthouse.cli_groups import group_app
 from posthouse.cli_parts import HERE, Config, Json, Place, do, fail
 from posthouse.cli_people import alias_app, domain_app, user_app
 from posthouse.cli_queue import queue_app, tls_app
+from posthouse.cli_restore import restore, retention
 from posthouse.cli_signin import device_app, totp_app, user_logins
 
 app = App(name="posthouse", help="A complete mail system: SMTP in, IMAP and POP3 out. Begin with: posthouse try")
@@ -27,6 +28,8 @@ for _app in (trial_app, domain_app, user_app, alias_app, group_app, queue_app, t
 for _app in (device_app, totp_app):
     user_app.command(_app)
 user_app.command(user_logins, name="logins")
+app.command(restore)
+app.command(retention)
 
 INTERRUPTED, UNREAD = 130, 141  # as a shell says it: 128, and the number of SIGINT or SIGPIPE
 

@@ -137,6 +137,15 @@ class Journal(Struct, frozen=True):
     wire_days: Annotated[int, Meta(ge=1, le=36_500)] = 7
 
 
+class RetentionSection(Struct, frozen=True):
+    """How long what nobody wants is kept. Here 0 days have a meaning: messages stay, or go at once."""
+
+    trash_days: Annotated[int, Meta(ge=0, le=36_500)] = 30
+    junk_days: Annotated[int, Meta(ge=0, le=36_500)] = 30
+    removed_days: Annotated[int, Meta(ge=0, le=36_500)] = 30
+    room: Octets = Octets(256 * 1024 * 1024)
+
+
 class MessageSection(Struct, frozen=True):
     """What one message and one transaction may be."""
 
@@ -328,6 +337,7 @@ class Settings(Struct, frozen=True):
     login: LoginSettings = LoginSettings()
     log: Log = Log()
     journal: Journal = Journal()
+    retention: RetentionSection = RetentionSection()
     limits: Limits = Limits()
 
     @property

@@ -304,6 +304,10 @@ _MARKS = {"+\\Seen": "read it", "-\\Seen": "marked it as not read", "+\\Deleted"
 
 def _did(story: Story) -> str:
     what, detail = str(story.get("what")), str(story.get("detail", ""))
+    if what == "expired":
+        return f"removed from {story.get('mailbox')} by {detail}"
+    if what == "restored":
+        return f"brought back to {story.get('to')}, by `posthouse restore`"
     deed = _DEEDS.get(what, "").format(to=story.get("to"), mailbox=story.get("mailbox"))
     if what == "flags":
         deed = _MARKS.get(detail) or f"set its flags: {detail}"

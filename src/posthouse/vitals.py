@@ -1,16 +1,20 @@
 """What a worker measures of itself once a second: is it under stress, and must it end so that another takes its place?
 
-Stress: limits.md. The disk: mail is refused while it is too full, and the first worker makes room. A worker whose store
+Stress: limits.md. The disk: mail is refused while it is too full, and the first worker makes room; while it is only
+nearly full, at the cost of what is recently deleted. A worker whose store
 has failed ends (durability.md): only a restart may write again.
 """
 
 import asyncio
 import logging
 import os
+import time
 from contextlib import suppress
 
+from posthouse.mail.ids import Millis
 from posthouse.serve.limits import Peers, WorkerLimits
 from posthouse.serve.stress import Load, Recent
+from posthouse.store import removed
 from posthouse.store.gc import make_room, reusable
 from posthouse.store.script import StoreError
 from posthouse.store.store import Store
@@ -21,6 +25,9 @@ WINDOW = 30.0  # seconds that count for the 95th percentiles
 MEASUREMENTS = 1_000  # of these at most
 DISK_SECONDS = 1.0  # between two looks at the disk
 ROOM_LOOKS = 5  # so many in a row must find room before the log says so: less noise at the border
+GIVE_UP_CHUNK = 200  # messages in one step, so that not many more go than are in the way
+GIVE_UP_SECONDS = 1.0  # at one look, then the disk is looked at again for everybody
+LATER = Millis(1 << 62)  # than any removal
 STATM = "/proc/self/statm"
 
 log = logging.getLogger(__name__)
@@ -68,9 +75,10 @@ class DiskWatch:
     """Looks at the disk once a second. Every worker must know whether there is room; the first one of them says so in
     the log, when it changes, and removes what nobody needs."""
 
-    def __init__(self, house: House, *, first: bool) -> None:
+    def __init__(self, house: House, *, first: bool, room: int = 0) -> None:
         self._house = house
         self._first = first
+        self._room = room  # octets free beyond what one message needs; with less the disk is nearly full
         self._full = False  # as the log says
         self._roomy = 0  # looks in a row that found room
         self._failed = False  # collecting, since the disk is full
@@ -97,6 +105,30 @@ class DiskWatch:
         self._say(free, full=full)
         if full:
             await self._make_room()
+        if self._spare() < self._room:
+            with suppress(StoreError):
+                await self._give_up_kept()
+
+    def _spare(self) -> int:
+        """Octets free beyond what one message needs. Raises OSError."""
+        disk = self._house.disk
+        return disk.measure(self._house.store.directory) + disk.reusable - needed(self._house.limits.message_size)
+
+    async def _give_up_kept(self) -> None:
+        """End what is recently deleted, the oldest first, until there is enough room. Raises StoreError, OSError."""
+        store, messages, at, more = self._house.store, 0, Millis(0), True
+        deadline = time.monotonic() + GIVE_UP_SECONDS
+        while more and self._spare() < self._room and time.monotonic() < deadline:
+            ended = await store.run(removed.end, LATER, GIVE_UP_CHUNK)
+            if ended.emails:
+                messages, at = messages + ended.emails, ended.at
+                await make_room(store, self._house.clock())
+                self._house.disk.reusable = await store.read(reusable)
+            more = ended.more
+        if messages:
+            fields = {"messages": messages, "removed_until": time.strftime("%Y-%m-%d %H:%M", time.localtime(at / 1000))}
+            log.warning("the disk is nearly full: recently deleted mail is gone for good, the oldest", extra=fields)
+            store.shorten_log()
 
     def _say(self, free: int, *, full: bool) -> None:
         self._roomy = 0 if full else self._roomy + 1

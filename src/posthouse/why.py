@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 from posthouse.admin import Refused
 from posthouse.mail.address import parse_address, parse_domain
-from posthouse.mail.ids import UID, MailboxId
+from posthouse.mail.ids import EMAIL_LETTER, UID, MailboxId
 from posthouse.mail.keyword import SEEN_BIT
 from posthouse.store.store import SyncStore
-from posthouse.store.whereabouts import Spot, whereabouts
+from posthouse.store.whereabouts import Spot, restorable, whereabouts
 from posthouse.trace import Journey, Period, clock, find, recipients, sentences, stories
 from posthouse.transport.journey import Told
 
@@ -99,9 +99,11 @@ def _now(store: SyncStore, one: Journey, delivered: dict[str, object]) -> list[s
         return []
     spots = store.read(whereabouts, MailboxId(box), UID(uid))
     if not spots:
-        ends = [told for told in one.done if told.story.get("what") == "expunged"]
+        ends = [told for told in one.done if told.story.get("what") in ("expunged", "removed", "expired")]
         who = f": {sentences(ends[-1])[0]}, {clock(ends[-1].at)}" if ends else ""
-        return [f"It came, and was removed since then{who}."]
+        kept = store.read(restorable, MailboxId(box), UID(uid))
+        back = f" To bring it back: posthouse restore {delivered.get('to')} {EMAIL_LETTER}{kept}" if kept else ""
+        return [f"It came, and was removed since then{who}.{back}"]
     lines = [f"It is here: in {', '.join(map(_place, spots))}."]
     moves = [told for told in one.done if told.story.get("what") == "moved"]
     if moves:

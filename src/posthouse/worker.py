@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from posthouse import log as logs
-from posthouse.config_sections import QueueSection, millis
+from posthouse.config_sections import QueueSection, RetentionSection, millis
 from posthouse.mail.ids import Millis
 from posthouse.net.link import LinkLimits
 from posthouse.net.listen import Listener, OnLink, inherited, serve
@@ -42,6 +42,7 @@ from posthouse.serve.login import Door, load_secret
 from posthouse.serve.pop3.session import session as pop3_session
 from posthouse.serve.smtp.session import session as smtp_session
 from posthouse.serve.stress import Stress, StressLimits
+from posthouse.store.expiry import Rules
 from posthouse.store.gc import collect_garbage
 from posthouse.store.indexer import keep_index
 from posthouse.store.queue import Patience
@@ -49,6 +50,7 @@ from posthouse.store.script import StoreError
 from posthouse.store.store import Store
 from posthouse.transport import journey
 from posthouse.transport.house import ForgedNotices, House, MessageLimits, SmtpRole, SubmissionRules
+from posthouse.transport.retention import Retention, keep_rules
 from posthouse.vitals import DiskWatch, Vitals, resident
 
 if TYPE_CHECKING:
@@ -154,14 +156,17 @@ class Worker:
             forged_notices=ForgedNotices(settings.smtp.forged_notices),
             dsn_for_strangers=settings.smtp.dsn,
             submission=SubmissionRules(settings.submission.highest_priority, settings.submission.longest_hold_seconds),
+            keep_removed=settings.retention.removed_days > 0,
         )
-        watch = DiskWatch(house, first=self._orders.slot == 0)
+        watch = DiskWatch(house, first=self._orders.slot == 0, room=settings.retention.room)
         loop = asyncio.get_running_loop()
         self._duties += [
             loop.create_task(watch.watch()),
             loop.create_task(house.journey.keep(store)),
             loop.create_task(door.trail.keep()),
         ]
+        if self._orders.slot == 0:
+            self._duties.append(loop.create_task(keep_rules(house, _retention(settings.retention))))
         self._listeners = [self._serve(service, sockets, house, door) for service, sockets in self._sockets()]
         self._vitals = Vitals(store, peers, ours)
         gc.freeze()  # what is here stays: no collection needs to look at it again
@@ -289,6 +294,10 @@ def _departure() -> "type[Departure]":
 def _patience(section: QueueSection) -> Patience:
     """How long mail waits, from the settings."""
     return Patience(millis(section.delay_notice_seconds), millis(section.lifetime_seconds))
+
+
+def _retention(section: RetentionSection) -> Retention:
+    return Retention(Rules(section.trash_days, section.junk_days), section.removed_days)
 
 
 def now() -> Millis:

@@ -52,8 +52,24 @@ _CHECKS: tuple[tuple[str, str], ...] = (
         " WHERE m.id = a.mailbox)",
     ),
     (
-        "an Email has no placement",
-        "SELECT e.id FROM email e WHERE NOT EXISTS (SELECT 1 FROM placement p WHERE p.email = e.id) AND {e}",
+        "an Email has no placement and is not kept",
+        "SELECT e.id FROM email e WHERE NOT EXISTS (SELECT 1 FROM placement p WHERE p.email = e.id)"
+        " AND NOT EXISTS (SELECT 1 FROM removed d WHERE d.email = e.id) AND {e}",
+    ),
+    (
+        "what is recently deleted has no act, no Email or another account's, or stands in a mailbox, or is kept twice",
+        "SELECT d.email FROM removed d LEFT JOIN removal r ON r.id = d.removal LEFT JOIN email e ON e.id = d.email"
+        " WHERE r.id IS NULL OR e.id IS NULL OR e.account <> r.account OR EXISTS (SELECT 1 FROM placement p"
+        " WHERE p.email = d.email) UNION ALL SELECT email FROM removed GROUP BY email HAVING count(*) > 1",
+    ),
+    (
+        "an act has removed nothing that is kept",
+        "SELECT r.id FROM removal r WHERE NOT EXISTS (SELECT 1 FROM removed d WHERE d.removal = r.id)"
+        " AND NOT EXISTS (SELECT 1 FROM discarded d WHERE d.removal = r.id)",
+    ),
+    (
+        "a rule has no mailbox",
+        "SELECT x.mailbox FROM retention_rule x WHERE NOT EXISTS (SELECT 1 FROM mailbox m WHERE m.id = x.mailbox)",
     ),
     (
         "a placement has no Email, or no mailbox",

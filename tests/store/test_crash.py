@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from posthouse.mail.keyword import DELETED_BIT
-from posthouse.store import emails, gc, mailboxes
+from posthouse.store import emails, gc, mailboxes, restore
 from posthouse.store.crashpoint import CRASHPOINTS, crashpoint
 from posthouse.store.emails import ALL, Column, FlagChange, Mode
 from posthouse.store.mailboxes import Box
@@ -19,14 +19,15 @@ from store.fsck import blob_keys, consistency, damaged
 from store_rig import NOW, Rig
 
 # The child adds messages with all large and small, changes flags, copies, moves, expunges, renames, deletes, purges,
-# collects garbage and moves the log, in rounds, and says after each operation that it was answered.
+# collects garbage, restores and moves the log, in rounds, and says after each operation that it was answered.
 CHILD = """
 import asyncio, os, sys
 from pathlib import Path
 from posthouse.mail.ids import Millis
-from posthouse.store import emails, gc, mailboxes, store as rooms
+from posthouse.store import emails, gc, mailboxes, restore, store as rooms
 from posthouse.store.emails import ALL, FlagChange, Mode
 from posthouse.store.mailboxes import Box
+from posthouse.store.removed import Removal
 from posthouse.store.store import Store
 from store_rig import NOW, message, new_email
 
@@ -40,6 +41,7 @@ async def main():
     account = int(sys.argv[2])
     inbox = await store.read(mailboxes.find, account, "INBOX")
     other = await store.read(mailboxes.find, account, "Archive")
+    safe = await store.read(mailboxes.find, account, "Sent")
     for number in range(1, 20):
         small = message().replace(b"Subject: ", b"Subject: r%d " % number)
         large = small + os.urandom(1 << 20)
@@ -64,6 +66,13 @@ async def main():
         await store.run(emails.add, scratch.box, [new_email(store, message(1 << 21)) for _ in range(2)])
         await store.run(mailboxes.delete, account, "scratch")
         say("deleted")
+        await store.run(emails.add, safe.box, [new_email(store, message())])
+        say("kept")
+        await store.run(emails.expunge, safe.box, marked=False, kept=Removal(NOW, "anna"))
+        [act] = [act for act in await store.read(restore.acts, account) if act.name == "Sent"]
+        was = [row.uid for row in await store.read(restore.kept, act.id, 1 << 32)]
+        back = await store.run(restore.restore, account, act.id, was, NOW)
+        say("restored", *back.uids)
         await gc.collect_garbage(store, Millis(1000 * 3600_000 * number))
         await asyncio.sleep(0.02)
     await store.close()
@@ -120,6 +129,7 @@ def verify_answered(rig: Rig, said: list[list[str]], inbox: Box, archive: Box) -
     names = {row.name for row in rig.read(mailboxes.list_mailboxes, rig.anna)}
     left = {int(uid) for line in said if line[0] == "expunged" for uid in line[1:]}
     left |= {int(line[1]) for line in said if line[0] == "moved"}
+    safe = 0
     last = next((line[0] for line in reversed(said)), "")
     for word, *numbers in said:
         if word == "added" and int(numbers[0]) not in left and last in ("added", "adding", "deleted"):
@@ -133,8 +143,20 @@ def verify_answered(rig: Rig, said: list[list[str]], inbox: Box, archive: Box) -
             assert int(numbers[1]) in there
         if word == "expunged":
             assert here.isdisjoint(map(int, numbers))
+        if word == "kept":
+            safe += 1
         if word == "renamed":
             assert {f"done{numbers[0]}", f"done{numbers[0]}/below"} <= names
+    attempts = len([line for line in said if line[0] == "deleted"])
+    assert safe <= kept_or_here(rig) <= attempts
+
+
+def kept_or_here(rig: Rig) -> int:
+    """Messages of Sent: each is there, or recently deleted, and never both (fsck says so)."""
+    acts = [act for act in rig.read(restore.acts, rig.anna) if act.name == "Sent"]
+    return len(rig.read(emails.uids, rig.box("Sent"))) + sum(
+        len(rig.read(restore.kept, act.id, 1 << 32)) for act in acts
+    )
 
 
 def every_blob_reads(store: SyncStore, box: Box) -> None:

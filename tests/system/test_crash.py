@@ -23,6 +23,7 @@ WITHOUT_CLIENTS = {
     "store.after_checkpoint",
     "store.blob_unlinked",
     "store.inside_purge",
+    "store.inside_restore",
     "queue.inside_claim",  # these are in test_queue.py, beside this file
     "queue.claimed",
     "queue.before_settle",

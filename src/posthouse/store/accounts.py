@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from posthouse.mail.address import Address, Domain, parse_address
 from posthouse.mail.ids import AccountId, DeviceId
-from posthouse.store import logins, sending
+from posthouse.store import logins, removed, sending
 from posthouse.store.mailboxes import NEW_MAILBOXES, Box, create, discard, list_mailboxes, next_modseq, subscribe
 from posthouse.store.namespace import prefix_of
 from posthouse.store.script import Exists, NotFound, Refused, Row, Script, sql
@@ -318,6 +318,7 @@ def remove_account(address: Address) -> Script[None]:
     yield sql("DELETE FROM directory_user WHERE account = $1", account)
     yield sql("DELETE FROM former WHERE account = $1", account)
     yield sql("DELETE FROM scram_sha1 WHERE account = $1", account)
+    yield from removed.forget_account(account)
     yield sql("DELETE FROM credential WHERE account = $1", account)
     yield sql("DELETE FROM account WHERE id = $1", account)
 

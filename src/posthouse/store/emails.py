@@ -16,12 +16,13 @@ from typing import NamedTuple
 from posthouse.mail.fieldmap import field_map
 from posthouse.mail.ids import UID, AccountId, MailboxId, Millis, ModSeq, UIDValidity
 from posthouse.mail.keyword import DELETED_BIT, SEEN_BIT
-from posthouse.store import sheets, siblings
+from posthouse.store import removed, sheets, siblings
 from posthouse.store.blobs import BlobKey
 from posthouse.store.crashpoint import crashpoint
 from posthouse.store.flags import FlagChange, Mode, Stored, canonical_keywords, store_flags
 from posthouse.store.incoming import NewEmail, insert_emails, insert_rows, keep_all
 from posthouse.store.mailboxes import Box, MailboxRow, check, get, locked, next_modseq, touch_shared
+from posthouse.store.removed import Act, Removal
 from posthouse.store.script import NotFound, OverQuota, Row, Script, sql
 from posthouse.store.spans import ALL, LAST_UID, Spans, clip
 from posthouse.store.touched import touched
@@ -387,9 +388,11 @@ def take_away(mailbox: MailboxId, spans: Spans, modseq: ModSeq, count: Count, wh
     )  # fmt: skip
 
 
-def expunge(box: Box, spans: Spans | None = None, *, marked: bool = True) -> Script[Expunged]:
+def expunge(
+    box: Box, spans: Spans | None = None, *, marked: bool = True, kept: Removal | None = None
+) -> Script[Expunged]:
     """EXPUNGE and UID EXPUNGE: messages with \\Deleted, in `spans` when given (RFC 9051 §6.4.3, §6.4.9); without
-    `marked` all of them (RFC 8508 §3.4)."""
+    `marked` all of them (RFC 8508 §3.4). `kept`: they may come back (removed.py)."""
     row = yield from locked(box)
     where = _MARKED if marked and row.deleted < row.total else ""
     if marked and row.deleted == 0:
@@ -398,27 +401,33 @@ def expunge(box: Box, spans: Spans | None = None, *, marked: bool = True) -> Scr
     if gone is None:
         return Expunged((), row.modseq)
     modseq = yield from next_modseq(box.account)
+    act = None if kept is None else (yield from removed.begin(box.account, box.mailbox, row.name, kept))
+    if act is not None:
+        yield from removed.keep(act, gone.spans, where, shared=gone.counted.shared > 0)
     yield from take_away(box.mailbox, gone.spans, modseq, gone.counted, where)
     crashpoint("store.inside_expunge")
-    yield from bury(box.mailbox, modseq, gone.counted)
+    yield from bury(box.mailbox, modseq, gone.counted, act)
+    if act is not None and gone.counted.shared:
+        yield from removed.settle(act, gone.spans)
     return Expunged(gone.uids, modseq)
 
 
-def bury(mailbox: MailboxId, modseq: ModSeq, count: Count) -> Script[None]:
-    """End the Emails whose last placement went with this tombstone's ModSeq: row, header, reference to the blob.
+def bury(mailbox: MailboxId, modseq: ModSeq, count: Count, act: Act | None = None) -> Script[None]:
+    """End the Emails whose last placement went with this tombstone's ModSeq, unless an act keeps them (removed.py).
     `count` is what left.
 
     Those that live on elsewhere get the ModSeq, and are unshared where one placement is left."""
     left = "SELECT email FROM expunged WHERE mailbox = $1 AND modseq = $2"
     if not count.shared:
-        yield from _end(*(yield from _all_of(mailbox, modseq, left)))
+        if act is None:
+            yield from removed.end_emails(*(yield from _all_of(mailbox, modseq, left)))
         return
     many = count.shared == count.total >= siblings.MANY
     if many and (yield from siblings.touch_left_abreast(left, (mailbox, modseq), modseq)):
         return
     gone = "NOT EXISTS (SELECT 1 FROM placement p WHERE p.email = expunged.email)"
-    if count.shared < count.total or (yield sql(f"{left} AND {gone} LIMIT 1", mailbox, modseq)):
-        yield from _end(f"IN ({left} AND {gone})", (mailbox, modseq))
+    if act is None and (count.shared < count.total or (yield sql(f"{left} AND {gone} LIMIT 1", mailbox, modseq))):
+        yield from removed.end_emails(f"IN ({left} AND {gone})", (mailbox, modseq))
     yield from siblings.touch_left(left, (mailbox, modseq), modseq)
 
 
@@ -431,17 +440,6 @@ def _all_of(mailbox: MailboxId, modseq: ModSeq, left: str) -> Script[tuple[str, 
     if number and last - first + 1 == number:
         return "BETWEEN $1 AND $2", (first, last)
     return f"IN ({left})", (mailbox, modseq)
-
-
-def _end(dead: str, args: tuple[object, ...]) -> Script[None]:
-    yield sql(
-        "UPDATE blob SET refs = refs - ended.number FROM (SELECT blob, count(*) AS number FROM email"
-        f" WHERE id {dead} GROUP BY blob) AS ended WHERE blob.id = ended.blob",
-        *args,
-    )  # fmt: skip
-    for table in ("header", "preview", "summary"):
-        yield sql(f"DELETE FROM {table} WHERE email {dead}", *args)
-    yield sql(f"DELETE FROM email WHERE id {dead}", *args)
 
 
 def changes(box: Box, since: ModSeq, uidnext: int) -> Script[Changes]:

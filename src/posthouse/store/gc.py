@@ -12,7 +12,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from posthouse.mail.ids import AccountId, MailboxId, Millis, ModSeq
-from posthouse.store import sheets, threads
+from posthouse.store import removed, sheets, threads
 from posthouse.store.crashpoint import crashpoint
 from posthouse.store.emails import Count, bury
 from posthouse.store.mailboxes import next_modseq
@@ -46,16 +46,20 @@ class Swept(NamedTuple):
 
 def purge(limit: int = PURGE_CHUNK) -> Script[int]:
     """Remove up to `limit` rows of discarded mailboxes; 0: nothing is left to do."""
-    rows = yield sql("SELECT mailbox, account FROM discarded ORDER BY mailbox LIMIT 1")
+    rows = yield sql("SELECT mailbox, account, removal FROM discarded ORDER BY mailbox LIMIT 1")
     if not rows:
         return 0
     mailbox, account = MailboxId(rows[0][0]), AccountId(rows[0][1])
+    act = removed.Act(rows[0][2], mailbox) if rows[0][2] else None
     found = yield sql("SELECT uid FROM placement WHERE mailbox = $1 ORDER BY uid LIMIT $2", mailbox, limit)
     if not found:
-        return (yield from _forget(mailbox, limit))
+        return (yield from _forget(mailbox, act, limit))
     last = found[-1][0]
+    spans = ((found[0][0], last),)
     modseq = yield from _modseq(account, mailbox)
     [(shared,)] = yield sql("SELECT sum(shared) FROM placement WHERE mailbox = $1 AND uid <= $2", mailbox, last)
+    if act is not None:
+        yield from removed.keep(act, spans, shared=shared > 0)
     yield sql(
         "INSERT INTO expunged (mailbox, modseq, uid, email) SELECT mailbox, $3, uid, email FROM placement"
         " WHERE mailbox = $1 AND uid <= $2",
@@ -63,7 +67,9 @@ def purge(limit: int = PURGE_CHUNK) -> Script[int]:
     )  # fmt: skip
     yield sql("DELETE FROM placement WHERE mailbox = $1 AND uid <= $2", mailbox, last)
     crashpoint("store.inside_purge")
-    yield from bury(mailbox, modseq, Count(len(found), shared=shared))
+    yield from bury(mailbox, modseq, Count(len(found), shared=shared), act)
+    if act is not None and shared:
+        yield from removed.settle(act, spans)
     yield sql("DELETE FROM expunged WHERE mailbox = $1 AND modseq = $2", mailbox, modseq)
     return len(found)
 
@@ -76,7 +82,7 @@ def _modseq(account: AccountId, mailbox: MailboxId) -> Script[ModSeq]:
     return ModSeq(modseq)
 
 
-def _forget(mailbox: MailboxId, limit: int) -> Script[int]:
+def _forget(mailbox: MailboxId, act: removed.Act | None, limit: int) -> Script[int]:
     """The tombstones of a mailbox that has no placement left, and then the mailbox."""
     rows = yield sql(
         "SELECT modseq, uid FROM expunged WHERE mailbox = $1 ORDER BY modseq, uid LIMIT $2", mailbox, limit
@@ -91,6 +97,8 @@ def _forget(mailbox: MailboxId, limit: int) -> Script[int]:
     if gone := (yield from sheets.drop_all(mailbox, SHEETS_CHUNK)):
         return gone
     yield sql("DELETE FROM discarded WHERE mailbox = $1", mailbox)
+    if act is not None:
+        yield from removed.close_if_empty(act.id)
     return 1
 
 
@@ -201,4 +209,15 @@ def purge_all(store: SyncStore) -> int:
     placements = 0
     while count := store.run(purge):
         placements += count
+    while store.run(removed.end, Millis(removed.FORGOTTEN + 1)).more:
+        pass  # others write in between
     return placements
+
+
+def collect_now(store: SyncStore, now: Millis) -> None:
+    """For the command line: octets that no Email names go at once, as after something was to be forgotten."""
+    count = COLLECT_CHUNK
+    store.run(mark, now)
+    while count == COLLECT_CHUNK:
+        count, files = store.run(collect, ALWAYS)
+        store.blobs.remove(files)

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from posthouse.mail.ids import AccountId, MailboxId, Millis, ModSeq, UIDValidity
-from posthouse.store import sheets, siblings, touched
+from posthouse.store import removed, sheets, siblings, touched
 from posthouse.store.crashpoint import crashpoint
+from posthouse.store.removed import Removal
 from posthouse.store.script import Changed, Exists, NotFound, OverQuota, Refused, Row, Script, UseRefused, sql
 
 SEPARATOR = "/"
@@ -268,9 +269,11 @@ def inferiors(account: AccountId, name: str) -> Script[list[tuple[MailboxId, str
     return [(MailboxId(mailbox), inferior) for mailbox, inferior in rows]
 
 
-def delete(account: AccountId, name: str) -> Script[MailboxRow]:
+def delete(account: AccountId, name: str, kept: Removal | None = None) -> Script[MailboxRow]:
     """DELETE (RFC 9051 §6.3.5); gives the row as it was. With inferiors the name stays as \\Noselect, without its
-    messages. Raises NotFound, Refused (INBOX; a \\Noselect name with inferiors)."""
+    messages. `kept`: these may come back (removed.py).
+
+    Raises NotFound, Refused (INBOX; a \\Noselect name with inferiors)."""
     yield from lock(account)
     row = yield from find(account, name)
     if row is None:
@@ -281,7 +284,10 @@ def delete(account: AccountId, name: str) -> Script[MailboxRow]:
     if below and row.noselect:
         raise Refused("the mailbox has inferior mailboxes; delete them first")
     modseq = yield from next_modseq(account)
-    yield from discard(row.box)
+    act = 0
+    if kept is not None and row.total:
+        act = (yield from removed.begin(account, row.id, row.name, kept)).id
+    yield from discard(row.box, act)
     if below:
         mailbox = yield from _make(account, row.name, None, modseq)
         yield sql("UPDATE mailbox SET noselect = 1 WHERE id = $1", mailbox)
@@ -289,14 +295,16 @@ def delete(account: AccountId, name: str) -> Script[MailboxRow]:
     return row
 
 
-def discard(box: Box) -> Script[None]:
-    """Take the mailbox away at once; its messages go piece by piece (gc.purge), so that nobody waits for them."""
+def discard(box: Box, act: int = 0) -> Script[None]:
+    """Take the mailbox away at once; its messages go piece by piece (gc.purge), so that nobody waits for them. `act`
+    keeps them; 0: nothing does."""
     yield sql("DELETE FROM mailbox WHERE id = $1 AND account = $2", box.mailbox, box.account)
     yield from touched.forget(box.mailbox)
     yield sql("DELETE FROM access WHERE mailbox = $1", box.mailbox)
     yield sql("DELETE FROM annotation WHERE mailbox = $1", box.mailbox)
     yield sql("DELETE FROM url_key WHERE mailbox = $1", box.mailbox)
-    yield sql("INSERT INTO discarded (mailbox, account) VALUES ($1, $2)", box.mailbox, box.account)
+    yield sql("DELETE FROM retention_rule WHERE mailbox = $1", box.mailbox)
+    yield sql("INSERT INTO discarded (mailbox, account, removal) VALUES ($1, $2, $3)", box.mailbox, box.account, act)
 
 
 def rename(account: AccountId, old: str, new: str, now: Millis) -> Script[None]:

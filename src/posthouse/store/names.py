@@ -16,6 +16,7 @@ from posthouse.store.access import Rights
 from posthouse.store.accounts import fold
 from posthouse.store.mailboxes import INBOX, SEPARATOR, MailboxRow
 from posthouse.store.namespace import OTHERS, is_foreign, prefix_of
+from posthouse.store.removed import Removal
 from posthouse.store.script import Forbidden, NotFound, Refused, Script, UseRefused, sql
 
 VISIBLE = 5_000  # mailboxes of others in one LIST, those given to the user by name first
@@ -183,10 +184,12 @@ def _forbidden_there() -> Forbidden:
     return Forbidden('you may not create a mailbox there: that needs the right "k" on a mailbox above it')
 
 
-def delete(reader: Reader, name: str) -> Script[MailboxRow]:
-    """DELETE, which needs the right "x"; gives the row as it was. Raises NotFound, Forbidden, Refused."""
+def delete(reader: Reader, name: str, kept: Removal | None = None) -> Script[MailboxRow]:
+    """DELETE, which needs the right "x"; gives the row as it was. `kept`: see mailboxes.delete.
+
+    Raises NotFound, Forbidden, Refused."""
     place = yield from need(reader, name, "x", selectable=False)
-    yield from mailboxes.delete(place.row.account, place.local)
+    yield from mailboxes.delete(place.row.account, place.local, kept)
     return place.row
 
 

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from posthouse.mail.ids import UID, MailboxId
+from posthouse.mail.ids import UID, EmailId, MailboxId
 from posthouse.store.script import Script, sql
 
 
@@ -28,3 +28,13 @@ def whereabouts(mailbox: MailboxId, uid: UID) -> Script[list[Spot]]:
         rows[0][0],
     )
     return [Spot(*row) for row in found]
+
+
+def restorable(mailbox: MailboxId, uid: UID) -> Script[EmailId | None]:
+    """The Email that once had this UID there, if it is recently deleted: `posthouse restore` brings it back."""
+    rows = yield sql(
+        "SELECT d.email FROM expunged x JOIN email e ON e.id = x.email JOIN removal r ON r.account = e.account"
+        " JOIN removed d ON d.removal = r.id AND d.email = x.email WHERE x.mailbox = $1 AND x.uid = $2 AND r.at >= 0",
+        mailbox, uid,
+    )  # fmt: skip
+    return EmailId(rows[0][0]) if rows else None

@@ -10,6 +10,7 @@ from secrets import token_bytes
 from posthouse.mail.ids import Millis
 from posthouse.store.moment import Moment, moment
 from posthouse.store.queue import Patience
+from posthouse.store.removed import Removal
 from posthouse.store.store import Store
 from posthouse.transport.journey import Journey
 from posthouse.transport.rights import Rights
@@ -65,7 +66,8 @@ class House:
     (False), or a Sender field names them (RFC 6409 §8.1). `unauthenticate` offers UNAUTHENTICATE (RFC 8437 §8).
     `withheld` are IMAP capabilities that are not announced (docs/quirks.md). `leave`: users may send to other servers,
     and aliases lead there. `moment` adds to the wall clock what nobody can set (store/moment.py). `secret`
-    is the same in all workers, and for ever. `dsn_for_strangers` offers DSN to other servers.
+    is the same in all workers, and for ever. `dsn_for_strangers` offers DSN to other servers. `keep_removed`: what is
+    removed may come back (store/removed.py).
     """
 
     store: Store
@@ -88,8 +90,13 @@ class House:
     forged_notices: ForgedNotices = ForgedNotices.JUNK
     dsn_for_strangers: bool = True
     secret: bytes = field(default_factory=lambda: token_bytes(32))
+    keep_removed: bool = True
 
     @property
     def spool(self) -> Path:
         """Where large messages wait while they are received."""
         return self.store.spool
+
+    def removal(self, agent: str) -> Removal | None:
+        """What is removed now, by whom or what; None where that ends it at once."""
+        return Removal(self.clock(), agent) if self.keep_removed else None

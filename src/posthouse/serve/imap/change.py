@@ -322,7 +322,8 @@ async def expunge(session: Session, command: Expunge) -> StatusResponse:
         spans = selected.view.uid_spans(await _deleted(session, ranges or ()))
     gone = 0
     if spans is None or spans:
-        uids = (await session.store.run(emails.expunge, selected.box, spans)).uids
+        kept = doings.removal(session)
+        uids = (await session.store.run(emails.expunge, selected.box, spans, kept=kept)).uids
         doings.expunged(session, uids)
         gone = len(uids)
     await session.sync(expunge=True, look=True)

@@ -9,6 +9,7 @@ from posthouse.mail.ids import UID, MailboxId
 from posthouse.mail.keyword import FLAG_BITS
 from posthouse.serve.imap.state import Session
 from posthouse.store.emails import Copied, FlagChange, Mode, Spans
+from posthouse.store.removed import Removal
 from posthouse.transport import journey
 from posthouse.transport.journey import Doing
 from posthouse.wire.imap.number_set import print_numbers, print_spans
@@ -37,6 +38,12 @@ def placed(session: Session, copied: Copied, target: MailboxId, name: str, *, mo
     """Messages were moved or copied to another mailbox."""
     to = (target, name, copied.target[0])
     _note(session, "moved" if move else "copied", print_numbers(copied.source), to=to)
+
+
+def removal(session: Session) -> Removal | None:
+    """What this session removes now, if it may come back."""
+    by = f"{session.link.peer[0]} {session.agent}".strip()
+    return session.house.removal(f"{session.who.address} by IMAP from {by}")
 
 
 def expunged(session: Session, uids: Sequence[UID]) -> None:

@@ -152,7 +152,8 @@ async def close(session: Session, command: Close) -> StatusResponse:
     """RFC 9051 §6.4.1."""
     selected = session.selected
     if selected.may("e"):  # RFC 4314 §4: without the right CLOSE is OK all the same
-        doings.expunged(session, (await session.store.run(emails.expunge, selected.box)).uids)
+        gone = await session.store.run(emails.expunge, selected.box, kept=doings.removal(session))
+        doings.expunged(session, gone.uids)
     session.deselect()
     return ok(command.tag, "CLOSE completed.")
 
@@ -214,7 +215,7 @@ def normalized(session: Session, asked: str, name: str, attributes: tuple[bytes,
 async def delete(session: Session, command: Delete) -> StatusResponse:
     """RFC 9051 §6.3.5. With inferiors the name stays as \\Noselect."""
     try:
-        row = await session.store.run(names.delete, session.reader, command.mailbox)
+        row = await session.store.run(names.delete, session.reader, command.mailbox, doings.removal(session))
     except NotFound:
         return no_such_mailbox(command.tag)
     except Refused as error:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from posthouse.mail.ids import UID
+from posthouse.serve.imap import doings
 from posthouse.serve.imap.change import denied
 from posthouse.serve.imap.refusals import no_such_number
 from posthouse.serve.imap.state import Session
@@ -16,6 +17,7 @@ from posthouse.store.access import settable
 from posthouse.store.emails import Appended, NewEmail
 from posthouse.store.mailboxes import Box, MailboxRow
 from posthouse.store.names import Reader
+from posthouse.store.removed import Removal
 from posthouse.store.script import Forbidden, Script, Stale
 from posthouse.wire.imap import code
 from posthouse.wire.imap.append import Replaced
@@ -26,10 +28,11 @@ _NEEDED = "te"  # the rights that UID STORE of \Deleted and UID EXPUNGE need (RF
 
 
 class Old(NamedTuple):
-    """The message that goes: its mailbox and UID."""
+    """The message that goes: its mailbox and UID, and how it may come back."""
 
     box: Box
     uid: UID
+    kept: Removal | None
 
 
 async def old_message(session: Session, tag: bytes, replaced: Replaced) -> Old | StatusResponse:
@@ -45,7 +48,7 @@ async def old_message(session: Session, tag: bytes, replaced: Replaced) -> Old |
     spans = selected.view.uid_spans(ranges)
     if not spans:
         return no(tag, GONE, code.EXPUNGEISSUED)
-    return Old(selected.box, UID(spans[0][0]))
+    return Old(selected.box, UID(spans[0][0]), doings.removal(session))
 
 
 def put(reader: Reader, name: str, new: Sequence[NewEmail], old: Old | None) -> Script[tuple[MailboxRow, Appended]]:
@@ -61,7 +64,7 @@ def put(reader: Reader, name: str, new: Sequence[NewEmail], old: Old | None) -> 
     ]
     appended = yield from emails.add(row.box, permitted)
     if old is not None:
-        gone = yield from emails.expunge(old.box, ((old.uid, old.uid),), marked=False)
+        gone = yield from emails.expunge(old.box, ((old.uid, old.uid),), marked=False, kept=old.kept)
         if not gone.uids:
             raise Stale("the message to replace has gone")
     return row, appended

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from posthouse.mail.ids import UID
 from posthouse.serve.pop3.state import Session
+from posthouse.store.removed import Removal
 from posthouse.transport import journey
 from posthouse.transport.journey import Doing
 from posthouse.wire.imap.number_set import print_numbers
@@ -14,6 +15,12 @@ def fetched(talk: Session) -> None:
     """The session is over: messages that it sent whole."""
     if talk.fetched:
         _note(talk, "fetched", sorted(talk.fetched))
+
+
+def removal(talk: Session) -> Removal | None:
+    """What QUIT removes now, if it may come back."""
+    who = "" if talk.login is None else f"{talk.login.address} "
+    return talk.house.removal(f"{who}by POP3 from {talk.ip}")
 
 
 def removed(talk: Session, uids: Sequence[UID]) -> None:

@@ -19,6 +19,7 @@ from posthouse.store import emails, mailboxes
 from posthouse.store.blobs import BlobKey
 from posthouse.store.emails import Column
 from posthouse.store.mailboxes import Box, MailboxRow
+from posthouse.store.removed import Removal
 from posthouse.store.script import NotFound, Row, Script
 from posthouse.store.store import Store
 from posthouse.store.whole import fetch_whole
@@ -123,15 +124,17 @@ class Maildrop:
             async for piece in pieces_of(self.store, message.blob, Span(0, message.size)):
                 yield piece
 
-    async def remove_marked(self) -> list[UID]:
-        """Remove what is marked and still there (RFC 1939 §6). Raises StoreError; what is gone by then is gone."""
+    async def remove_marked(self, kept: Removal | None) -> list[UID]:
+        """Remove what is marked and still there (RFC 1939 §6); `kept`: it may come back (store/removed.py).
+
+        Raises StoreError; what is gone by then is gone."""
         uids = [self.uids[number - 1] for number in sorted(self.marked)]
         spans = runs(uids)
         gone: list[UID] = []
         # One transaction for nearly everybody; the writer is not held for who has marked every second of 100,000.
         for first in range(0, len(spans), RUNS_AT_ONCE):
             some = spans[first : first + RUNS_AT_ONCE]
-            gone += (await self.store.run(emails.expunge, self.box, some, marked=False)).uids
+            gone += (await self.store.run(emails.expunge, self.box, some, marked=False, kept=kept)).uids
         return gone
 
     def leave(self) -> None:

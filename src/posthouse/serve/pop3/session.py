@@ -140,7 +140,7 @@ async def _quit(talk: Session, event: command.Quit) -> Pop3Reply:
     try:
         if talk.login is None or not await talk.door.holds(talk.login):
             return LOGIN_CHANGED
-        doings.removed(talk, await maildrop.remove_marked())
+        doings.removed(talk, await maildrop.remove_marked(doings.removal(talk)))
     except StoreError as error:
         log.warning("the store refused: %s", error, extra={"peer": talk.ip})
         return NOT_REMOVED

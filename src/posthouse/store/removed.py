@@ -1,0 +1,139 @@
+"""Recently deleted: Emails whose last placement went are kept for a while and may come back (decision 0099).
+
+Removing is one act, a row of `removal`; what it removed for good stands in `removed`. An Email that lives on in another
+mailbox is not recently deleted. It has either placements or one row here, never both: so nothing else need know of
+`removed`, and what restores an Email gives it a placement again. Nothing here counts for its owner.
+"""
+
+from typing import NamedTuple
+
+from posthouse.mail.ids import AccountId, MailboxId, Millis
+from posthouse.store.script import Script, sql
+from posthouse.store.spans import Spans
+
+AGENT = 200  # characters that say who removed something
+END_CHUNK = 500  # Emails that one script ends: about 20 ms of the writer
+FORGOTTEN = Millis(-(1 << 62))  # the time of an act that shall not be kept any longer: before every moment
+
+_DEAD = ("header", "preview", "summary")
+
+
+class Removal(NamedTuple):
+    """When messages are removed, and by whom or what, for people: "anna@home.test by IMAP from 192.0.2.7"."""
+
+    at: Millis
+    agent: str
+
+
+class Act(NamedTuple):
+    """A removal that has begun."""
+
+    id: int
+    mailbox: MailboxId
+
+
+def begin(account: AccountId, mailbox: MailboxId, name: str, removal: Removal) -> Script[Act]:
+    """Write down the act; what it removes is told by keep()."""
+    [(number,)] = yield sql(
+        "INSERT INTO removal (account, mailbox, name, at, agent) VALUES ($1, $2, $3, $4, $5) RETURNING id",
+        account, mailbox, name, removal.at, removal.agent[:AGENT],
+    )  # fmt: skip
+    return Act(number, mailbox)
+
+
+_KEPT = (
+    "INSERT INTO removed (removal, uid, email, flags, keywords) SELECT $4, p.uid, p.email, p.flags, p.keywords"
+    " FROM placement p WHERE p.mailbox = $1 AND p.uid BETWEEN $2 AND $3"
+)
+_LAST = " AND (p.shared = 0 OR NOT EXISTS (SELECT 1 FROM placement o WHERE o.email = p.email AND o.mailbox <> $1))"
+
+
+def keep(act: Act, spans: Spans, where: str = "", *, shared: bool) -> Script[None]:
+    """Keep what is about to leave `spans`. `shared`: some of it may stand elsewhere too; then settle() must follow
+    once it has left."""
+    for first, last in spans:
+        yield sql(_KEPT + where + (_LAST if shared else ""), act.mailbox, first, last, act.id)
+
+
+def settle(act: Act, spans: Spans) -> Script[None]:
+    """Take out what has a placement left, in the same mailbox, and Emails that stood there twice."""
+    if not spans:
+        return
+    first, last = spans[0][0], spans[-1][1]
+    yield sql(
+        "DELETE FROM removed WHERE removal = $1 AND uid BETWEEN $2 AND $3"
+        " AND (EXISTS (SELECT 1 FROM placement p WHERE p.email = removed.email) OR uid NOT IN"
+        " (SELECT min(uid) FROM removed WHERE removal = $1 AND uid BETWEEN $2 AND $3 GROUP BY email))",
+        act.id, first, last,
+    )  # fmt: skip
+    yield from close_if_empty(act.id)
+
+
+def close_if_empty(act: int) -> Script[None]:
+    """An act of which nothing is left goes, unless a deleted mailbox is still being emptied for it."""
+    yield sql(
+        "DELETE FROM removal WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM removed WHERE removal = $1)"
+        " AND NOT EXISTS (SELECT 1 FROM discarded WHERE removal = $1)",
+        act,
+    )
+
+
+def end_emails(which: str, args: tuple[object, ...]) -> Script[None]:
+    """End the Emails whose id is `which`: row, header, reference to the blob."""
+    yield sql(
+        "UPDATE blob SET refs = refs - ended.number FROM (SELECT blob, count(*) AS number FROM email"
+        f" WHERE id {which} GROUP BY blob) AS ended WHERE blob.id = ended.blob",
+        *args,
+    )  # fmt: skip
+    for table in _DEAD:
+        yield sql(f"DELETE FROM {table} WHERE email {which}", *args)
+    yield sql(f"DELETE FROM email WHERE id {which}", *args)
+
+
+# --- for good
+
+
+class Ended(NamedTuple):
+    """What one step ended for good: Emails, and when the last of them was removed; `more` may be left."""
+
+    emails: int
+    at: Millis
+    more: bool
+
+
+def end(before: Millis, limit: int = END_CHUNK) -> Script[Ended]:
+    """End up to `limit` Emails that were removed before this moment, those removed first."""
+    ended, at = 0, FORGOTTEN
+    for _ in range(limit):  # inside one script, in the writer's thread; each turn ends an act or fills the limit
+        if ended == limit:
+            break
+        acts = yield sql(
+            "SELECT id, at FROM removal r WHERE at < $1"
+            " AND NOT EXISTS (SELECT 1 FROM discarded d WHERE d.removal = r.id) ORDER BY at, id LIMIT 1",
+            before,
+        )
+        if not acts:
+            return Ended(ended, at, more=False)
+        [(act, at)] = acts
+        ended += yield from _end_some(act, limit - ended)
+    return Ended(ended, at, more=True)
+
+
+def _end_some(act: int, limit: int) -> Script[int]:
+    rows = yield sql("SELECT uid FROM removed WHERE removal = $1 ORDER BY uid LIMIT $2", act, limit)
+    if rows:
+        yield from end_uids(act, [uid for (uid,) in rows])
+    yield from close_if_empty(act)
+    return len(rows)
+
+
+def end_uids(act: int, uids: list[int]) -> Script[None]:
+    """End Emails of one act. `uids` ascend, and between them none of the act is missing."""
+    args = (act, uids[0], uids[-1])
+    yield from end_emails("IN (SELECT email FROM removed WHERE removal = $1 AND uid BETWEEN $2 AND $3)", args)
+    yield sql("DELETE FROM removed WHERE removal = $1 AND uid BETWEEN $2 AND $3", *args)
+
+
+def forget_account(account: AccountId) -> Script[None]:
+    """Nothing of this account shall be kept any longer: end() takes it next."""
+    yield sql("UPDATE removal SET at = $2 WHERE account = $1", account, FORGOTTEN)
