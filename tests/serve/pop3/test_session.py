@@ -9,7 +9,7 @@ import pytest
 
 from household import ANNA, credential
 from posthouse.serve.pop3 import maildrop
-from posthouse.store import accounts, emails
+from posthouse.store import accounts, emails, restore
 from posthouse.store.blobs import INLINE_SIZE
 from posthouse.store.emails import Column
 from posthouse.wire.scram_client import ScramClient
@@ -187,3 +187,17 @@ async def test_a_long_listing(house, door, store):
         assert listed[-1] == b"2100 11"
         assert len((await client.lines("UIDL")).splitlines()) == count
     await asyncio.sleep(0)
+
+
+async def test_what_quit_removes_may_come_back(house, door):
+    box = await fill(house.store, LETTER % 1, LETTER % 2)
+    async with connect(house, door) as client:
+        await client.say("DELE 1")
+        assert (await client.say("QUIT")).startswith(b"+OK")
+        assert await client.closed()
+    [act] = await house.store.read(restore.acts, box.account)
+    assert (act.name, act.agent) == ("INBOX", "anna@home.test by POP3 from 127.0.0.1")
+    await house.store.run(restore.restore, box.account, act.id, [1], house.clock())
+    async with connect(house, door) as client:
+        assert await client.lines("UIDL") != b""
+        assert (await client.say("STAT")).startswith(b"+OK 2 ")
