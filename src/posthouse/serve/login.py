@@ -287,6 +287,7 @@ class Door:
             logins.subject("name", user),
             tuple(logins.subject("network", net) for net in nets),
             nets[0] if nets else "",
+            self.peers.locked_out(ip, user),
         )
         seen = attempt.seen = await self._store.read(devices.look, asked, self.trail.clock())
         return not self.peers.locked_out(ip, user, seen.of_networks, at_home=seen.at_home)
@@ -384,7 +385,7 @@ class Door:
     async def _renew(self, login: Login, password: bytes) -> None:
         """A hash that was made with other parameters than today's is made anew, now that the password is known."""
         stored = login.credential.password_hash
-        if login.account in self._renewing or not HASHER.check_needs_rehash(stored):
+        if login.account in self._renewing or not outdated(stored):
             return
         self._renewing.add(login.account)
         try:
@@ -461,16 +462,20 @@ def user_name(octets: bytes) -> str:
 
 def user_address(name: str) -> Address | None:
     """The address a user name spells, or None: names are full addresses without control octets (S12, S30)."""
-    if len(name.encode("utf-8", "replace")) > sasl.NAME_LENGTH or not name.isprintable():
-        return None
-    return parse_address(name)
+    return _named(name)[0] if len(name) <= sasl.NAME_LENGTH else None  # long ones are not remembered
+
+
+def user_key(name: str) -> str:
+    """The name failed and good logins are counted under: one for all spellings of an account; "" for no address."""
+    return _named(name)[1] if len(name) <= sasl.NAME_LENGTH else ""
 
 
 @lru_cache(4_096)
-def user_key(name: str) -> str:
-    """The name failed and good logins are counted under: one for all spellings of an account; "" for no address."""
-    address = user_address(name)
-    return "" if address is None else str(Address(fold(address.local), address.domain))
+def _named(name: str) -> tuple[Address | None, str]:
+    if len(name.encode("utf-8", "replace")) > sasl.NAME_LENGTH or not name.isprintable():
+        return None, ""
+    address = parse_address(name)
+    return address, "" if address is None else str(Address(fold(address.local), address.domain))
 
 
 def password_matches(stored: str, password: bytes) -> bool:
@@ -480,6 +485,12 @@ def password_matches(stored: str, password: bytes) -> bool:
         return prepared is not None and HASHER.verify(stored, prepared)
     except (UnicodeDecodeError, VerificationError, InvalidHashError):
         return False
+
+
+@lru_cache(4_096)
+def outdated(stored: str) -> bool:
+    """Whether a hash was made with other parameters than today's."""
+    return HASHER.check_needs_rehash(stored)
 
 
 def hash_of(password: bytes) -> str:

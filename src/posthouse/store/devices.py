@@ -91,17 +91,18 @@ def find_entrance(address: Address) -> Script[Entrance | None]:
 class Asked:
     """Who wants to come in, as far as a stranger has said it: `address` None: no user can have that name. `name` and
     `networks` are what failures are counted for (logins.subject); `home` is the network of the client, "" where nothing
-    is counted."""
+    is counted; `suspect`: this worker would not look at the login, unless the user is at home there."""
 
     address: Address | None
     name: int = 0
     networks: tuple[int, ...] = ()
     home: str = ""
+    suspect: bool = False
 
 
 class Seen(NamedTuple):
     """What is known: by what the account can be entered, None where there is none; how often logins of this name failed
-    in the last hour, and from these networks in the last day; whether the user has come in from there."""
+    in the last hour, from these networks in the last day; whether the user came in from there, where that matters."""
 
     entrance: Entrance | None
     failures: int = 0
@@ -115,7 +116,9 @@ def look(asked: Asked, now: Millis) -> Script[Seen]:
     if not asked.home:
         return Seen(found)
     failures, of_networks = yield from logins.counted(asked.name, asked.networks, now)
-    known = found is not None and (yield from logins.at_home(found.login.account, asked.home, now))
+    if found is None or not (asked.suspect or any(of_networks)):
+        return Seen(found, failures, of_networks)
+    known = yield from logins.at_home(found.login.account, asked.home, now)
     return Seen(found, failures, of_networks, known)
 
 

@@ -8,6 +8,7 @@ Failures are counted for names and networks whether or not there is such a user,
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -74,6 +75,7 @@ class Batch:
     homes: Sequence[tuple[AccountId, str, Millis]] = ()
 
 
+@lru_cache(4_096)
 def subject(kind: str, text: str) -> int:
     """What failures are counted for: 8 octets of a digest, as a number SQL can hold."""
     return int.from_bytes(blake2b(f"{kind}\0{text}".encode("utf-8", "replace"), digest_size=8).digest(), "big") >> 1
@@ -171,14 +173,13 @@ def list_visits(account: AccountId, since: Millis, *, failed: bool) -> Script[li
 def counted(name: int, networks: Sequence[int], now: Millis) -> Script[tuple[int, tuple[int, ...]]]:
     """Failures of a name in the last hour, and of each network in the last day, of all workers."""
     slot = now // SLOT
-    marks = ", ".join(f"${number}" for number in range(4, 4 + len(networks)))
+    marks = ", ".join(f"${number}" for number in range(2, 3 + len(networks)))
     rows: list[Row] = yield sql(
-        "SELECT subject, sum(count) FROM guess WHERE subject = $1 AND slot > $2 GROUP BY subject UNION ALL"
-        f" SELECT subject, sum(count) FROM guess WHERE subject IN ({marks}) AND slot > $3 GROUP BY subject",
-        name, slot - HOUR_SLOTS, slot - DAY_SLOTS, *networks,
+        f"SELECT subject, slot, count FROM guess WHERE slot > $1 AND subject IN ({marks})",
+        slot - DAY_SLOTS, name, *networks,
     )  # fmt: skip
-    found: dict[int, int] = dict(rows)
-    return found.get(name, 0), tuple(found.get(each, 0) for each in networks)
+    of_name = sum(count for number, at, count in rows if number == name and at > slot - HOUR_SLOTS)
+    return of_name, tuple(sum(count for number, _, count in rows if number == each) for each in networks)
 
 
 def at_home(account: AccountId, network: str, now: Millis) -> Script[bool]:
