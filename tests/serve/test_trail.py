@@ -14,7 +14,7 @@ from posthouse.serve.caller import Caller
 from posthouse.serve.limits import PeerLimits, Peers, Refusal, Service
 from posthouse.serve.login import Door
 from posthouse.serve.trail import Trail, Why, forget
-from posthouse.store import accounts, logins
+from posthouse.store import accounts, aliases, logins
 from posthouse.store.accounts import Login
 from posthouse.store.logins import Batch, Times, Told, Visit
 from posthouse.store.store import Store
@@ -168,7 +168,7 @@ async def test_old_rows_go_and_a_removed_user_leaves_none(gate: Door, store: Sto
     await gate.verify(NAME, RIGHT, IMAP)
     account = (await anna(store)).account
     for alias in (INFO, HELLO):
-        await store.run(accounts.remove_alias, alias)
+        await store.run(aliases.remove_alias, alias)
     await store.run(accounts.remove_account, ANNA)
     await gate.trail.flush()  # what waited is of nobody now
     assert await store.read(logins.list_visits, account, Millis(0), failed=False) == []
