@@ -4,10 +4,13 @@ an HTTPS server on loopback with its discovery document and its keys."""
 import json
 from base64 import urlsafe_b64encode
 from typing import Any
+from urllib.parse import urlsplit
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+
+from webserver import Web, page
 
 
 def b64(octets: bytes) -> str:
@@ -63,3 +66,29 @@ class Signer:
         pss = padding.PSS(padding.MGF1(hashes.SHA256()), hashes.SHA256().digest_size)
         scheme = pss if self.algorithm == "PS256" else padding.PKCS1v15()
         return bytes(self.key.sign(octets, scheme, hashes.SHA256()))
+
+
+ISSUER = "https://id.home.test"
+
+
+def claims(now: float, **changes: Any) -> dict[str, Any]:
+    """What a good token says; None takes a claim away."""
+    found = {"iss": ISSUER, "aud": "posthouse", "exp": int(now) + 300, "email": "anna@home.test", **changes}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def documents(web: Web, *signers: Signer, issuer: str = ISSUER, keys: str = "") -> None:
+    """Let a server answer as the provider: discovery and keys, by path."""
+    keys = keys or f"{issuer}/keys"
+    found = {
+        "/.well-known/openid-configuration": json.dumps({"issuer": issuer, "jwks_uri": keys}),
+        "/keys": json.dumps({"keys": [signer.public() for signer in signers]}),
+    }
+
+    def answer(request: bytes) -> bytes:
+        path = request.split(b" ", 2)[1].decode()
+        text = found.get(path)
+        return page(b"", status="404 Not Found") if text is None else page(text.encode(), "application/json")
+
+    host = urlsplit(issuer).hostname or ""
+    web.pages[host] = answer

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from posthouse import check, start
 from posthouse.config import ConfigError, load, parse_listen, parse_octets, settle
+from posthouse.config_login import ClientAuthorities, Provider
 from posthouse.config_out import Route, Source
 from posthouse.config_sections import (
     Certificate,
@@ -89,6 +90,7 @@ def test_limits_are_those_of_the_rooms_with_the_same_defaults(section: type[msgs
 def test_every_setting_is_documented_and_nothing_else() -> None:
     rows = re.findall(r"^\| `([\w.]+(?:\[\]\.\w+)?)` \|", DOCUMENT.read_text(), re.MULTILINE)
     lists = {"tls.certificates": Certificate, "relay.routes": Route, "sending.sources": Source}
+    lists |= {"login.providers": Provider, "login.certificates": ClientAuthorities}
     inside = [f"{name}[].{field}" for name, kind in lists.items() for field in names(kind)]
     assert sorted(rows) == sorted([*names(Settings), *inside])
 

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from posthouse import start
 from posthouse.config_sections import Settings
+from posthouse.identity import clients_of
 from posthouse.net import authority
-from posthouse.net.tls import CertificateError, CertificateFiles, load
+from posthouse.net.https import https_context
+from posthouse.net.tls import CertificateError, CertificateFiles, ask_clients, load, server_context
 from posthouse.serve.imap.entry import FOR_USERS
 
 SOON = timedelta(days=14)  # a certificate with less left is worth a word
@@ -96,6 +98,21 @@ def _bad_certificates(settings: Settings) -> Iterator[str]:
             continue
         if end < datetime.now(UTC):
             yield f"{place}: {files.certificate} has expired on {end:%Y-%m-%d}"
+    yield from _bad_authorities(settings)
+
+
+def _bad_authorities(settings: Settings) -> Iterator[str]:
+    """Of clients and of providers."""
+    for index, kind in enumerate(settings.login.certificates):
+        try:
+            ask_clients(server_context(), clients_of(kind))
+        except CertificateError as error:
+            yield f"login.certificates[{index}].authorities: {error}"
+    for index, provider in enumerate(settings.login.providers):
+        try:
+            https_context(Path(provider.authorities) if provider.authorities else None)
+        except OSError as error:  # ssl.SSLError is one
+            yield f"login.providers[{index}].authorities: {provider.authorities}: {error.strerror or error}"
 
 
 def _hostname(settings: Settings) -> Iterator[str]:

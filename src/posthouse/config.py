@@ -17,6 +17,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import msgspec
 from msgspec import Struct
 
+from posthouse.config_login import problems as problems_login
+from posthouse.config_login import settle_login
 from posthouse.config_out import problems as problems_out
 from posthouse.config_out import settle_relay, settle_sending
 from posthouse.config_sections import Certificate, Listen, Octets, Settings, Tls
@@ -120,7 +122,7 @@ def settle(table: Mapping[str, Any], folder: Path = Path("/")) -> Settings:
     if problems:
         raise ConfigError(problems)
     assert isinstance(settings, Settings)
-    problems += problems_out(settings.relay, settings.sending)
+    problems += [*problems_out(settings.relay, settings.sending), *problems_login(settings.login)]
     try:
         servers_of(settings.dns.servers, Trust(settings.dns.trust))
     except ValueError as error:
@@ -133,6 +135,7 @@ def settle(table: Mapping[str, Any], folder: Path = Path("/")) -> Settings:
         data=str(folder / settings.data if settings.data else default_data()),
         relay=settle_relay(settings.relay, folder),
         sending=settle_sending(settings.sending, folder),
+        login=settle_login(settings.login, folder),
         tls=Tls(
             tuple(Certificate(str(folder / c.certificate), str(folder / c.key)) for c in settings.tls.certificates)
         ),

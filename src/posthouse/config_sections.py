@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from posthouse.config_login import LoginSettings
 from posthouse.config_out import RelaySection, SendingSection
 
 MANY_WORKERS = 64  # workers by default at most: beyond it one writes for all and the others wait
@@ -113,14 +114,6 @@ class Dns(Struct, frozen=True):
 
     servers: tuple[str, ...] = ()
     trust: Literal["loopback", "all", "none"] = "loopback"
-
-
-class LoginSettings(Struct, frozen=True):
-    """How users log in."""
-
-    allow_plaintext: bool = False
-    trail_days: Annotated[int, Meta(ge=1, le=36_500)] = 90
-    totp_wants_devices: bool = False
 
 
 class Log(Struct, frozen=True):

@@ -11,20 +11,22 @@ import os
 import resource
 import signal
 import socket
+import ssl
 import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
 from posthouse import log as logs
 from posthouse.config_sections import QueueSection, RetentionSection, millis
+from posthouse.identity import make_tokens, server_contexts
 from posthouse.mail.ids import Millis
 from posthouse.net.link import LinkLimits
 from posthouse.net.listen import Listener, OnLink, inherited, serve
-from posthouse.net.tls import CertificateError, CertificateFiles, Certificates
+from posthouse.net.tls import CertificateError
 from posthouse.orders import BEAT, CANNOT_START, LEAVING, LEFT, READY, Orders, read_orders
 from posthouse.serve import trail
 from posthouse.serve.imap.session import session as imap_session
@@ -102,6 +104,7 @@ class Worker:
         self._listeners: list[Listener] = []
         self._duties: list[asyncio.Task[None]] = []
         self._departure: Departure | None = None
+        self._contexts: Mapping[str, ssl.SSLContext] = {}
 
     async def work(self) -> int:
         """Open everything, say so, listen until SIGTERM, close everything. The exit status."""
@@ -110,9 +113,7 @@ class Worker:
         loop.add_reader(sys.stdin.fileno(), self._supervisor_spoke)
         self._beat()
         try:
-            certificates = Certificates(
-                [CertificateFiles(Path(c.certificate), Path(c.key)) for c in settings.tls.certificates]
-            )
+            self._contexts = server_contexts(settings)
             store = await Store.open(settings.directory)
         except (CertificateError, StoreError, OSError) as error:
             log.error("cannot start: %s", error)
@@ -121,7 +122,7 @@ class Worker:
             self._duties += [loop.create_task(self._collect(store)), loop.create_task(journey.sort_keys(store))]
         self._duties.append(loop.create_task(keep_index(store)))
         try:
-            await self._listen(store, certificates)
+            await self._listen(store)
         finally:
             for duty in self._duties:
                 duty.cancel()
@@ -129,7 +130,7 @@ class Worker:
             await store.close()
         return self._status
 
-    async def _listen(self, store: Store, certificates: Certificates) -> None:
+    async def _listen(self, store: Store) -> None:
         settings, limits = self._settings, self._settings.limits
         ours = _plain(WorkerLimits, limits.worker)
         peers = Peers(
@@ -144,7 +145,7 @@ class Worker:
             store,
             settings.hostname,
             now,
-            certificates.context,
+            self._contexts[""],
             _plain(MessageLimits, limits.message),
             settings.login.allow_plaintext,
             settings.submission.add_sender,
@@ -174,6 +175,8 @@ class Worker:
             os.write(self._orders.heartbeat, READY)
         except BrokenPipeError:
             self._abandoned()
+        if settings.login.providers:
+            self._duties.append(loop.create_task(self._check_tokens(door)))
         if settings.queue.leave:
             self._duties.append(loop.create_task(self._leave(house)))
         await self._stop.wait()
@@ -182,6 +185,21 @@ class Worker:
             ending.append(self._departure.stop(self._drain))
         await asyncio.gather(*ending)
         door.close()
+
+    async def _check_tokens(self, door: Door) -> None:
+        """Tokens open the door once this worker listens: until then they are not announced."""
+        from posthouse.outgoing import make_resolver
+
+        resolver = make_resolver(self._settings)
+        try:
+            door.tokens = await asyncio.to_thread(make_tokens, self._settings, resolver)
+            await asyncio.Event().wait()  # until the worker ends
+        except OSError as error:
+            log.error("tokens cannot be checked: %s", error)
+        finally:
+            if door.tokens is not None:
+                await door.tokens.close()
+            await resolver.close()
 
     async def _leave(self, house: House) -> None:
         """Mail leaves once this worker listens: what sending needs takes as long to load as all the rest."""
@@ -198,6 +216,7 @@ class Worker:
 
     def _serve(self, service: str, sockets: list[socket.socket], house: House, door: Door) -> Listener:
         kind = _KINDS.get(service, Service.SMTP)
+        house = replace(house, tls=self._contexts.get(service, house.tls))
         return serve(
             sockets,
             self._session(service, house, door),

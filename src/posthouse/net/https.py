@@ -1,4 +1,5 @@
-"""One HTTPS request to a stranger's server, within bounds (limits.md, S19): MTA-STS policies, TLS reports.
+"""One HTTPS request to a stranger's server, within bounds (limits.md, S19): MTA-STS policies, TLS reports,
+keys of providers of identities.
 
 The name is looked up once and the connection goes to that address, which must be one of the Internet; the certificate
 must be of an authority and for the name. Redirections are not followed (RFC 8461 §3.3). The client is httpx2 (decision
@@ -11,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
+from urllib.parse import SplitResult, urlsplit
 
 from posthouse.net.peer import verified_context
 from posthouse.net.reach import Network, may_reach
@@ -61,6 +63,16 @@ class Response:
     status: int
     kind: str
     content: bytes
+
+
+def https_url(url: str) -> SplitResult | None:
+    """An https address without user and fragment, or None where it is none (RFC 3986 §3)."""
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme == "https" and parts.hostname and parts.username is None and not parts.fragment
+        return parts if good and parts.port != 0 and url.isascii() and url.isprintable() and " " not in url else None
+    except ValueError:
+        return None
 
 
 async def exchange(request: Request, https: Https) -> Response | str:

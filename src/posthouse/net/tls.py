@@ -83,7 +83,8 @@ def _contexts(all_files: Sequence[CertificateFiles], clients: ClientCertificates
     return by_name
 
 
-def _server_context() -> ServerContext:
+def server_context() -> ServerContext:
+    """TLS 1.2 and later (RFC 8996), without a certificate yet."""
     context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
@@ -92,7 +93,7 @@ def _server_context() -> ServerContext:
 
 def load(files: CertificateFiles, clients: ClientCertificates | None = None) -> ServerContext:
     """A server context with this certificate. Raises CertificateError."""
-    context = _server_context()
+    context = server_context()
     for path in (files.certificate, files.key):
         try:
             path.open("rb").close()
@@ -107,7 +108,7 @@ def load(files: CertificateFiles, clients: ClientCertificates | None = None) -> 
         raise CertificateError(f"{files.certificate}: {reason}") from error
     context.certificate = _leaf(files.certificate)
     if clients is not None:
-        _ask_clients(context, clients)
+        ask_clients(context, clients)
     return context
 
 
@@ -117,8 +118,8 @@ def _leaf(path: Path) -> bytes:
     return ssl.PEM_cert_to_DER_cert(begin + after.partition(ssl.PEM_FOOTER)[0] + ssl.PEM_FOOTER)
 
 
-def _ask_clients(context: ServerContext, clients: ClientCertificates) -> None:
-    """From now on the handshake asks for a certificate, and goes on without one."""
+def ask_clients(context: ServerContext, clients: ClientCertificates) -> None:
+    """From now on the handshake asks for a certificate, and goes on without one. Raises CertificateError."""
     try:
         lists = REVOCATIONS in clients.authorities.read_bytes()
         context.load_verify_locations(clients.authorities)

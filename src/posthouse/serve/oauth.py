@@ -12,9 +12,9 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
-from posthouse.net.https import PORT, Https, Request, exchange
+from posthouse.net.https import Https, Request, exchange, https_url
 from posthouse.net.jwks import Key, read_keys, verify
 from posthouse.trust import tokens
 from posthouse.trust.tokens import Fault, Rules, Token, json_object
@@ -175,16 +175,6 @@ async def _get(url: str, https: Https, most: int) -> bytes | Untold:
     if isinstance(answer, str):
         return Untold(answer)
     return answer.content if answer.status == 200 else Untold(f"{parts.hostname} answers with {answer.status}")
-
-
-def https_url(url: str) -> SplitResult | None:
-    """An https address without user and fragment, or None."""
-    try:
-        parts = urlsplit(url)
-        good = parts.scheme == "https" and parts.hostname and parts.username is None and not parts.fragment
-        return parts if good and (parts.port or PORT) and url.isascii() and url.isprintable() else None
-    except ValueError:
-        return None
 
 
 class Tokens:
