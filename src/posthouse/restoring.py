@@ -19,13 +19,14 @@ from posthouse.mail.ids import EMAIL_LETTER, AccountId, Millis
 from posthouse.store import accounts, expiry, gc, mailboxes, restore
 from posthouse.store.expiry import Rules
 from posthouse.store.restore import LISTED, RESTORE_CHUNK, ActRow, KeptRow
-from posthouse.store.script import StoreError
+from posthouse.store.script import NotFound, StoreError
 from posthouse.store.spans import LAST_UID
 from posthouse.store.store import SyncStore
 from posthouse.trace import period
 from posthouse.transport import retention
 
 DAYS = 36_500  # of a rule at most; as in the settings
+NOTHING = "Nothing of that is recently deleted."
 WIDTH = 50  # characters of a sender or a subject in a line
 
 
@@ -79,10 +80,10 @@ def _number(text: str) -> int:
 
 def account_of(store: SyncStore, user: str) -> AccountId:
     """Raises Refused."""
-    found = store.read(accounts.find_login, address_of(user))
-    if found is None:
-        raise Refused(f"there is no user {user}; `posthouse user list` shows all")
-    return found.account
+    try:
+        return store.read(accounts.require, address_of(user)).account
+    except NotFound:
+        raise Refused(f"there is no user {user}; `posthouse user list` shows all") from None
 
 
 def _find(store: SyncStore, account: AccountId, choice: Wanted) -> Iterator[Kept]:
@@ -133,7 +134,7 @@ def show(store: SyncStore, user: str, choice: Wanted, limit: int, *, as_json: bo
         shown += 1
     more = next(found, None) is not None
     if not shown:
-        print("Nothing of that is recently deleted.")
+        print(NOTHING)
         return
     print(f"These are the first {shown}; --limit shows more." if more else f"These are all {shown}.")
     print(f"To bring some back: posthouse restore {user} --all, or ids, --mailbox, --since, --subject, --from.")
@@ -161,7 +162,7 @@ def _json(one: Kept) -> dict[str, object]:
 
 
 def bring_back(store: SyncStore, user: str, choice: Wanted, *, as_json: bool) -> None:
-    """`posthouse restore USER` with something that is meant. Raises Refused where nothing is."""
+    """`posthouse restore USER` with something that is meant. Raises Refused."""
     account = account_of(store, user)
     counted: dict[str, int] = {}
     back: list[dict[str, object]] = []
@@ -179,8 +180,8 @@ def bring_back(store: SyncStore, user: str, choice: Wanted, *, as_json: bool) ->
         print(json.dumps(back, indent=2, ensure_ascii=False))
     for name, number in () if as_json else counted.items():
         print(f"Brought back {_messages(number)} to {name}.")
-    if not counted:
-        raise Refused(f"nothing of that is recently deleted; `posthouse restore {user}` shows what is")
+    if not counted and not as_json:
+        print(NOTHING)
 
 
 def _messages(number: int) -> str:

@@ -1,6 +1,10 @@
 """transport/retention.py: rules are applied in steps, told to the journal, and stop anywhere unharmed."""
 
 import asyncio
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -169,4 +173,42 @@ async def test_the_journal_tells_both_ways(home: Home) -> None:
     assert await work(home.house, RULES, []) == Round(0, 0), "it has its time again"
     assert len(await home.store.read(emails.flags, trash, ALL)) == 1
     assert await home.store.read(expiry.ruled, RULES.rules, MailboxId(0)) != []
+    await home.store.close()
+
+
+CHILD = """
+import asyncio, sys
+from pathlib import Path
+from posthouse.mail.ids import Millis
+from posthouse.store.expiry import Rules
+from posthouse.store.store import Store
+from posthouse.transport import retention
+from posthouse.transport.house import House
+
+async def main():
+    store = await Store.open(Path(sys.argv[1]))
+    house = House(store, "mail.home.test", lambda: Millis(int(sys.argv[2])))
+    print(*await retention.work(house, retention.Retention(Rules(30, 7), 30), []))
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("crash", ["store.inside_expunge:2", "store.before_commit:2", "store.after_commit:1"])
+async def test_killed_in_the_middle_it_goes_on(home: Home, crash: str) -> None:
+    await home.put("Trash", *[40] * 1_200)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", CHILD, str(home.store.directory), str(home.now)]
+    killed = await asyncio.to_thread(
+        subprocess.run, command, env=environment | {"POSTHOUSE_CRASH": crash}, check=False, timeout=60
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert await home.store.read(consistency) == []
+    assert sum(number for *_, number in await home.kept()) == 500
+    done = await asyncio.to_thread(
+        subprocess.run, command, env=environment, check=True, timeout=60, capture_output=True
+    )
+    assert done.stdout == b"700 0\n"
+    assert await home.store.read(consistency) == []
+    assert sum(number for *_, number in await home.kept()) == 1_200
     await home.store.close()

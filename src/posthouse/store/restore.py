@@ -19,7 +19,7 @@ from posthouse.store.mailboxes import MailboxRow, lock, next_modseq
 from posthouse.store.removed import FORGOTTEN
 from posthouse.store.script import Row, Script, sql
 
-ACTS = 1_000_000  # of one account, listed at once: about 100 octets each
+ACTS = 200_000  # of one account, listed at once, about 200 octets each; what is older is found once these are back
 RESTORE_CHUNK = 500  # messages of one act that one script brings back: about 20 ms of the writer
 LISTED = 500  # messages read at once, with their header blocks
 
