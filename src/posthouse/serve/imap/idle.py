@@ -49,6 +49,8 @@ async def idle(session: Session, command: Idle) -> Event | StatusResponse | None
             if look:
                 look_at = loop.time() + LOOK
                 timer = loop.call_at(look_at, link.wake)
+            else:
+                session.ask_ahead()
         return None  # the login was changed or removed
     finally:
         timer.cancel()

@@ -9,6 +9,7 @@ What it does NOT do: NOOP, and the look once a minute, are not answered from her
 
 import asyncio
 from collections import OrderedDict
+from typing import Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 from posthouse.mail.ids import ModSeq
@@ -24,6 +25,33 @@ LARGE = 1_000  # rows; a larger answer is shared while it is read, and not remem
 
 #: A mailbox, what is known of it (ModSeq and UIDNEXT), and the hint that woke the asker.
 Question = tuple[Box, ModSeq, int, int]
+Answer = TypeVar("Answer")
+
+
+class Shared(Generic[Answer]):
+    """A question that is being answered, and who waits. One who ends must not take the answer from the others, and a
+    thousand who wait must cost little: asyncio.shield makes some ten objects for each of them."""
+
+    __slots__ = ("_waiting", "answer")
+
+    def __init__(self, answer: "asyncio.Future[Answer]") -> None:
+        self.answer = answer
+        self._waiting: list[asyncio.Future[None]] = []
+        answer.add_done_callback(self._answered)
+
+    def _answered(self, _: "asyncio.Future[Answer]") -> None:
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            if not one.done():
+                one.set_result(None)
+
+    async def wait(self) -> Answer:
+        """The answer, or its error."""
+        if not self.answer.done():
+            one = self.answer.get_loop().create_future()
+            self._waiting.append(one)
+            await one
+        return self.answer.result()
 
 
 class News:
@@ -32,35 +60,40 @@ class News:
     __slots__ = ("_asked", "_looking")
 
     def __init__(self) -> None:
-        self._asked: OrderedDict[Question, asyncio.Future[Changes]] = OrderedDict()
-        self._looking: dict[Login, asyncio.Future[bool]] = {}
+        self._asked: OrderedDict[Question, Shared[Changes]] = OrderedDict()
+        self._looking: dict[Login, Shared[bool]] = {}
 
     async def changes(self, store: Store, question: Question) -> Changes:
         """`emails.changes` as of this hint or later. Raises NotFound, Unavailable."""
+        return await self.ask(store, question).wait()
+
+    def ask(self, store: Store, question: Question) -> Shared[Changes]:
+        """The same, begun at once for who will want it. Raises Unavailable."""
         asked = self._asked.get(question)
         if asked is None:
             box, since, uidnext, _ = question
-            asked = self._asked[question] = store.reading(emails.changes, box, since, uidnext)
-            asked.add_done_callback(lambda done: self._answered(question, done))
+            asked = self._asked[question] = Shared(store.reading(emails.changes, box, since, uidnext))
+            asked.answer.add_done_callback(lambda done: self._answered(question, done))
             while len(self._asked) > KEPT:
                 self._asked.popitem(last=False)  # who waits for it still gets it
-        return await asyncio.shield(asked)  # one session that ends must not take the answer from the others
+        return asked
 
     def _answered(self, question: Question, done: "asyncio.Future[Changes]") -> None:
         kept = not done.cancelled() and done.exception() is None
         if kept:
             changes = done.result()
             kept = len(changes.arrived) + len(changes.changed) + len(changes.vanished) <= LARGE
-        if not kept and self._asked.get(question) is done:
+        asked = self._asked.get(question)
+        if not kept and asked is not None and asked.answer is done:
             del self._asked[question]
 
     async def holds(self, door: Door, login: Login) -> bool:
         """Whether the login holds; nothing is remembered of it. Raises StoreError."""
         looking = self._looking.get(login)
         if looking is None:
-            looking = self._looking[login] = asyncio.ensure_future(door.holds(login))
-            looking.add_done_callback(lambda done: self._looked(login, done))
-        return await asyncio.shield(looking)
+            looking = self._looking[login] = Shared(asyncio.ensure_future(door.holds(login)))
+            looking.answer.add_done_callback(lambda done: self._looked(login, done))
+        return await looking.wait()
 
     def _looked(self, login: Login, done: "asyncio.Future[bool]") -> None:
         del self._looking[login]

@@ -6,13 +6,13 @@ loaded when a command first needs it and shared, per worker, by all sessions tha
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 from posthouse.mail.ids import ModSeq
 from posthouse.net.link import Link
 from posthouse.serve.caller import Caller, offer
 from posthouse.serve.imap.columns import columns_of
-from posthouse.serve.imap.news import news_of
+from posthouse.serve.imap.news import Question, news_of
 from posthouse.serve.imap.notices import Notices
 from posthouse.serve.imap.selected import MailboxGone, Selected, column
 from posthouse.serve.imap.updates import Found
@@ -24,7 +24,7 @@ from posthouse.store.access import identifier
 from posthouse.store.accounts import Login
 from posthouse.store.emails import Changes
 from posthouse.store.names import Reader
-from posthouse.store.script import NotFound, StoreError
+from posthouse.store.script import NotFound, StoreError, Unavailable
 from posthouse.store.store import Store
 from posthouse.transport.house import House
 from posthouse.wire.imap.fetch_response import print_changes, print_flags, print_modseq
@@ -283,9 +283,7 @@ class Session:
             if look:
                 changes = await self.store.read(emails.changes, selected.box, view.modseq, view.uidnext)
             else:
-                changes = await news_of(self.store).changes(
-                    self.store, (selected.box, view.modseq, view.uidnext, heard)
-                )
+                changes = await news_of(self.store).changes(self.store, self._question)
         except NotFound:
             raise MailboxGone from None
         selected.heard = max(selected.heard, heard)
@@ -296,6 +294,18 @@ class Session:
             await self.tell(wanted, expunge=expunge)
             if selected.updates:
                 selected.updates.note(changes.changed)  # also where NOTIFY wants no FETCH of them
+
+    @property
+    def _question(self) -> Question:
+        view = self.selected.view
+        return self.selected.box, view.modseq, view.uidnext, self.hinted
+
+    def ask_ahead(self) -> None:
+        """Have the store asked what the last hint is about, while it is looked whether the login still holds: of many
+        who were woken by one hint each waits once then, and not twice."""
+        if self._selected is not None and self.hinted > self._selected.heard:
+            with suppress(Unavailable):  # then `sync` says so
+                news_of(self.store).ask(self.store, self._question)
 
     async def look_at_key(self, *, tell: bool = True) -> None:
         """Look whether the user has another key for URLs of the selected mailbox, and say so: a hint came, and nothing
