@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import socket
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from system.running import Running
 
 # The delay of refusals has tests of its own. The settings end with [limits.peer].
 AT_ONCE = "refusal_seconds = 0.1\n"
+ADMINISTRATORS = ("quota-administrator",)  # transcripts whose users may set quotas
 
 
 def own_user(path: Path) -> Address:
@@ -28,7 +30,9 @@ def real_program(
 ) -> Iterator[Running]:
     """The real program with two workers, and a user for every transcript."""
     running = Running(folder)
-    running.settings.write_text(running.settings.read_text() + AT_ONCE)
+    administrators = [f"{name}@{ANNA.domain}" for name in ADMINISTRATORS]
+    quota = f"[quota]\nadministrators = {json.dumps(administrators)}\n"
+    running.settings.write_text(running.settings.read_text() + AT_ONCE + quota)
     with open_sync(running.data) as store:
         store.run(accounts.add_domain, ANNA.domain)
         store.run(accounts.add_domain, BEN.domain)

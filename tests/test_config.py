@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from posthouse import check, start
-from posthouse.config import ConfigError, load, parse_listen, parse_octets, settle
+from posthouse.config import ConfigError, load, parse_listen, settle
 from posthouse.config_login import ClientAuthorities, Provider
+from posthouse.config_octets import parse_octets
 from posthouse.config_out import Route, Source
 from posthouse.config_sections import (
     Certificate,

@@ -4,7 +4,7 @@ In clients/ stand the dialogues of known mail programs, from the login on (docs/
 
 `given MAILBOX: NAME.eml:seen+flagged …` puts messages of tests/transcripts/imap/mail there. Clients are logged in as a
 user of their own unless the transcript says `given user: none`; `given tls: yes` begins in plain text where STARTTLS is
-offered and passwords are not taken before it.
+offered and passwords are not taken before it; with `given administrator: yes` this user may set quotas.
 """
 
 import re
@@ -26,7 +26,7 @@ from posthouse.net.tls import load
 from posthouse.serve.imap.session import session
 from posthouse.serve.limits import PeerLimits, Peers
 from posthouse.serve.login import Door
-from posthouse.transport.house import House
+from posthouse.transport.house import House, QuotaPolicy
 from stage import dial, own_user, real_program
 from system.running import Running
 from transcript import Cut, at_random, octet_by_octet, read_transcript, run_transcript, whole
@@ -34,7 +34,7 @@ from transcript import Cut, at_random, octet_by_octet, read_transcript, run_tran
 FOLDER = Path(__file__).parent / "transcripts" / "imap"
 TRANSCRIPTS = sorted(FOLDER.rglob("*.txt"))
 SEED = 20
-OPTIONS = ("user", "tls", "cut")
+OPTIONS = ("user", "tls", "cut", "administrator")
 # These numbers come from the clock; everything else is the same however the client's octets are cut.
 UIDVALIDITY = re.compile(rb"((?:UIDVALIDITY|APPENDUID|COPYUID)[ =])\d+")
 RECEIVED = b'"14-Nov-2023 22:13:20 +0000"'
@@ -56,6 +56,8 @@ async def home(folder: Path, given: dict[str, str], tls: ssl.SSLContext) -> Asyn
     store = await open_store(folder)
     door = Door(store, Peers(PeerLimits(exempt_loopback=True)), secret=b"s" * 32, sleep=no_sleep)
     house = House(store, HOSTNAME, lambda: NOW, allow_plaintext_login=True)
+    if "administrator" in given:
+        house = replace(house, quota=QuotaPolicy(administrators=frozenset({str(ANNA)})))
     try:
         yield (replace(house, tls=tls, allow_plaintext_login=False) if "tls" in given else house), door
     finally:

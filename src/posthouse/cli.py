@@ -18,12 +18,13 @@ from posthouse.cli_groups import group_app
 from posthouse.cli_parts import HERE, Config, Json, Place, do, fail
 from posthouse.cli_people import alias_app, domain_app, user_app
 from posthouse.cli_queue import queue_app, tls_app
+from posthouse.cli_quota import quota_app
 from posthouse.cli_restore import restore, retention
 from posthouse.cli_signin import device_app, totp_app, user_logins
 
 app = App(name="posthouse", help="A complete mail system: SMTP in, IMAP and POP3 out. Begin with: posthouse try")
 trial_app = App(name="try", help="A mail system to play with, on this computer only.")
-for _app in (trial_app, domain_app, user_app, alias_app, group_app, queue_app, tls_app):
+for _app in (trial_app, domain_app, user_app, alias_app, group_app, quota_app, queue_app, tls_app):
     app.command(_app)
 for _app in (device_app, totp_app):
     user_app.command(_app)

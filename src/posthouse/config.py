@@ -19,9 +19,11 @@ from msgspec import Struct
 
 from posthouse.config_login import problems as problems_login
 from posthouse.config_login import settle_login
+from posthouse.config_octets import Octets, parse_octets
 from posthouse.config_out import problems as problems_out
 from posthouse.config_out import settle_relay, settle_sending
-from posthouse.config_sections import Certificate, Listen, Octets, Settings, Tls
+from posthouse.config_quota import problems as problems_quota
+from posthouse.config_sections import Certificate, Listen, Settings, Tls
 from posthouse.net.nameservers import Trust, servers_of
 
 ENVIRONMENT = "POSTHOUSE__"
@@ -122,7 +124,8 @@ def settle(table: Mapping[str, Any], folder: Path = Path("/")) -> Settings:
     if problems:
         raise ConfigError(problems)
     assert isinstance(settings, Settings)
-    problems += [*problems_out(settings.relay, settings.sending), *problems_login(settings.login)]
+    problems += problems_out(settings.relay, settings.sending)
+    problems += [*problems_login(settings.login), *problems_quota(settings.quota)]
     try:
         servers_of(settings.dns.servers, Trust(settings.dns.trust))
     except ValueError as error:
@@ -210,20 +213,6 @@ def _worded(message: str, kind: Any) -> str:
     if bound is None:
         return f"expected {words}"
     return f"expected {words} {({'>=': 'of at least', '>': 'above', '<=': 'of at most'})[bound[1]]} {bound[2]}"
-
-
-_SIZE = re.compile(r"(\d+) ?(|[KMG]i?B)", re.IGNORECASE)
-_FACTORS = {"": 1, "k": 1000, "ki": 1024, "m": 1000**2, "mi": 1024**2, "g": 1000**3, "gi": 1024**3}
-
-
-def parse_octets(value: object) -> Octets | None:
-    """A size: a whole number above 0, or text such as "50 MiB"; None where it is neither."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return Octets(value) if value > 0 else None
-    match = _SIZE.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
-        return None
-    return Octets(int(match[1]) * _FACTORS[match[2].lower().removesuffix("b")]) if int(match[1]) else None
 
 
 def parse_listen(value: object) -> Listen | None:

@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from posthouse.config_login import LoginSettings
+from posthouse.config_octets import Octets
 from posthouse.config_out import RelaySection, SendingSection
+from posthouse.config_quota import QuotaSection
 
 MANY_WORKERS = 64  # workers by default at most: beyond it one writes for all and the others wait
 
@@ -21,10 +23,6 @@ Seconds = Annotated[float, Meta(gt=0, le=10_000_000)]  # TOML has inf, and that 
 def millis(seconds: float) -> int:
     """A time of the settings for who counts in milliseconds; never 0."""
     return max(1, int(seconds * 1000))
-
-
-class Octets(int):
-    """A size in octets; in the file also text such as "50 MiB"."""
 
 
 class Listen(Struct, frozen=True):
@@ -331,6 +329,7 @@ class Settings(Struct, frozen=True):
     log: Log = Log()
     journal: Journal = Journal()
     retention: RetentionSection = RetentionSection()
+    quota: QuotaSection = QuotaSection()
     limits: Limits = Limits()
 
     @property

@@ -21,8 +21,10 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from posthouse import log as logs
+from posthouse.config_quota import QuotaSection, rules_of
 from posthouse.config_sections import QueueSection, RetentionSection, millis
 from posthouse.identity import make_tokens, server_contexts
+from posthouse.mail.address import parse_address
 from posthouse.mail.ids import Millis
 from posthouse.net.link import LinkLimits
 from posthouse.net.listen import Listener, OnLink, inherited, serve
@@ -44,6 +46,7 @@ from posthouse.serve.login import Door, load_secret
 from posthouse.serve.pop3.session import session as pop3_session
 from posthouse.serve.smtp.session import session as smtp_session
 from posthouse.serve.stress import Stress, StressLimits
+from posthouse.store.access import identifier
 from posthouse.store.expiry import Rules
 from posthouse.store.gc import collect_garbage
 from posthouse.store.indexer import keep_index
@@ -51,8 +54,9 @@ from posthouse.store.queue import Patience
 from posthouse.store.script import StoreError
 from posthouse.store.store import Store
 from posthouse.transport import journey
-from posthouse.transport.house import ForgedNotices, House, MessageLimits, SmtpRole, SubmissionRules
+from posthouse.transport.house import ForgedNotices, House, MessageLimits, QuotaPolicy, SmtpRole, SubmissionRules
 from posthouse.transport.retention import Retention, keep_rules
+from posthouse.transport.warn import keep_warning
 from posthouse.vitals import DiskWatch, Vitals, resident
 
 if TYPE_CHECKING:
@@ -158,6 +162,7 @@ class Worker:
             dsn_for_strangers=settings.smtp.dsn,
             submission=SubmissionRules(settings.submission.highest_priority, settings.submission.longest_hold_seconds),
             keep_removed=settings.retention.removed_days > 0,
+            quota=_quota(settings.quota),
         )
         watch = DiskWatch(house, first=self._orders.slot == 0, room=settings.retention.room)
         loop = asyncio.get_running_loop()
@@ -168,6 +173,7 @@ class Worker:
         ]
         if self._orders.slot == 0:
             self._duties.append(loop.create_task(keep_rules(house, _retention(settings.retention))))
+            self._duties.append(loop.create_task(keep_warning(house)))
         self._listeners = [self._serve(service, sockets, house, door) for service, sockets in self._sockets()]
         self._vitals = Vitals(store, peers, ours)
         gc.freeze()  # what is here stays: no collection needs to look at it again
@@ -317,6 +323,13 @@ def _patience(section: QueueSection) -> Patience:
 
 def _retention(section: RetentionSection) -> Retention:
     return Retention(Rules(section.trash_days, section.junk_days), section.removed_days)
+
+
+def _quota(section: QuotaSection) -> QuotaPolicy:
+    """How quotas are kept, from the settings."""
+    found = (parse_address(name) for name in section.administrators)
+    administrators = frozenset(identifier(address) for address in found if address is not None)
+    return QuotaPolicy(rules_of(section), section.refuse == "permanent", section.warn_percent, administrators)
 
 
 def now() -> Millis:

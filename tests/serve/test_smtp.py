@@ -480,12 +480,12 @@ async def test_a_spool_that_fails(house: House, door: Door, store: Store) -> Non
     assert len(await inbox(store, ANNA)) == 1
 
 
-@pytest.mark.parametrize("verb", ["resolve", "take_charged"])
+@pytest.mark.parametrize("verb", ["_with_rooms", "take_charged"])
 async def test_a_store_that_is_not_available(
     house: House, door: Door, store: Store, monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:
     unavailable = "452 4.3.1 The server cannot store mail at the moment; try again later"
-    really: Callable[..., object] = store.read if verb == "resolve" else store.run
+    really: Callable[..., object] = store.read if verb == "_with_rooms" else store.run
 
     async def fail(script: Callable[..., object], *args: object) -> object:
         if script.__name__ == verb:
@@ -493,7 +493,7 @@ async def test_a_store_that_is_not_available(
         return await really(script, *args)  # type: ignore[misc] # any verb of the store
 
     async with call(house, door) as caller:
-        if verb == "resolve":
+        if verb == "_with_rooms":
             monkeypatch.setattr(store, "read", fail)
             await caller.say("EHLO client.test")
             await caller.say("MAIL FROM:<>")

@@ -24,6 +24,14 @@ _CHECKS: tuple[tuple[str, str], ...] = (
         " OR m.modseq < coalesce(c.modseq, 0)) AND {m}",
     ),
     (
+        "the counters of an account differ from a count of its mailboxes",
+        "SELECT a.id FROM account a LEFT JOIN (SELECT x.account AS account, count(DISTINCT x.id) AS mailboxes,"
+        " count(e.id) AS messages, coalesce(sum(e.size), 0) AS octets FROM mailbox x LEFT JOIN placement p"
+        " ON p.mailbox = x.id LEFT JOIN email e ON e.id = p.email GROUP BY x.account) AS c ON c.account = a.id"
+        " WHERE a.octets <> coalesce(c.octets, 0) OR a.messages <> coalesce(c.messages, 0)"
+        " OR a.mailboxes <> coalesce(c.mailboxes, 0)",
+    ),
+    (
         "mailbox modseqs are not ordered",
         "SELECT m.id FROM mailbox m LEFT JOIN account a ON a.id = m.account WHERE (a.id IS NULL OR m.modseq > a.modseq"
         " OR m.flags_modseq > m.modseq OR m.expunged_modseq > m.modseq) AND {m}",

@@ -7,6 +7,7 @@ from posthouse.serve.limits import Refusal
 from posthouse.store.script import (
     Exists,
     Forbidden,
+    Full,
     NotFound,
     OverQuota,
     Refused,
@@ -36,6 +37,10 @@ STORE_WORDS: dict[type[StoreError], Words] = {
         (code.ALREADYEXISTS, "Something of that name exists already"),
     ),
     OverQuota: Words(
+        reply(452, "4.2.2", "The mailbox is full; try again later"),
+        (code.OVERQUOTA, "The mailbox is full"),
+    ),
+    Full: Words(
         reply(452, "4.2.2", "The mailbox is full; try again later"),
         (code.OVERQUOTA, "The mailbox is full"),
     ),

@@ -16,12 +16,13 @@ from typing import NamedTuple
 from posthouse.mail.fieldmap import field_map
 from posthouse.mail.ids import UID, AccountId, MailboxId, Millis, ModSeq, UIDValidity
 from posthouse.mail.keyword import DELETED_BIT, SEEN_BIT
-from posthouse.store import removed, sheets, siblings
+from posthouse.store import quota, removed, sheets, siblings
 from posthouse.store.blobs import BlobKey
 from posthouse.store.crashpoint import crashpoint
 from posthouse.store.flags import FlagChange, Mode, Stored, canonical_keywords, store_flags
 from posthouse.store.incoming import NewEmail, insert_emails, insert_rows, keep_all
 from posthouse.store.mailboxes import Box, MailboxRow, check, get, locked, next_modseq, touch_shared
+from posthouse.store.quota import Asked, Usage
 from posthouse.store.removed import Act, Removal
 from posthouse.store.script import NotFound, OverQuota, Row, Script, sql
 from posthouse.store.spans import ALL, LAST_UID, Spans, clip
@@ -115,22 +116,26 @@ class Column(Enum):
     FIELDS = "h.fields"  # bytes or None, the map of mail/fieldmap.py
 
 
-def add(box: Box, new: Sequence[NewEmail]) -> Script[Appended]:
-    """Append messages to one mailbox, all or none (RFC 9051 §6.3.12, RFC 3502). Raises NotFound."""
-    modseq = yield from next_modseq(box.account)
+def add(box: Box, new: Sequence[NewEmail], asked: Asked | None = None) -> Script[Appended]:
+    """Append messages to one mailbox, all or none (RFC 9051 §6.3.12, RFC 3502). Raises NotFound, and Full where the
+    quota that is `asked` for has no room."""
+    size = sum(email.blob.size for email in new)
+    modseq = (yield from quota.begin({box.account: Usage(size, len(new))}, asked))[box.account]
     keys = yield from keep_all(new)
     uidvalidity, given = yield from _append(box, new, keys, modseq)
     return Appended(uidvalidity, given, modseq)
 
 
-def deliver(items: Sequence[tuple[Box, NewEmail]]) -> Script[list[UID]]:
+def deliver(items: Sequence[tuple[Box, NewEmail]], asked: Asked | None = None) -> Script[list[UID]]:
     """Put messages into mailboxes of one or many accounts, all or none; accounts are locked in id order.
 
     The same NewEmail (the same object's blob) for several boxes of one account makes one Email each: a delivery is
-    not a COPY. Gives the UIDs in the order of `items`. Raises NotFound."""
-    modseqs: dict[AccountId, ModSeq] = {}
-    for account in sorted({box.account for box, _ in items}):
-        modseqs[account] = yield from next_modseq(account)
+    not a COPY. Gives the UIDs in the order of `items`. Raises NotFound, and Full where the quota has no room."""
+    coming: dict[AccountId, Usage] = {}
+    for box, new in items:
+        octets, messages, _ = coming.get(box.account, Usage())
+        coming[box.account] = Usage(octets + new.blob.size, messages + 1)
+    modseqs = yield from quota.begin(coming, asked)
     keys = yield from keep_all([new for _, new in items])
     order: dict[Box, list[int]] = {}
     for position, (box, _) in enumerate(items):

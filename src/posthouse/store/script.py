@@ -8,7 +8,7 @@ whoever watches an account; it is published after the commit and cannot be forgo
 in `FOR UPDATE` locks the row where the database has row locks; SQLite has one writer, so its driver drops the words.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from typing import Any, NamedTuple, TypeVar
 
 from posthouse.mail.ids import AccountId, ModSeq
@@ -54,6 +54,14 @@ class Exists(StoreError):
 
 class OverQuota(StoreError):
     """A bound on number or size would be passed (RFC 9051 §7.1 OVERQUOTA and LIMIT)."""
+
+
+class Full(StoreError):
+    """These accounts have no room for what should come in: their quota is used up (RFC 9208 §4.3.1)."""
+
+    def __init__(self, accounts: Iterable[AccountId] = ()) -> None:
+        super().__init__("the mailbox is full; make room in it, or ask for more")
+        self.accounts = frozenset(accounts)
 
 
 class Stale(StoreError):

@@ -21,6 +21,7 @@ from posthouse.store.blobs import NewBlob
 from posthouse.store.emails import NewEmail
 from posthouse.store.journal import Entry
 from posthouse.store.mailboxes import Box
+from posthouse.store.quota import Asked
 from posthouse.store.script import NotFound, Script
 from posthouse.store.store import Store
 from posthouse.transport.depart import Departures
@@ -45,6 +46,15 @@ class Queued(NamedTuple):
     item: QueueId
     destination: str
 
+
+class Filing(NamedTuple):
+    """How it is filed: the role of the mailbox, and which quota is asked; None: it is let in, whatever that says."""
+
+    role: str = INBOX
+    asked: Asked | None = None
+
+
+TO_INBOX = Filing()
 
 Tell = Callable[[Sequence[Delivered], Sequence[Queued]], Entry]
 
@@ -100,14 +110,14 @@ def accept(
     recipients: Iterable[AccountId],
     leaving: Departures | None = None,
     tell: Tell | None = None,
-    into: str = INBOX,
+    filing: Filing = TO_INBOX,
 ) -> Script[None]:
     """Take responsibility: the message is in a mailbox of every account and in the queue, once each, or nowhere
-    (RFC 5321 §6.1). A message that only leaves needs its blob alone. `into`: the role of the mailbox. The entry of the
-    journal that `tell` makes is written with it. Raises NotFound when an account has gone meanwhile."""
+    (RFC 5321 §6.1). A message that only leaves needs its blob alone. The entry of the journal that `tell` makes is
+    written with it. Raises NotFound when an account has gone meanwhile, and Full where its quota has no room."""
     delivered: list[Delivered] = []
     if isinstance(message, NewEmail):
-        delivered = yield from deliver_to(tuple(sorted(set(recipients))), message, into)
+        delivered = yield from deliver_to(tuple(sorted(set(recipients))), message, filing)
     queued: list[Queued] = []
     if leaving is not None:
         queued = yield from _depart(message.blob if isinstance(message, NewEmail) else message, leaving)
@@ -124,16 +134,18 @@ def _depart(blob: NewBlob, leaving: Departures) -> Script[list[Queued]]:
     return queued
 
 
-def deliver_to(recipients: tuple[AccountId, ...], email: NewEmail, role: str = INBOX) -> Script[list[Delivered]]:
+def deliver_to(
+    recipients: tuple[AccountId, ...], email: NewEmail, filing: Filing = TO_INBOX
+) -> Script[list[Delivered]]:
     """A message for those who are here. Which mailbox is meant is looked up inside the transaction, so it cannot be
     stale; who has none of this role gets it in INBOX."""
     items, names = [], []
     for account in recipients:
-        row = None if role == INBOX else (yield from mailboxes.find_role(account, role))
+        row = None if filing.role == INBOX else (yield from mailboxes.find_role(account, filing.role))
         row = row or (yield from mailboxes.find(account, "INBOX"))
         if row is None:
             raise NotFound("The recipient is no longer here")
         items.append((Box(account, row.id), email))
         names.append(row.name)
-    uids = yield from emails.deliver(items)
+    uids = yield from emails.deliver(items, filing.asked)
     return [Delivered(box, uid, name) for (box, _), uid, name in zip(items, uids, names, strict=True)]

@@ -14,8 +14,9 @@ from posthouse.mail.ids import Millis
 from posthouse.mail.outcome import Action, Outcome
 from posthouse.mail.status import Status
 from posthouse.store.queue import QueueItem
-from posthouse.transport import journey
-from posthouse.transport.accept import prepare
+from posthouse.store.quota import Asked
+from posthouse.transport import journey, room
+from posthouse.transport.accept import Filing, prepare
 from posthouse.transport.depart import Departures, departures
 from posthouse.transport.forwarding import departing
 from posthouse.transport.house import House
@@ -48,7 +49,10 @@ def at_home_first(house: House, send: Send) -> Attempt:
 async def deliver(item: QueueItem, octets: bytes | mmap, house: House) -> Tried:
     """The message made ready for everyone of the item who is here. Raises Unavailable and OSError."""
     recipients = item.envelope.recipients
-    leads = [await leads_of(each.path.address, house) for each in recipients]  # few, and remembered for a second
+    found = [await leads_of(each.path.address, house) for each in recipients]  # few, and remembered for a second
+    crowded = await room.crowded(found, len(octets), house)
+    full = {place for place, way in enumerate(found) if room.is_direct(way) and not crowded.isdisjoint(way.accounts)}
+    leads = [Leads() if place in full else way for place, way in enumerate(await room.postponed(found, crowded, house))]
     now = house.clock()
     accounts = {account for way in leads for account in way.accounts}
     ways = departures(item.envelope, leads, await departing(item.envelope, leads, item.account, item.trail, house))
@@ -59,8 +63,11 @@ async def deliver(item: QueueItem, octets: bytes | mmap, house: House) -> Tried:
         message = await prepare(house.store, whole, now) if accounts else await house.store.blobs.put(whole)
         leaving = Departures(house.moment(now), tuple(replace(way, skip=len(front)) for way in ways))
         tell = partial(journey.came_home, now, item)
-        kept = Ready(message, tuple(sorted(accounts)), leaving if ways else None, tell)
-    return Tried(tuple(_outcome(one, way, now) for one, way in zip(recipients, leads, strict=True)), kept)
+        filing = Filing(asked=Asked(house.quota.rules, promised=True))
+        kept = Ready(message, tuple(sorted(accounts)), leaving if ways else None, tell, filing)
+    pairs = enumerate(zip(recipients, leads, strict=True))
+    outcomes = (_full(one, now, house) if place in full else _outcome(one, way, now) for place, (one, way) in pairs)
+    return Tried(tuple(outcomes), kept)
 
 
 def _outcome(recipient: Recipient, way: Leads, now: Millis) -> Outcome:
@@ -70,3 +77,11 @@ def _outcome(recipient: Recipient, way: Leads, now: Millis) -> Outcome:
         return Outcome(recipient, action(way), DELIVERED, "", now)
     # It goes on in an item of its own, which tells of everything that happens to it.
     return Outcome(recipient, Action.RELAYED, DELIVERED, "", now, dsn=True)
+
+
+def _full(recipient: Recipient, now: Millis, house: House) -> Outcome:
+    """It is tried again, or given up, as RCPT would say (RFC 3463 §3.3)."""
+    answer = room.refusal(house)
+    what = Action.FAILED if house.quota.permanent else Action.DELAYED
+    status = Status(5, 2, 2) if house.quota.permanent else Status(4, 2, 2)
+    return Outcome(recipient, what, status, "The mailbox is full", now, house.hostname, "", answer, "rcpt")

@@ -10,6 +10,7 @@ from secrets import token_bytes
 from posthouse.mail.ids import Millis
 from posthouse.store.moment import Moment, moment
 from posthouse.store.queue import Patience
+from posthouse.store.quota import Rules
 from posthouse.store.removed import Removal
 from posthouse.store.store import Store
 from posthouse.transport.journey import Journey
@@ -57,6 +58,18 @@ class SubmissionRules:
 
 
 @dataclass(frozen=True, slots=True)
+class QuotaPolicy:
+    """How quotas are kept. `permanent`: mail for a full mailbox is refused for good (552) and not for now (452).
+    `warnings`: the percentages at which users are warned, ascending. `administrators`: who may set quotas by IMAP, as
+    access control lists have them."""
+
+    rules: Rules = field(default_factory=Rules)
+    permanent: bool = False
+    warnings: tuple[int, ...] = (80, 95)
+    administrators: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class House:
     """Everything transport needs, made once by the worker (architecture.md).
 
@@ -91,6 +104,7 @@ class House:
     dsn_for_strangers: bool = True
     secret: bytes = field(default_factory=lambda: token_bytes(32))
     keep_removed: bool = True
+    quota: QuotaPolicy = QuotaPolicy()
 
     @property
     def spool(self) -> Path:

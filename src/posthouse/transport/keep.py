@@ -19,10 +19,11 @@ from posthouse.store.blobs import NewBlob
 from posthouse.store.crashpoint import crashpoint
 from posthouse.store.emails import NewEmail
 from posthouse.store.journal import Entry
+from posthouse.store.quota import Asked
 from posthouse.store.script import Script
 from posthouse.store.sending import Charge, TooMuch
 from posthouse.transport import journey
-from posthouse.transport.accept import INBOX, JUNK, Delivered, Queued, prepare
+from posthouse.transport.accept import INBOX, JUNK, Delivered, Filing, Queued, prepare
 from posthouse.transport.bounce import Told, report
 from posthouse.transport.client import Client
 from posthouse.transport.depart import Departures, departures
@@ -57,7 +58,7 @@ class Incoming:
 
 async def keep(mail: Incoming, edit: Edit, received: Millis, house: House) -> TooMuch | None:
     """Put the trace fields in front, and keep it for everyone; for nobody where its user has sent too much. Raises
-    NotFound, Unavailable and OSError."""
+    Full, NotFound, Unavailable and OSError."""
     leads = _ways(mail, received)
     accounts = {account for way in leads for account in way.accounts}
     login = mail.client.login
@@ -77,7 +78,8 @@ async def keep(mail: Incoming, edit: Edit, received: Millis, house: House) -> To
         house.store.blobs.lately.put_many([(bytes.fromhex(blob.id), octets)])
     letter = await _of_success(mail, leads, (octets, len(path)), house)
     crashpoint("smtp.before_commit")
-    kept = Ready(message, tuple(sorted(accounts)), leaving, told, JUNK if mail.junk else INBOX)
+    filing = Filing(JUNK if mail.junk else INBOX, Asked(house.quota.rules, promised=True))
+    kept = Ready(message, tuple(sorted(accounts)), leaving, told, filing)
     return await house.store.run(take_charged, mail.charge, (kept,) if letter is None else (kept, letter))
 
 

@@ -7,7 +7,7 @@ from posthouse.mail.ids import AccountId, Trail
 from posthouse.store.blobs import NewBlob
 from posthouse.store.emails import NewEmail
 from posthouse.store.script import Script
-from posthouse.transport.accept import INBOX, Tell, accept, prepare
+from posthouse.transport.accept import TO_INBOX, Filing, Tell, accept, prepare
 from posthouse.transport.bounce import Letter
 from posthouse.transport.depart import Departing, Departures, departures
 from posthouse.transport.house import House
@@ -22,7 +22,7 @@ class Ready(NamedTuple):
     accounts: tuple[AccountId, ...]
     leaving: Departures | None
     tell: Tell | None
-    into: str = INBOX  # the role of the mailbox
+    filing: Filing = TO_INBOX
 
 
 async def make_ready(letter: Letter, trail: Trail, house: House, tell: Tell | None = None) -> Ready | None:
@@ -48,4 +48,4 @@ def take_letters(letters: tuple[Ready, ...]) -> Script[None]:
 
 def take_letter(letter: Ready) -> Script[None]:
     """Keep it, inside the transaction of what it tells of."""
-    yield from accept(letter.message, letter.accounts, letter.leaving, letter.tell, letter.into)
+    yield from accept(letter.message, letter.accounts, letter.leaving, letter.tell, letter.filing)

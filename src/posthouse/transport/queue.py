@@ -25,7 +25,7 @@ from posthouse.store.crashpoint import crashpoint
 from posthouse.store.journal import Entry
 from posthouse.store.moment import Moment
 from posthouse.store.queue import NEW_WORK, Claimed, Lease, QueueItem
-from posthouse.store.script import NotFound, Script, StoreError
+from posthouse.store.script import Full, NotFound, Script, StoreError
 from posthouse.store.settlement import Feedback, Rules, Settlement
 from posthouse.transport import journey
 from posthouse.transport.bounce import Letter
@@ -44,6 +44,7 @@ SETTLE_TRIES = 600  # with a pause between them: a full disk may take as long to
 TOLD_ON_LOOP = 100  # recipients of whom a letter tells; of a thousand with long answers it takes 80 ms to write
 
 INTERNAL = Status(4, 3, 0)  # RFC 3463 §3.4: other or undefined mail system status
+FULL = Status(4, 2, 2)  # RFC 3463 §3.3: mailbox full
 
 
 class Tried(NamedTuple):
@@ -288,6 +289,10 @@ class QueueRunner:
         except NotFound:
             await self._settle(claimed, self._delayed(claimed, "one of those it is for was just removed"), octets, seen)
             return
+        except Full:
+            again = self._delayed(claimed, "a mailbox that it is for has just become full", FULL)
+            await self._settle(claimed, again, octets, seen)
+            return
         if written:
             _note(claimed.item, told.outcomes)
         else:
@@ -301,7 +306,7 @@ class QueueRunner:
 
     async def _written(self, ended: tuple[Settlement, Entry], kept: Ready | None, letter: Ready | None) -> bool:
         """Whether the lease was still ours. Raises NotFound when one of those whom `kept` is for has been removed
-        meanwhile, StoreError when the store does not get well again."""
+        meanwhile, Full when one of them has no room any more, StoreError when the store does not get well again."""
         for tries_left in reversed(range(SETTLE_TRIES)):
             try:
                 both = tuple(each for each in (kept, letter) if each is not None)
@@ -310,6 +315,8 @@ class QueueRunner:
                 if letter is None:
                     raise
                 letter = None  # it was the sender's, or the next round says so
+            except Full:
+                raise
             except StoreError:
                 if not tries_left or self._store.failed is not None:
                     raise

@@ -14,6 +14,9 @@ from posthouse.mail.ids import Millis
 from posthouse.mail.status import Reply, reply
 from posthouse.store.accounts import Closed, Elsewhere, NoSuchDomain, NoSuchUser, Overfull, Resolution, Senders
 from posthouse.store.crashpoint import crashpoint
+from posthouse.store.script import Full
+from posthouse.store.sending import TooMuch
+from posthouse.transport import room
 from posthouse.transport.client import Client
 from posthouse.transport.forwarding import circles
 from posthouse.transport.house import House, MessageLimits
@@ -105,8 +108,8 @@ def _closed(found: Resolution, client: Client) -> Reply | None:
 async def take(mail: Incoming, house: House) -> Reply:
     """After the final dot: decide, then take responsibility (RFC 5321 §4.1.1.4, §6.1).
 
-    When it answers 250 the message is durable for every recipient; otherwise it is kept for none. Raises NotFound,
-    Unavailable and OSError.
+    When it answers 250 the message is durable for every recipient; otherwise it is kept for none. Raises Full with the
+    accounts that have no room for it, NotFound, Unavailable and OSError.
     """
     stop = body_start(mail.octets)
     fault = header_fault(mail.octets, stop, house.limits)
@@ -126,11 +129,46 @@ async def take(mail: Incoming, house: House) -> Reply:
     edit = await _completed(mail, stop, received, house)
     if isinstance(edit, Reply):
         return edit
-    refused = await keep(mail, Edit(before(mail.octets, stop, edit.front), edit.cuts), received, house)
+    try:
+        refused = await _keep(mail, Edit(before(mail.octets, stop, edit.front), edit.cuts), received, house)
+    except Full:
+        if mail.client.lmtp:  # each recipient is answered for itself
+            raise
+        return room.refusal(house)
     if refused is not None:
         return too_much(refused, received)
     crashpoint("smtp.after_commit_before_250")
     return TAKEN
+
+
+async def _keep(mail: Incoming, edit: Edit, received: Millis, house: House) -> TooMuch | None:
+    """Keep it; where some have no room, those get it from the queue. Raises Full where nobody has, or no queue runs."""
+    for _ in range(room.TRIES):
+        try:
+            return await keep(mail, edit, received, house)
+        except Full as error:
+            nobody = all(room.is_hopeless(way, error.accounts, house) for way in mail.leads)
+            if mail.client.lmtp or not house.leave or nobody:
+                raise
+            mail = replace(mail, leads=await room.postponed(mail.leads, error.accounts, house))
+    return await keep(mail, edit, received, house)
+
+
+async def take_each(mail: Incoming, house: House) -> tuple[Reply, ...]:
+    """The same for LMTP: an answer for each recipient, of whom those who have no room are refused (RFC 2033 §4.2)."""
+    answers: dict[int, Reply] = {}
+    leads = mail.leads
+    while left := [place for place in range(len(leads)) if place not in answers]:
+        recipients = tuple(mail.envelope.recipients[place] for place in left)
+        envelope = replace(mail.envelope, recipients=recipients)
+        some = replace(mail, envelope=envelope, leads=tuple(leads[place] for place in left))
+        try:
+            answers.update(dict.fromkeys(left, await take(some, house)))
+        except Full as error:
+            full = [place for place in left if room.is_hopeless(leads[place], error.accounts, house)]
+            answers.update(dict.fromkeys(full, room.refusal(house)))
+            leads = await room.postponed(leads, error.accounts, house)
+    return tuple(answers[place] for place in range(len(leads)))
 
 
 def _ways(mail: Incoming) -> Iterator[tuple[Address, Leads]]:

@@ -4,15 +4,22 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import ParamSpec
 
 from posthouse.mail.address import Address, Domain
 from posthouse.mail.ids import AccountId
 from posthouse.store import accounts
 from posthouse.store.accounts import Resolution, Target
+from posthouse.store.quota import Standing, standings
+from posthouse.store.script import Script
 from posthouse.store.store import Store
 
 REMEMBERED_SECONDS = 1.0  # a user or alias that was removed still gets mail for this long; the commit looks again
 ROUTES = 10_000  # addresses remembered: about 4 MiB
+ROOMS = 20  # accounts of one address whose quota is looked at before the message comes; of more the transaction says so
+
+Rooms = dict[AccountId, Standing]  # as their rows have it
+_P = ParamSpec("_P")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +29,16 @@ class Leads:
     accounts: tuple[AccountId, ...] = ()
     leaves: bool = False
     forwards: tuple[Address, ...] = ()
+
+
+def _with_rooms(
+    verb: Callable[_P, Script[Resolution]], *args: _P.args, **kwargs: _P.kwargs
+) -> Script[tuple[Resolution, Rooms]]:
+    """Where an address leads, and the quotas of those who are few and here: one question for both."""
+    found = yield from verb(*args, **kwargs)
+    if not isinstance(found, tuple) or len(found) > ROOMS:
+        return found, {}
+    return found, (yield from standings([target.account for target in found]))
 
 
 class Routes:
@@ -36,11 +53,16 @@ class Routes:
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
         self._domains: OrderedDict[Domain, tuple[float, bool]] = OrderedDict()
-        self._known: OrderedDict[Address, tuple[float, tuple[Target, ...]]] = OrderedDict()
+        self._known: OrderedDict[Address, tuple[float, tuple[Target, ...], Rooms]] = OrderedDict()
 
     async def resolve(self, address: Address, store: Store) -> Resolution:
         """Where mail for the address goes (RFC 5321 §3.6). Raises Unavailable."""
-        return await self._looked_up(address, lambda: store.read(accounts.resolve, address))
+        return await self._looked_up(address, lambda: store.read(_with_rooms, accounts.resolve, address))
+
+    def rooms(self, address: Address) -> Rooms:
+        """The quotas of those to whom it led a moment ago, as far as they are known."""
+        known = self._known.get(address)
+        return {} if known is None else known[2]
 
     async def is_local(self, domain: Domain, store: Store) -> bool:
         """Whether mail for the domain is for people here. Raises Unavailable."""
@@ -57,20 +79,20 @@ class Routes:
     async def postmaster(self, host: Domain, store: Store) -> Resolution:
         """Where mail for `<Postmaster>` alone goes, on a server of this name (RFC 5321 §4.5.1). Raises Unavailable."""
         alone = Address("postmaster", Domain(""))
-        return await self._looked_up(alone, lambda: store.read(accounts.resolve_postmaster, host))
+        return await self._looked_up(alone, lambda: store.read(_with_rooms, accounts.resolve_postmaster, host))
 
-    async def _looked_up(self, address: Address, look: Callable[[], Awaitable[Resolution]]) -> Resolution:
+    async def _looked_up(self, address: Address, look: Callable[[], Awaitable[tuple[Resolution, Rooms]]]) -> Resolution:
         now = self._now()
         known = self._known.get(address)
         if known is not None and known[0] > now:
             return known[1]
-        found = await look()
+        found, rooms = await look()
         if isinstance(found, tuple):
-            self._remember(address, now, found)
+            self._remember(address, (now + REMEMBERED_SECONDS, found, rooms))
         return found
 
-    def _remember(self, address: Address, now: float, targets: tuple[Target, ...]) -> None:
-        self._known[address] = (now + REMEMBERED_SECONDS, targets)
+    def _remember(self, address: Address, known: tuple[float, tuple[Target, ...], Rooms]) -> None:
+        self._known[address] = known
         self._known.move_to_end(address)
         if len(self._known) > ROUTES:
             self._known.popitem(last=False)

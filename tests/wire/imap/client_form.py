@@ -51,6 +51,7 @@ from posthouse.wire.imap.metadata import GetMetadata, SetMetadata
 from posthouse.wire.imap.multisearch import MultiSearch
 from posthouse.wire.imap.notify import EventGroup, Notify
 from posthouse.wire.imap.number_set import NumberSet, print_spans
+from posthouse.wire.imap.quota import GetQuota, GetQuotaRoot, SetQuota
 from posthouse.wire.imap.search import Search, SearchKey
 from posthouse.wire.imap.search_return import SearchReturn, SearchReturns
 from posthouse.wire.imap.sort import Sort, Thread
@@ -269,6 +270,13 @@ PRINTERS: dict[type, Callable[[Any, bool], bytes]] = {
     GetAcl: lambda c, u: b"GETACL " + mailbox(c.mailbox, u),
     ListRights: lambda c, u: b"LISTRIGHTS " + mailbox(c.mailbox, u) + b" " + astring(c.spelled),
     MyRights: lambda c, u: b"MYRIGHTS " + mailbox(c.mailbox, u),
+    GetQuota: lambda c, u: b"GETQUOTA " + astring(c.root.encode()),
+    GetQuotaRoot: lambda c, u: b"GETQUOTAROOT " + mailbox(c.mailbox, u),
+    SetQuota: lambda c, u: (
+        b"SETQUOTA "
+        + astring(c.root.encode())
+        + b" (%b)" % b" ".join(f"{name.lower()} {limit}".encode() for name, limit in c.limits)
+    ),
     GetMetadata: get_metadata,
     SetMetadata: set_metadata,
     Copy: lambda c, u: uid(c) + b"COPY " + print_number_set(c.numbers) + b" " + mailbox(c.mailbox, u),

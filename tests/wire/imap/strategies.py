@@ -23,6 +23,7 @@ from posthouse.wire.imap.multisearch import MultiSearch, Scope, Source
 from posthouse.wire.imap.notify import MESSAGE_EVENTS, SELECTED_ONES, EventGroup, Notify, Occurrence, Which
 from posthouse.wire.imap.number_set import LARGEST, STAR, NumberSet, merge
 from posthouse.wire.imap.partial import PartialRange
+from posthouse.wire.imap.quota import GetQuota, GetQuotaRoot, SetQuota
 from posthouse.wire.imap.search_return import SearchReturn, SearchReturns
 from posthouse.wire.imap.sort import Sort, SortCriterion, SortKey, Thread
 from posthouse.wire.imap.uidbatches import UidBatches
@@ -240,6 +241,17 @@ FAMILIES: dict[str, st.SearchStrategy[c.Command]] = {
     "getacl": st.builds(GetAcl, TAGS, NAMES),
     "listrights": st.builds(lambda tag, name, who: ListRights(tag, name, who, who.encode()), TAGS, NAMES, _IDENTIFIERS),
     "myrights": st.builds(MyRights, TAGS, NAMES),
+    "getquota": st.builds(GetQuota, TAGS, _IDENTIFIERS),
+    "getquotaroot": st.builds(GetQuotaRoot, TAGS, NAMES),
+    "setquota": st.builds(
+        SetQuota,
+        TAGS,
+        _IDENTIFIERS,
+        st.dictionaries(
+            st.sampled_from(["STORAGE", "MESSAGE", "MAILBOX", "ANNOTATION-STORAGE", "X.1_Y"]),
+            st.integers(0, 2**63 - 1),
+        ).map(lambda limits: tuple(limits.items())),
+    ),
     "esearch": st.builds(
         MultiSearch,
         TAGS,

@@ -19,17 +19,17 @@ from functools import partial
 from posthouse.mail.ids import Millis
 from posthouse.mail.nulless import without_nul
 from posthouse.net.link import Woken
-from posthouse.serve.imap import catenate, messagelimit, replace
+from posthouse.serve.imap import catenate, messagelimit, quota, replace
 from posthouse.serve.imap.mailboxes import normalized
-from posthouse.serve.imap.refusals import refusal
+from posthouse.serve.imap.refusals import refusal, sentence
 from posthouse.serve.imap.replace import Old
 from posthouse.serve.imap.state import Session
-from posthouse.store import names
 from posthouse.store.blobs import Blobs, NewBlob, unkept
 from posthouse.store.crashpoint import crashpoint
 from posthouse.store.emails import NewEmail
 from posthouse.store.packing import Packing
-from posthouse.store.script import NotFound, Stale, StoreError, Unavailable
+from posthouse.store.quota import Usage
+from posthouse.store.script import Full, NotFound, Stale, StoreError, Unavailable
 from posthouse.transport.accept import describe
 from posthouse.transport.spool import Spool
 from posthouse.wire.imap import code
@@ -46,7 +46,7 @@ class Incoming:
     """An APPEND between its beginning and its end: the messages that are whole, the one that comes, and why none will
     be kept, where that is known already."""
 
-    __slots__ = ("files", "head", "literal8", "nul", "old", "packing", "ready", "refused", "spool", "total")
+    __slots__ = ("files", "head", "literal8", "nul", "old", "packing", "ready", "refused", "room", "spool", "total")
 
     def __init__(self, blobs: Blobs) -> None:
         self.ready: list[Callable[[NewBlob], NewEmail]] = []  # messages that are whole, but for their octets
@@ -59,6 +59,7 @@ class Incoming:
         self.total = 0  # octets of all messages
         self.old: Old | None = None  # what REPLACE removes
         self.refused: StatusResponse | None = None
+        self.room: Usage | None = None  # what the quota has room for, where it was asked before
 
     @property
     def size(self) -> int:
@@ -163,6 +164,8 @@ def _too_big(session: Session, incoming: Incoming, tag: bytes, more: int) -> Sta
         return no(tag, f"A message may have at most {largest} octets here.", code.TOOBIG)
     if incoming.total + more > together:
         return no(tag, f"The messages of one APPEND may have at most {together} octets.", code.TOOBIG)
+    if incoming.room is not None and incoming.total + more > incoming.room.octets:
+        return no(tag, sentence(str(Full())), code.OVERQUOTA)
     return None
 
 
@@ -172,12 +175,16 @@ async def _judge(session: Session, incoming: Incoming, head: LiteralAnnounced | 
         return no(tag, EMPTY)
     if head.index >= session.limits.messages:
         return no(tag, f"One command takes at most {session.limits.messages} messages.", messagelimit.code(session))
+    if incoming.room is not None and head.index >= incoming.room.messages:
+        return no(tag, sentence(str(Full())), code.OVERQUOTA)
     if head.index:
         return None
     try:
         if not session.house.disk.room(session.house.store.directory, session.house.limits.message_size):
             return no(tag, NO_ROOM, code.UNAVAILABLE)
-        await _ask_first(session, head)
+        await _ask_first(session, incoming, head)
+        if incoming.room is not None and incoming.room.messages <= 0:
+            return no(tag, sentence(str(Full())), code.OVERQUOTA)
         return await _judge_old(session, incoming, head)
     except NotFound:
         return no(tag, NO_SUCH_MAILBOX, code.TRYCREATE)
@@ -187,11 +194,14 @@ async def _judge(session: Session, incoming: Incoming, head: LiteralAnnounced | 
         return _disk(tag)
 
 
-async def _ask_first(session: Session, head: LiteralAnnounced | Catenate) -> None:
-    """Whether it may go into that mailbox, where the client waits for the answer or much would come for nothing; of
-    others the transaction says so (decision 0071)."""
-    if isinstance(head, Catenate) or head.sync or head.size > session.house.limits.spool_above:
-        await session.store.read(names.need, session.reader, head.mailbox, "i")
+async def _ask_first(session: Session, incoming: Incoming, head: LiteralAnnounced | Catenate) -> None:
+    """Whether it may go into that mailbox, and how much has room there (RFC 9208 §4.3.1), where the client waits for
+    the answer or much would come for nothing; of others the transaction says so (decision 0071). What REPLACE removes
+    makes room of its own."""
+    if not (isinstance(head, Catenate) or head.sync or head.size > session.house.limits.spool_above):
+        return
+    room = await session.store.read(quota.room, session.reader, head.mailbox, session.house.quota.rules)
+    incoming.room = room if head.replaced is None else None
 
 
 async def _judge_old(session: Session, incoming: Incoming, head: LiteralAnnounced | Catenate) -> StatusResponse | None:
@@ -319,7 +329,8 @@ async def _keep(session: Session, incoming: Incoming, command: Append) -> Status
     new = tuple(email(blob) for email, blob in zip(incoming.ready, blobs, strict=True))
     files, incoming.files = incoming.files, []  # nobody may touch them before it is known what became of them
     try:
-        row, appended = await session.store.run(replace.put, session.reader, command.mailbox, new, incoming.old)
+        order = replace.Order(new, incoming.old, session.house.quota.rules)
+        row, appended = await session.store.run(replace.put, session.reader, command.mailbox, order)
         incoming.files = files
     except Unavailable as error:
         return refusal(command.tag, error)

@@ -17,17 +17,21 @@ from posthouse.serve.imap.refusals import no_such_number, sentence
 from posthouse.serve.imap.selected import Selected
 from posthouse.serve.imap.state import Session
 from posthouse.serve.imap.view import Ranges, count
-from posthouse.store import access, across, emails, names
+from posthouse.store import access, across, emails, names, quota
 from posthouse.store.access import restrict
 from posthouse.store.changed import passing
 from posthouse.store.emails import Changes, Copied, FlagChange, Mode, Spans, Stored
 from posthouse.store.mailboxes import Box
 from posthouse.store.names import Reader
+from posthouse.store.quota import Asked, Rules
 from posthouse.store.script import Forbidden, NotFound, OverQuota, Script, Stale
 from posthouse.wire.imap import code
 from posthouse.wire.imap.command import Copy, Expunge, Move, StoreFlags, StoreMode
 from posthouse.wire.imap.number_set import runs
 from posthouse.wire.imap.response import StatusResponse, no, ok
+
+TRASH = "trash"  # role of a mailbox (RFC 8621 §2)
+SOFT = "The quota is exceeded now; EXPUNGE what is deleted, and empty the Trash."
 
 LINES = 1_000  # FETCH lines joined before the peer's pace is asked for
 
@@ -216,6 +220,7 @@ class Transfer(NamedTuple):
     wanted: int | None
     move: bool
     now: Millis
+    rules: Rules
 
 
 def place(box: Box, target: MailboxId, order: Transfer) -> Script[Copied]:
@@ -225,8 +230,16 @@ def place(box: Box, target: MailboxId, order: Transfer) -> Script[Copied]:
     return (yield from emails.copy(box, order.spans, target, order.now))
 
 
-def transfer(reader: Reader, box: Box, order: Transfer) -> Script[tuple[Copied, MailboxId]]:
-    """Copy or move to the mailbox of this name; gives its id too. Raises NotFound, Forbidden, Stale, OverQuota."""
+class Transferred(NamedTuple):
+    """What a COPY or MOVE did; `over`: its target is in the overdraft of its quota now."""
+
+    copied: Copied
+    target: MailboxId
+    over: bool
+
+
+def transfer(reader: Reader, box: Box, order: Transfer) -> Script[Transferred]:
+    """Copy or move to the mailbox of this name. Raises NotFound, Forbidden, Stale, OverQuota."""
     target = yield from names.need(reader, order.name, "i")
     if box.account == target.row.account == reader.account:
         copied = yield from place(box, target.row.id, order)
@@ -236,7 +249,12 @@ def transfer(reader: Reader, box: Box, order: Transfer) -> Script[tuple[Copied, 
         copied = yield from across.cross(box, order.spans, target.row.box, crossing)
     if order.wanted is not None and len(copied.source) != order.wanted:
         raise Stale("Some of the messages were expunged meanwhile")
-    return copied, target.row.id
+    over = False
+    if copied.source and not (order.move and box.account == target.row.account):
+        # Who can only delete by a copy to the Trash must be able to when all is full (decision 0097).
+        deleting = box.account == target.row.account and target.row.role == TRASH
+        over = yield from quota.demand(target.row.account, Asked(order.rules, promised=deleting))
+    return Transferred(copied, target.row.id, over)
 
 
 def _entitled(reader: Reader, box: Box, needed: str) -> Script[None]:
@@ -294,15 +312,18 @@ async def _transfer(session: Session, command: Copy | Move, ranges: Ranges) -> C
     selected = session.selected
     spans = selected.view.uid_spans(ranges)
     wanted = None if command.uid else count(ranges)
-    order = Transfer(spans, command.mailbox, wanted, isinstance(command, Move), session.house.clock())
+    moving, rules = isinstance(command, Move), session.house.quota.rules
+    order = Transfer(spans, command.mailbox, wanted, moving, session.house.clock(), rules)
     try:
-        copied, target = await session.store.run(transfer, session.reader, selected.box, order)
+        copied, target, over = await session.store.run(transfer, session.reader, selected.box, order)
     except NotFound:
         return no(command.tag, "There is no mailbox of that name; CREATE it first.", code.TRYCREATE)
     except Stale:
         return no(command.tag, "Some of the messages were expunged meanwhile; nothing was done.", code.EXPUNGEISSUED)
     except OverQuota as error:
         return no(command.tag, sentence(str(error)), code.LIMIT)
+    if over:
+        session.say(no(None, SOFT, code.OVERQUOTA))  # RFC 9208 §4.3.1
     if copied.source:
         doings.placed(session, copied, target, order.name, move=order.move)
     return copied

@@ -14,6 +14,7 @@ from posthouse.serve.imap import condstore, contexts, doings, uidonly
 from posthouse.serve.imap.state import Session
 from posthouse.serve.limits import Refusal, Service
 from posthouse.serve.login import note, user_name
+from posthouse.store.access import identifier
 from posthouse.store.accounts import Login as Known
 from posthouse.wire.imap import code
 from posthouse.wire.imap.command import Authenticate, Capability, Enable, Id, Login, StartTls
@@ -95,6 +96,10 @@ FOR_USERS = (
     "URLAUTH",
     "URLAUTH=BINARY",
     "URL-PARTIAL",
+    "QUOTA",
+    "QUOTA=RES-STORAGE",
+    "QUOTA=RES-MESSAGE",
+    "QUOTA=RES-MAILBOX",
 )
 
 
@@ -109,6 +114,8 @@ def capabilities(session: Session) -> tuple[str, ...]:
         limit = f"APPENDLIMIT={session.house.limits.message_size}"  # RFC 7889 §2: the same for all mailboxes
         messages = f"MESSAGELIMIT={session.limits.messages}"  # RFC 9738 §3
         ours = [name for name in FOR_USERS if not _withheld(session, name)]
+        if identifier(session.login.address) in session.house.quota.administrators:
+            ours.append("QUOTASET")  # RFC 9208 §4.1.3: for those who may
         return (*ALWAYS, *ours, limit, messages, *(("UNAUTHENTICATE",) if session.house.unauthenticate else ()))
     names = [*ALWAYS]
     if session.house.tls is not None and session.link.tls is None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
+from posthouse.mail.ids import MailboxId
 from posthouse.store.access import EVERY, Rights
 from posthouse.store.annotations import Value
 from posthouse.store.mailboxes import MailboxRow
@@ -16,6 +17,7 @@ class Names(NamedTuple):
     subscribed: frozenset[str]
     rights: Mapping[str, Rights] = MappingProxyType({})  # of those that are somebody else's
     annotations: Mapping[str, tuple[Value, ...]] = MappingProxyType({})
+    deleted: Mapping[MailboxId, int] = MappingProxyType({})  # octets of messages with \Deleted, where it was asked
 
     def readable(self, name: str) -> bool:
         """Whether STATUS of the name may be told."""

@@ -6,8 +6,10 @@ had inferiors is \\Noselect, which is also said as \\NonExistent. Mailboxes of o
 not know of: these are levels only, as `Other Users` itself is. A subscription may outlive its mailbox.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 
+from posthouse.mail.ids import MailboxId
 from posthouse.serve.imap import condstore
 from posthouse.serve.imap.known import Names
 from posthouse.serve.imap.state import Session
@@ -16,12 +18,14 @@ from posthouse.store.access import EVERY, Rights
 from posthouse.store.annotations import Value
 from posthouse.store.mailboxes import MailboxRow
 from posthouse.store.names import Reader, visible
+from posthouse.store.quota import deleted_octets
 from posthouse.store.script import Script
 from posthouse.transport.house import MessageLimits
 from posthouse.wire.imap.acl import MyRightsResponse
 from posthouse.wire.imap.list import DELIMITER, List, ListReturn, ListSelection, Lsub, StatusItem, matches
 from posthouse.wire.imap.response import Delimiter, Listed, MailboxStatus, Metadata, StatusResponse, ok
 
+NOTHING_DELETED: Mapping[MailboxId, int] = MappingProxyType({})
 MESSAGE_SIZE = MessageLimits().message_size  # octets, unless it is set
 
 # RFC 6154 §2; RFC 8621's inbox has no such attribute
@@ -88,6 +92,9 @@ async def list_names(session: Session, command: List) -> StatusResponse:
     if StatusItem.HIGHESTMODSEQ in command.status:
         condstore.aware(session)
         known = known._replace(rows={name: condstore.knowable(session, row) for name, row in known.rows.items()})
+    if StatusItem.DELETED_STORAGE in command.status:
+        some = [row.id for name, row in known.rows.items() if row.deleted and known.readable(name)]
+        known = known._replace(deleted=await session.store.read(deleted_octets, some))
     for response in answer(command, known, session.house.limits.message_size):
         session.say(response.printed(session.engine.utf8) if isinstance(response, MyRightsResponse) else response)
     return ok(command.tag, "LIST completed.")
@@ -115,7 +122,7 @@ def answer(
         childinfo = tuple(sorted(option.value for option in criteria)) if name in above else ()
         yield Listed(_attributes(command, known, name, fathers), name, childinfo)
         if ListReturn.STATUS in command.returns and known.readable(name):
-            yield status_values(known.rows[name], command.status, append_limit)
+            yield status_values(known.rows[name], command.status, append_limit, known.deleted)
         if name in known.annotations:
             yield Metadata(name, known.annotations[name])
         if ListReturn.MYRIGHTS in command.returns and name in known.rows and name in chosen:
@@ -159,8 +166,14 @@ def answer_lsub(command: Lsub, known: Names) -> Iterator[Listed]:
         yield Listed(() if selectable else (b"\\Noselect",), name, lsub=True)
 
 
-def status_values(row: MailboxRow, items: tuple[StatusItem, ...], append_limit: int) -> MailboxStatus:
-    """STATUS of one mailbox (RFC 9051 §7.3.3). `append_limit`: octets a message may have (RFC 7889 §3.1)."""
+def status_values(
+    row: MailboxRow,
+    items: tuple[StatusItem, ...],
+    append_limit: int,
+    deleted: Mapping[MailboxId, int] = NOTHING_DELETED,
+) -> MailboxStatus:
+    """STATUS of one mailbox (RFC 9051 §7.3.3). `append_limit`: octets a message may have (RFC 7889 §3.1); `deleted`:
+    those of messages with \\Deleted, where there are any (RFC 9208 §4.1.4)."""
     values = {
         StatusItem.MESSAGES: row.total,
         StatusItem.RECENT: 0,
@@ -168,6 +181,7 @@ def status_values(row: MailboxRow, items: tuple[StatusItem, ...], append_limit: 
         StatusItem.UIDVALIDITY: row.uidvalidity,
         StatusItem.UNSEEN: row.unseen,
         StatusItem.DELETED: row.deleted,
+        StatusItem.DELETED_STORAGE: deleted.get(row.id, 0),
         StatusItem.SIZE: row.size,
         StatusItem.HIGHESTMODSEQ: row.modseq,
         StatusItem.MAILBOXID: row.id,

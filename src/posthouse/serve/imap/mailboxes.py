@@ -10,21 +10,23 @@ One that deletes it itself knows, and goes on in either version.
 """
 
 from bisect import bisect_left
+from collections.abc import Mapping
 from typing import NamedTuple
 
-from posthouse.mail.ids import UID
+from posthouse.mail.ids import UID, MailboxId, Millis
 from posthouse.serve.imap import condstore, doings, listing
 from posthouse.serve.imap.listing import SPECIAL_USE, attributes, parents, status_values
 from posthouse.serve.imap.refusals import refusal, sentence
 from posthouse.serve.imap.selected import MailboxGone, Selected
 from posthouse.serve.imap.state import Session
 from posthouse.serve.imap.view import View
-from posthouse.store import emails, mailboxes, names, urlkeys
+from posthouse.store import emails, mailboxes, names, quota, urlkeys
 from posthouse.store.changed import Since, catch_up
 from posthouse.store.flag_column import keywords_in_use
 from posthouse.store.mailboxes import MailboxRow
 from posthouse.store.names import Place, Reader
 from posthouse.store.namespace import OTHERS
+from posthouse.store.quota import Rules, deleted_octets
 from posthouse.store.script import Exists as NameTaken
 from posthouse.store.script import NotFound, Refused, Script, StoreError, UseRefused
 from posthouse.wire.imap import code
@@ -185,13 +187,30 @@ async def create(session: Session, command: Create) -> StatusResponse:
     if role is None and command.uses:
         return no(command.tag, _no_such_use(command.uses), code.USEATTR)
     try:
-        row = await session.store.run(names.create, session.reader, command.mailbox, role)
+        row = await session.store.run(create_within, session.reader, command.mailbox, role, session.house.quota.rules)
     except NameTaken:
         return no(command.tag, "There is a mailbox of that name already.", code.ALREADYEXISTS)
     except UseRefused as error:
         return no(command.tag, sentence(str(error)), code.USEATTR)
     normalized(session, command.mailbox.removesuffix("/"), row.name)
     return ok(command.tag, "CREATE completed.", code.mailboxid(row.id))
+
+
+def create_within(reader: Reader, name: str, role: str | None, rules: Rules) -> Script[MailboxRow]:
+    """CREATE, as far as there may be one more mailbox. Raises OverQuota and what names.create raises."""
+    row = yield from names.create(reader, name, role)
+    yield from quota.demand_mailboxes(row.account, rules)
+    return row
+
+
+def rename_within(reader: Reader, asked: tuple[str, str], now: Millis, rules: Rules) -> Script[str]:
+    """RENAME, which may make superiors, and of INBOX a mailbox. Raises OverQuota and what names.rename raises."""
+    place = yield from names.find(reader, asked[0])
+    before = None if place is None else (yield from quota.standing(place.row.account, rules))
+    name = yield from names.rename(reader, *asked, now)
+    if place is not None and before is not None:
+        yield from quota.demand_mailboxes(place.row.account, rules, before.usage.mailboxes)
+    return name
 
 
 def _role(uses: tuple[str, ...]) -> str | None:
@@ -229,9 +248,8 @@ async def delete(session: Session, command: Delete) -> StatusResponse:
 async def rename(session: Session, command: Rename) -> StatusResponse:
     """RFC 9051 §6.3.6."""
     try:
-        name = await session.store.run(
-            names.rename, session.reader, command.mailbox, command.target, session.house.clock()
-        )
+        asked, now = (command.mailbox, command.target), session.house.clock()
+        name = await session.store.run(rename_within, session.reader, asked, now, session.house.quota.rules)
     except NotFound:
         return no_such_mailbox(command.tag)
     except NameTaken:
@@ -265,7 +283,11 @@ async def status(session: Session, command: Status) -> StatusResponse:
         return no_such_mailbox(command.tag)
     if StatusItem.HIGHESTMODSEQ in command.items:
         condstore.aware(session)
-    session.say(status_values(condstore.knowable(session, place.row), command.items, session.house.limits.message_size))
+    deleted: Mapping[MailboxId, int] = {}
+    if StatusItem.DELETED_STORAGE in command.items and place.row.deleted:
+        deleted = await session.store.read(deleted_octets, [place.row.id])
+    shown = condstore.knowable(session, place.row)
+    session.say(status_values(shown, command.items, session.house.limits.message_size, deleted))
     return ok(command.tag, "STATUS completed.")
 
 

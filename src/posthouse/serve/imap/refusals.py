@@ -1,7 +1,7 @@
 """What several commands refuse in the same words (RFC 9051 §7.1, RFC 5530 §3)."""
 
 from posthouse.serve.errors import words
-from posthouse.store.script import Forbidden, Refused, StoreError
+from posthouse.store.script import Forbidden, Full, OverQuota, Refused, StoreError
 from posthouse.wire.imap import code
 from posthouse.wire.imap.response import StatusResponse, bad, no
 
@@ -20,6 +20,8 @@ def refusal(tag: bytes, error: StoreError) -> StatusResponse:
     """What the store refuses, as a tagged NO (RFC 5530 §3)."""
     if isinstance(error, Refused):
         return no(tag, sentence(str(error)), code.CANNOT)
+    if isinstance(error, OverQuota | Full):
+        return no(tag, sentence(str(error)), code.OVERQUOTA)
     if isinstance(error, Forbidden):
         return no(tag, sentence(str(error)), code.NOPERM)
     response_code, text = words(error).imap

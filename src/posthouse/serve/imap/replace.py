@@ -12,11 +12,12 @@ from posthouse.serve.imap.change import denied
 from posthouse.serve.imap.refusals import no_such_number
 from posthouse.serve.imap.state import Session
 from posthouse.serve.imap.uidonly import uid_required
-from posthouse.store import access, emails, names
+from posthouse.store import access, emails, names, quota
 from posthouse.store.access import settable
 from posthouse.store.emails import Appended, NewEmail
 from posthouse.store.mailboxes import Box, MailboxRow
 from posthouse.store.names import Reader
+from posthouse.store.quota import Asked, Rules
 from posthouse.store.removed import Removal
 from posthouse.store.script import Forbidden, Script, Stale
 from posthouse.wire.imap import code
@@ -51,22 +52,34 @@ async def old_message(session: Session, tag: bytes, replaced: Replaced) -> Old |
     return Old(selected.box, UID(spans[0][0]), doings.removal(session))
 
 
-def put(reader: Reader, name: str, new: Sequence[NewEmail], old: Old | None) -> Script[tuple[MailboxRow, Appended]]:
+class Order(NamedTuple):
+    """What to append, what to remove, and which quota is asked."""
+
+    new: Sequence[NewEmail]
+    old: Old | None
+    rules: Rules
+
+
+def put(reader: Reader, name: str, order: Order) -> Script[tuple[MailboxRow, Appended]]:
     """Append to the mailbox of this name, with the flags that the user may set there, and remove the old message.
 
-    Raises NotFound, Forbidden, Stale where the old one has gone."""
+    Raises NotFound, Forbidden, Full, Stale where the old one has gone."""
+    old, asked = order.old, Asked(order.rules)
     row, rights, _ = yield from names.need(reader, name, "i")
     if old is not None:
         yield from _demand(reader, old.box)
     permitted = [
         email._replace(flags=email.flags & settable(rights), keywords=email.keywords if "w" in rights else ())
-        for email in new
+        for email in order.new
     ]
+    if old is None:
+        return row, (yield from emails.add(row.box, permitted, asked))
+    before = yield from quota.standing(row.account, order.rules)
     appended = yield from emails.add(row.box, permitted)
-    if old is not None:
-        gone = yield from emails.expunge(old.box, ((old.uid, old.uid),), marked=False, kept=old.kept)
-        if not gone.uids:
-            raise Stale("the message to replace has gone")
+    gone = yield from emails.expunge(old.box, ((old.uid, old.uid),), marked=False, kept=old.kept)
+    if not gone.uids:
+        raise Stale("the message to replace has gone")
+    yield from quota.demand(row.account, asked, before.usage)  # what is no larger fits, however full it is
     return row, appended
 
 

@@ -24,6 +24,7 @@ from posthouse.serve.imap import (
     messagelimit,
     metadata,
     notify,
+    quota,
     uidonly,
     urlauth,
     utf8,
@@ -56,6 +57,7 @@ from posthouse.wire.imap.list import List, Lsub
 from posthouse.wire.imap.metadata import GetMetadata, SetMetadata
 from posthouse.wire.imap.multisearch import MultiSearch
 from posthouse.wire.imap.notify import Notify
+from posthouse.wire.imap.quota import GetQuota, GetQuotaRoot, SetQuota
 from posthouse.wire.imap.response import StatusResponse, bye, no, ok
 from posthouse.wire.imap.search import Search
 from posthouse.wire.imap.server import (
@@ -199,6 +201,8 @@ ANSWERS: dict[type, Answer] = {
     GenUrlAuth: urlauth.gen_url_auth,
     GetMetadata: metadata.get_metadata,
     GetAcl: acl.get_acl,
+    GetQuota: quota.get_quota,
+    GetQuotaRoot: quota.get_quota_root,
     commands.Id: entry.identify,
     List: listing.list_names,
     ListRights: acl.list_rights,
@@ -219,6 +223,7 @@ ANSWERS: dict[type, Answer] = {
     commands.Select: mailboxes.select,
     SetMetadata: metadata.set_metadata,
     SetAcl: acl.set_acl,
+    SetQuota: quota.set_quota,
     commands.StartTls: entry.start_tls,
     commands.Status: mailboxes.status,
     commands.StoreFlags: change.store_flags,

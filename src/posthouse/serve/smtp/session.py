@@ -34,6 +34,7 @@ from posthouse.store.script import StoreError
 from posthouse.transport import receive
 from posthouse.transport.client import Client
 from posthouse.transport.house import House, SmtpRole
+from posthouse.transport.room import FULL_FOR_GOOD
 from posthouse.wire.smtp import command
 from posthouse.wire.smtp.conversation import Conversation
 from posthouse.wire.smtp.reply import AUTH_CANCELLED, UNRECOGNIZED, print_reply
@@ -44,7 +45,7 @@ log = logging.getLogger("posthouse.smtp")
 # What may be said any number of times without bringing mail is bounded by SessionLimits.junk_commands.
 Junk = command.Ehlo | command.Helo | command.Lhlo | command.Rset | command.Noop | command.Help | command.Vrfy
 # Replies that are not the peer's mistake, or are counted apart.
-FORGIVEN = frozenset({receive.NO_SUCH_USER, REFUSAL_WORDS[Refusal.WRONG].smtp})
+FORGIVEN = frozenset({receive.NO_SUCH_USER, REFUSAL_WORDS[Refusal.WRONG].smtp, FULL_FOR_GOOD})
 
 Event = command.Event | Woken | None
 
@@ -113,8 +114,9 @@ async def _converse(talk: Session) -> None:
 
 async def _say(talk: Session, answer: Reply) -> None:
     """A reply to what was asked; in LMTP one for each recipient of the message (RFC 2033 §4.2)."""
-    for _ in range(max(talk.engine.replies_owed, 1)):
-        talk.link.write(talk.engine.send(answer))
+    several, talk.several = talk.several, ()
+    for each in several or [answer] * max(talk.engine.replies_owed, 1):
+        talk.link.write(talk.engine.send(each))
     if answer is READY_FOR_TLS:
         await start_tls(talk)
 

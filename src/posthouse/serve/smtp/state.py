@@ -67,6 +67,7 @@ class Session:
     failed_logins: int = 0
     window_began: float = 0.0  # of the octets counted in `window_size`: is DATA coming fast enough?
     window_size: int = 0
+    several: tuple[Reply, ...] = ()  # by LMTP: what each recipient of the message is told (RFC 2033 §4.2)
 
     @property
     def offer(self) -> Offer:

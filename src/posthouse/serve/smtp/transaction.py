@@ -29,7 +29,7 @@ from posthouse.serve.smtp.state import Session, Transaction, forget
 from posthouse.serve.smtp.wishes import highest_priority, lowered, wished
 from posthouse.store.crashpoint import crashpoint
 from posthouse.store.sending import Allowance, Charge
-from posthouse.transport import receive
+from posthouse.transport import receive, room
 from posthouse.transport.house import SmtpRole
 from posthouse.transport.keep import Incoming
 from posthouse.transport.route import Leads
@@ -108,6 +108,8 @@ async def _rcpt(talk: Session, event: command.Rcpt) -> Reply:
     if _harvesting(talk):
         return HARVEST
     found = await receive.rcpt(event.path, transaction.mail.utf8, talk.client, talk.house)
+    if isinstance(found, Leads):
+        found = await room.refused(event.path.address, found, transaction.mail.size or 0, talk.house) or found
     if (
         isinstance(found, Leads)
         and found.forwards
@@ -232,7 +234,10 @@ async def _hand_over(talk: Session, transaction: Transaction, spool: Spool) -> R
     leads = tuple(transaction.leads)
     incoming = Incoming(transaction.trail, client, envelope, leads, await spool.octets(), wishes.release)
     incoming = replace(incoming, charge=_charge(talk, incoming))
-    return await receive.take(incoming, talk.house)
+    if not talk.client.lmtp:
+        return await receive.take(incoming, talk.house)
+    talk.several = await receive.take_each(incoming, talk.house)
+    return next((answer for answer in talk.several if answer.positive), talk.several[0])
 
 
 def _charge(talk: Session, incoming: Incoming) -> Charge | None:

@@ -24,6 +24,7 @@ from posthouse.wire.imap.metadata import GetMetadata, SetMetadata
 from posthouse.wire.imap.multisearch import MultiSearch
 from posthouse.wire.imap.notify import Notify
 from posthouse.wire.imap.number_set import NumberSet
+from posthouse.wire.imap.quota import QuotaCommand
 from posthouse.wire.imap.search import Search
 from posthouse.wire.imap.sort import Sort, Thread
 from posthouse.wire.imap.uidbatches import UidBatches
@@ -298,6 +299,7 @@ CommandAuth = (
     | Done
     | AclCommand
     | UrlAuthCommand
+    | QuotaCommand
 )
 CommandSelect = (
     UidBatches

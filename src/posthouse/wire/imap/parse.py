@@ -57,6 +57,7 @@ from posthouse.wire.imap.metadata import parse_get_metadata, parse_set_metadata
 from posthouse.wire.imap.multisearch import parse_esearch
 from posthouse.wire.imap.notify import parse_notify
 from posthouse.wire.imap.number_set import NumberSet
+from posthouse.wire.imap.quota import parse_get_quota, parse_get_quota_root, parse_set_quota
 from posthouse.wire.imap.search import parse_search
 from posthouse.wire.imap.sort import parse_sort, parse_thread
 from posthouse.wire.imap.special_use import parse_uses
@@ -236,6 +237,8 @@ _PARSERS: dict[bytes, Callable[[bytes, Scanner], Command]] = {
     b"GENURLAUTH": parse_gen_url_auth,
     b"GETMETADATA": parse_get_metadata,
     b"GETACL": parse_get_acl,
+    b"GETQUOTA": parse_get_quota,
+    b"GETQUOTAROOT": parse_get_quota_root,
     b"ID": _id,
     b"IDLE": _plain(Idle),
     b"LIST": parse_list,
@@ -253,6 +256,7 @@ _PARSERS: dict[bytes, Callable[[bytes, Scanner], Command]] = {
     b"SEARCH": lambda tag, scanner: parse_search(tag, scanner, uid=False),
     b"SELECT": _select,
     b"SETACL": parse_set_acl,
+    b"SETQUOTA": parse_set_quota,
     b"SORT": lambda tag, scanner: parse_sort(tag, scanner, uid=False),
     b"SETMETADATA": parse_set_metadata,
     b"STARTTLS": _plain(StartTls),
