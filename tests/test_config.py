@@ -65,7 +65,7 @@ def test_an_empty_file_is_a_server() -> None:
     assert settings.smtp.listen == (Listen("*", 25),)
     assert settings.workers >= 1
     assert settings.hostname
-    assert settings.directory.is_absolute()
+    assert settings.folder.is_absolute()
     assert settings.limits.message.message_size == 50 * 1024 * 1024
 
 
@@ -191,7 +191,7 @@ def test_paths_begin_at_the_file(tmp_path: Path) -> None:
     file = tmp_path / "posthouse.toml"
     file.write_text('data = "mail"\n[[tls.certificates]]\ncertificate = "a.pem"\nkey = "/etc/b.key"\n')
     settings = load(file, {})
-    assert settings.directory == tmp_path / "mail"
+    assert settings.folder == tmp_path / "mail"
     [certificate] = settings.tls.certificates
     assert (certificate.certificate, certificate.key) == (str(tmp_path / "a.pem"), "/etc/b.key")
 

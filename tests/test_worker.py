@@ -88,7 +88,7 @@ class Work:
 @pytest.fixture
 def work(tmp_path: Path) -> Iterator[Work]:
     settings = settings_for(tmp_path)
-    with open_sync(settings.directory) as store:
+    with open_sync(settings.folder) as store:
         store.run(accounts.add_domain, ANNA.domain)
         store.run(accounts.add_account, ANNA, make_credential("secret"))
     one = Work(tmp_path, settings)

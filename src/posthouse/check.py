@@ -8,13 +8,17 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from posthouse import start
+from posthouse.config_directory import source_of
 from posthouse.config_sections import Settings
 from posthouse.identity import clients_of
+from posthouse.mail.address import Address, Domain
 from posthouse.net import authority
+from posthouse.net.directory import NoAnswer
 from posthouse.net.https import https_context
 from posthouse.net.tls import CertificateError, CertificateFiles, ask_clients, load, server_context
 from posthouse.serve.imap.entry import FOR_USERS
 
+NOBODY = Address("posthouse-check", Domain("invalid"))  # RFC 2606 §2
 SOON = timedelta(days=14)  # a certificate with less left is worth a word
 
 
@@ -34,7 +38,19 @@ def advice(settings: Settings) -> list[str]:
 
 def _alone(settings: Settings) -> list[str]:
     """What the settings say by themselves, whoever reads them."""
-    return [*_listeners(settings), *_withheld(settings)]
+    return [*_listeners(settings), *_withheld(settings), *_users_elsewhere(settings)]
+
+
+def _users_elsewhere(settings: Settings) -> Iterator[str]:
+    """Whether the directory of users answers; nobody in it has that name."""
+    if not settings.directory.url:
+        return
+    try:
+        source_of(settings.directory).find(NOBODY)
+    except OSError as error:
+        yield f"directory.bind_password_file: {error.filename}: {error.strerror}"
+    except (ValueError, NoAnswer) as error:
+        yield str(error) if str(error).startswith("directory") else f"directory: {error}"
 
 
 def _listeners(settings: Settings) -> Iterator[str]:
@@ -65,7 +81,7 @@ def _user(settings: Settings) -> Iterator[str]:
 
 def _directory(settings: Settings, owner: pwd.struct_passwd | None) -> Iterator[str]:
     """The server makes a new directory as who starts it, and writes into one that is in use as the owner."""
-    directory = settings.directory
+    directory = settings.folder
     nearest = directory
     try:
         start.examine(directory, owner)

@@ -49,7 +49,7 @@ def do(place: Place, command: "Callable[[SyncStore], None]", *, create: bool = F
     from posthouse.config import load
 
     settings = None if place.data and not place.config else load(place.config)
-    directory = place.data or (settings.directory if settings else Path())
+    directory = place.data or (settings.folder if settings else Path())
     try:
         with admin.opened(directory, settings.user if settings else "", create=create) as store:
             command(store)

@@ -17,6 +17,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import msgspec
 from msgspec import Struct
 
+from posthouse.config_directory import problems as problems_of_directory
+from posthouse.config_directory import settle_directory
 from posthouse.config_login import problems as problems_login
 from posthouse.config_login import settle_login
 from posthouse.config_octets import Octets, parse_octets
@@ -126,6 +128,7 @@ def settle(table: Mapping[str, Any], folder: Path = Path("/")) -> Settings:
     assert isinstance(settings, Settings)
     problems += problems_out(settings.relay, settings.sending)
     problems += [*problems_login(settings.login), *problems_quota(settings.quota)]
+    problems += problems_of_directory(settings.directory)
     try:
         servers_of(settings.dns.servers, Trust(settings.dns.trust))
     except ValueError as error:
@@ -139,6 +142,7 @@ def settle(table: Mapping[str, Any], folder: Path = Path("/")) -> Settings:
         relay=settle_relay(settings.relay, folder),
         sending=settle_sending(settings.sending, folder),
         login=settle_login(settings.login, folder),
+        directory=settle_directory(settings.directory, folder),
         tls=Tls(
             tuple(Certificate(str(folder / c.certificate), str(folder / c.key)) for c in settings.tls.certificates)
         ),

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from posthouse.config_directory import DirectorySection
 from posthouse.config_login import LoginSettings
 from posthouse.config_octets import Octets
 from posthouse.config_out import RelaySection, SendingSection
@@ -326,6 +327,7 @@ class Settings(Struct, frozen=True):
     relay: RelaySection = RelaySection()
     sending: SendingSection = SendingSection()
     login: LoginSettings = LoginSettings()
+    directory: DirectorySection = DirectorySection()
     log: Log = Log()
     journal: Journal = Journal()
     retention: RetentionSection = RetentionSection()
@@ -333,7 +335,7 @@ class Settings(Struct, frozen=True):
     limits: Limits = Limits()
 
     @property
-    def directory(self) -> Path:
+    def folder(self) -> Path:
         """The data directory."""
         return Path(self.data)
 

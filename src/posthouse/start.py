@@ -40,11 +40,11 @@ class CannotStart(Exception):
 def run(settings: Settings, hooks: Hooks) -> int:
     """Serve until a signal ends it; the exit status. Raises CannotStart before anything listens."""
     owner = owner_of(settings.user)
-    make_directory(settings.directory, owner)
-    with locked(settings.directory) as unclean:
+    make_directory(settings.folder, owner)
+    with locked(settings.folder) as unclean:
         bound = _bind(settings, unclean)
         try:
-            _become(owner, bound, settings.directory)
+            _become(owner, bound, settings.folder)
             settings = with_certificates(settings)
         except BaseException:
             for one in bound:
@@ -56,7 +56,7 @@ def run(settings: Settings, hooks: Hooks) -> int:
         try:
             return Supervisor(settings, bound, hooks).run()
         finally:
-            _remove_unix_sockets(bound, settings.directory)
+            _remove_unix_sockets(bound, settings.folder)
 
 
 # --- the data directory
@@ -142,7 +142,7 @@ def _bind(settings: Settings, unclean: bool) -> list[Bound]:
     patience = time.monotonic() + BIND_PATIENCE if unclean else 0.0
     while True:
         try:
-            return bind_all(settings.listeners(), settings.workers, settings.directory)
+            return bind_all(settings.listeners(), settings.workers, settings.folder)
         except CannotListen as error:
             if not error.taken or time.monotonic() >= patience:
                 raise CannotStart(str(error), port_taken=error.taken) from error
@@ -229,7 +229,7 @@ def with_certificates(settings: Settings) -> Settings:
             load(CertificateFiles(Path(one.certificate), Path(one.key)))
         if settings.tls.certificates:
             return settings
-        files = authority.self_signed(settings.directory / SELF_SIGNED, settings.hostname)
+        files = authority.self_signed(settings.folder / SELF_SIGNED, settings.hostname)
     except CertificateError as error:
         raise ConfigError([f"tls.certificates: {why_unusable(error)}"]) from error
     except OSError as error:

@@ -150,9 +150,9 @@ class Supervisor:
             self._give_up_reload("another SIGHUP came")
         try:
             settings = load()
-            if settings.directory != self.settings.directory:
+            if settings.folder != self.settings.folder:
                 raise ConfigError(["data: the data directory cannot change while the server runs; restart it"])
-            bound = bind_all(settings.listeners(), settings.workers, settings.directory, self.bound)
+            bound = bind_all(settings.listeners(), settings.workers, settings.folder, self.bound)
         except (ConfigError, CannotListen) as error:
             for line in str(error).splitlines():
                 log.error("not reloaded: %s", line)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from posthouse import log as logs
+from posthouse.config_directory import DirectorySection, source_of
 from posthouse.config_quota import QuotaSection, rules_of
 from posthouse.config_sections import QueueSection, RetentionSection, millis
 from posthouse.identity import make_tokens, server_contexts
@@ -54,6 +55,7 @@ from posthouse.store.queue import Patience
 from posthouse.store.script import StoreError
 from posthouse.store.store import Store
 from posthouse.transport import journey
+from posthouse.transport.directory import Directory, DirectoryLimits
 from posthouse.transport.house import ForgedNotices, House, MessageLimits, QuotaPolicy, SmtpRole, SubmissionRules
 from posthouse.transport.retention import Retention, keep_rules
 from posthouse.transport.warn import keep_warning
@@ -109,6 +111,7 @@ class Worker:
         self._duties: list[asyncio.Task[None]] = []
         self._departure: Departure | None = None
         self._contexts: Mapping[str, ssl.SSLContext] = {}
+        self._directory: Directory | None = None
 
     async def work(self) -> int:
         """Open everything, say so, listen until SIGTERM, close everything. The exit status."""
@@ -118,8 +121,9 @@ class Worker:
         self._beat()
         try:
             self._contexts = server_contexts(settings)
-            store = await Store.open(settings.directory)
-        except (CertificateError, StoreError, OSError) as error:
+            store = await Store.open(settings.folder)
+            self._directory = _users_elsewhere(settings.directory, store)
+        except (CertificateError, StoreError, OSError, ValueError) as error:
             log.error("cannot start: %s", error)
             return CANNOT_START
         if self._orders.slot == 0:
@@ -142,8 +146,9 @@ class Worker:
             connections=connections(ours),
             stress=Stress(_plain(StressLimits, limits.stress)),
         )
-        secret = load_secret(settings.directory)
+        secret = load_secret(settings.folder)
         door = Door(store, peers, secret=secret, limits=ours)
+        door.directory = self._directory
         door.devices_with_totp = settings.login.totp_wants_devices
         house = House(
             store,
@@ -163,6 +168,7 @@ class Worker:
             submission=SubmissionRules(settings.submission.highest_priority, settings.submission.longest_hold_seconds),
             keep_removed=settings.retention.removed_days > 0,
             quota=_quota(settings.quota),
+            directory=self._directory,
         )
         watch = DiskWatch(house, first=self._orders.slot == 0, room=settings.retention.room)
         loop = asyncio.get_running_loop()
@@ -191,6 +197,8 @@ class Worker:
             ending.append(self._departure.stop(self._drain))
         await asyncio.gather(*ending)
         door.close()
+        if self._directory is not None:
+            self._directory.close()
 
     async def _check_tokens(self, door: Door) -> None:
         """Tokens open the door once this worker listens: until then they are not announced."""
@@ -330,6 +338,14 @@ def _quota(section: QuotaSection) -> QuotaPolicy:
     found = (parse_address(name) for name in section.administrators)
     administrators = frozenset(identifier(address) for address in found if address is not None)
     return QuotaPolicy(rules_of(section), section.refuse == "permanent", section.warn_percent, administrators)
+
+
+def _users_elsewhere(section: DirectorySection, store: Store) -> Directory | None:
+    """The directory of users, where there is one. Raises OSError, ValueError."""
+    if not section.url:
+        return None
+    limits = DirectoryLimits(section.seconds, section.remember_seconds, section.threads, section.waiting)
+    return Directory(source_of(section), store, limits)
 
 
 def now() -> Millis:

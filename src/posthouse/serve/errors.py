@@ -5,6 +5,7 @@ from typing import NamedTuple
 from posthouse.mail.status import Reply, reply
 from posthouse.serve.limits import Refusal
 from posthouse.store.script import (
+    DirectoryDown,
     Exists,
     Forbidden,
     Full,
@@ -60,6 +61,10 @@ STORE_WORDS: dict[type[StoreError], Words] = {
         reply(550, "5.7.1", "You lack the right to do that"),
         (code.NOPERM, "You lack the right to do that"),
     ),
+    DirectoryDown: Words(
+        reply(451, "4.4.3", "The directory of users does not answer; try again later"),
+        (code.UNAVAILABLE, "The directory of users does not answer; try again later"),
+    ),
     Unavailable: Words(
         reply(452, "4.3.1", "The server cannot store mail at the moment; try again later"),
         (code.UNAVAILABLE, "The server cannot read or store mail at the moment; try again later"),
@@ -90,6 +95,10 @@ REFUSAL_WORDS: dict[Refusal, Words] = {
     Refusal.BUSY: Words(
         reply(454, "4.7.0", "Too many logins at the moment; try again in a few seconds"),
         (code.UNAVAILABLE, "Too many logins at the moment; try again in a few seconds"),
+    ),
+    Refusal.DIRECTORY: Words(
+        reply(454, "4.7.0", "The directory of users does not answer; try again later"),
+        (code.UNAVAILABLE, "The directory of users does not answer; try again later"),
     ),
     Refusal.CONNECTIONS: Words(
         reply(421, "4.7.0", "Too many connections from your address; close some or try again later", close=True),

@@ -54,6 +54,7 @@ class Refusal(Enum):
     MECHANISM = "unknown mechanism"
     FAILURES = "too many failed logins"
     BUSY = "too many logins being checked"
+    DIRECTORY = "the directory of users does not answer"
     CONNECTIONS = "too many connections"
     RATE = "too many new connections"
     FULL = "all connections of this worker are taken"

@@ -41,8 +41,9 @@ from posthouse.serve.trail import Trail, Why
 from posthouse.store import accounts, devices, logins
 from posthouse.store.accounts import Credential, Login, ScramSecret, fold
 from posthouse.store.devices import Asked, Device, Entrance, Seen
-from posthouse.store.script import StoreError
+from posthouse.store.script import DirectoryDown, StoreError
 from posthouse.store.store import Store
+from posthouse.transport.directory import NOWHERE, Directory
 from posthouse.trust.tokens import Fault
 from posthouse.wire import sasl, scram
 from posthouse.wire.oauth import Bearer
@@ -113,6 +114,7 @@ class Door:
         self.trail = Trail(store)
         self.tokens: Tokens | None = None  # who checks those of providers of identities, where there are some
         self.devices_with_totp = False  # who has a second factor signs in to mail programs by device passwords only
+        self.directory: Directory | None = None  # users whose passwords are elsewhere
         self._store = store
         self._secret = secret or token_bytes(SECRET_LENGTH)
         self._sleep = sleep
@@ -169,7 +171,9 @@ class Door:
 
     async def holds(self, login: Login) -> bool:
         """Whether a login is still good: the account is there, and its password was not changed, or the device password
-        not revoked. Raises Unavailable."""
+        not revoked; or the directory still knows the user. Raises Unavailable."""
+        if login.credential == NOWHERE:
+            return self.directory is not None and await self.directory.holds(login)
         return await self._store.read(devices.still, login, self.trail.clock(), totp_demands=self.devices_with_totp)
 
     async def _verify(self, attempt: Attempt, password: bytes) -> Login | Refusal:
@@ -179,6 +183,8 @@ class Door:
         device = None if entrance is None else self._device(attempt, entrance, password)
         if entrance is not None and device is not None:
             return self._let_in(attempt, entrance.login, device)
+        if entrance is None and self.directory is not None:
+            return await self._of_directory(attempt, self.directory, password)
         login = None if entrance is None else entrance.login
         correct = await self._matches(login, password)
         if isinstance(correct, Refusal):
@@ -191,6 +197,15 @@ class Door:
         await self._renew(entrance.login, password)
         await self._complete(entrance.login, password)
         return self._let_in(attempt, entrance.login)
+
+    async def _of_directory(self, attempt: Attempt, directory: Directory, password: bytes) -> Login | Refusal:
+        """Who has no password here is perhaps somebody there. While it does not answer, nobody has failed."""
+        address = user_address(attempt.name)
+        try:
+            login = None if address is None else await directory.sign_in(address, password)
+        except DirectoryDown:
+            return Refusal.DIRECTORY
+        return await self._refuse(Refusal.WRONG, attempt) if login is None else self._let_in(attempt, login)
 
     async def _exchange(
         self, attempt: Attempt, exchange: sasl.Exchange, initial: bytes | None, ask: Ask

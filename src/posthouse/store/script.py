@@ -83,3 +83,7 @@ class Forbidden(StoreError):
 class Unavailable(StoreError):
     """The database cannot answer now: disk full, read-only, failed, overloaded, closing. Nothing was changed
     (after an error inside COMMIT it is unknown whether it was)."""
+
+
+class DirectoryDown(StoreError):
+    """The directory of users does not answer; nothing was changed, and nothing is known."""

@@ -13,6 +13,7 @@ from posthouse.store.queue import Patience
 from posthouse.store.quota import Rules
 from posthouse.store.removed import Removal
 from posthouse.store.store import Store
+from posthouse.transport.directory import Directory
 from posthouse.transport.journey import Journey
 from posthouse.transport.rights import Rights
 from posthouse.transport.route import Routes
@@ -80,7 +81,7 @@ class House:
     `withheld` are IMAP capabilities that are not announced (docs/quirks.md). `leave`: users may send to other servers,
     and aliases lead there. `moment` adds to the wall clock what nobody can set (store/moment.py). `secret`
     is the same in all workers, and for ever. `dsn_for_strangers` offers DSN to other servers. `keep_removed`: what is
-    removed may come back (store/removed.py).
+    removed may come back (store/removed.py). `directory`: users who are known elsewhere.
     """
 
     store: Store
@@ -105,6 +106,7 @@ class House:
     secret: bytes = field(default_factory=lambda: token_bytes(32))
     keep_removed: bool = True
     quota: QuotaPolicy = QuotaPolicy()
+    directory: Directory | None = None
 
     @property
     def spool(self) -> Path:

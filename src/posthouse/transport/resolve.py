@@ -51,7 +51,10 @@ async def resolve(address: Address, house: House) -> Resolution:
     if is_rewritten(address) and await house.routes.is_local(address.domain, house.store):
         back = leads_back(address, house)
         return NoSuchUser(address) if back is None else Elsewhere((back,), ())
-    found = await house.routes.resolve(address, house.store)
+    if house.directory is None:
+        found = await house.routes.resolve(address, house.store)
+    else:
+        found = await house.directory.resolve(address, lambda: house.routes.resolve(address, house.store))
     if isinstance(found, NoSuchDomain) and address.domain == host and address.local.lower() == "postmaster":
         return await house.routes.postmaster(host, house.store)
     return found

@@ -1,0 +1,211 @@
+"""Users who are known elsewhere: a directory is asked whether an address is a user's, and whether a password is right.
+
+Who is a user here with a password of their own is never looked for there (decision 0113). A user of the directory gets
+a mailbox here with the first mail or at the first sign-in. Answers are remembered for a moment. That a directory does
+not answer is an error that passes: nobody hears that there is no such user because of it, and users with a mailbox here
+get their mail meanwhile.
+"""
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from hashlib import blake2b
+from secrets import token_bytes
+from typing import TypeVar
+
+from posthouse.mail.address import Address, parse_address
+from posthouse.net.directory import NoAnswer, Source
+from posthouse.store import accounts
+from posthouse.store.accounts import TAG, Credential, Login, NoSuchUser, Resolution, ScramSecret, Target, canonical
+from posthouse.store.script import DirectoryDown, Script, sql
+from posthouse.store.store import Store
+
+REMEMBERED = 10_000  # addresses, and proven passwords: about 3 MiB
+MARGIN = 3.0  # a question may have two connections, and time to end; then it is given up
+NOWHERE = Credential("", ScramSecret(b"", 0, b"", b""))  # the secret is not here
+
+log = logging.getLogger("posthouse.directory")
+
+T = TypeVar("T")
+V = TypeVar("V")
+Own = tuple[str, ...]  # addresses of one user, as the directory has them
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryLimits:
+    """How long the directory is waited for, how long an answer holds, and how many may ask and wait. Settable."""
+
+    seconds: float = 5.0
+    remember_seconds: float = 30.0
+    threads: int = 2
+    waiting: int = 32
+
+
+class Directory:
+    """A Source with a few threads to ask it, and what it has said lately. One per worker."""
+
+    def __init__(
+        self, source: Source, store: Store, limits: DirectoryLimits, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._source, self._store, self._limits, self._now = source, store, limits, now
+        self._threads = ThreadPoolExecutor(limits.threads, "directory")
+        self._asking = 0
+        self._key = token_bytes(32)
+        self._known: OrderedDict[str, tuple[float, Own | None]] = OrderedDict()
+        self._proven: OrderedDict[bytes, tuple[float, Own]] = OrderedDict()
+
+    def close(self) -> None:
+        """Let the threads end."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def sign_in(self, address: Address, password: bytes) -> Login | None:
+        """The login of a user of the directory whose password this is. Raises DirectoryDown, Unavailable."""
+        asked = await self._store.read(addressee, address)
+        if asked is None or not password:
+            return None
+        try:
+            text = password.decode("utf-8")
+        except UnicodeDecodeError:
+            return None
+        named = canonical(asked)
+        key = blake2b(named.encode() + b"\0" + password, key=self._key, digest_size=32).digest()
+        held = self._proven.get(key)
+        own = held[1] if held is not None and held[0] > self._now() else None
+        if own is None:
+            own = await self._ask(lambda: self._source.prove(asked, text))
+            if own is None:
+                self._proven.pop(key, None)
+                return None
+            self._remember(self._proven, key, own)
+            self._remember(self._known, named, own)
+        target = await self._admit(asked, own)
+        return None if target is None else Login(target.account, target.address, NOWHERE)
+
+    async def holds(self, login: Login) -> bool:
+        """Whether the user of an open session is still in the directory; while it does not answer, nobody is gone.
+        Raises Unavailable."""
+        found = await self._store.read(accounts.find, login.address)
+        return found == Target(login.account, login.address) and await self._still(login.address)
+
+    async def resolve(self, address: Address, look: Callable[[], Awaitable[Resolution]]) -> Resolution:
+        """Where mail for the address goes; `look` asks the house alone, its catch-all included. Raises DirectoryDown,
+        Unavailable."""
+        found = await self._store.read(accounts.resolve, address, catch_all=False)
+        if isinstance(found, NoSuchUser):
+            target = await self._arrival(address)
+            return await look() if target is None else (target,)
+        if isinstance(found, tuple) and len(found) == 1 and await self._gone(address, found[0]):
+            return NoSuchUser(address)
+        return found
+
+    async def _arrival(self, address: Address) -> Target | None:
+        """The mailbox of a user of the directory, made where there was none."""
+        asked = await self._store.read(addressee, address)
+        base = None if asked is None else asked.local.partition(TAG)[0]
+        if asked is None or not base:
+            return None
+        for local in dict.fromkeys((asked.local, base)):  # two at most
+            name = Address(local, asked.domain)
+            own = await self._known_as(name)
+            if own is not None:
+                return await self._admit(name, own)
+        return None
+
+    async def _admit(self, asked: Address, own: Own) -> Target | None:
+        """The account of whom the directory knows by this address; None where that is a local user, or elsewhere."""
+        names = tuple(address for address in map(parse_address, own) if address is not None) if own else (asked,)
+        found = await self._store.read(mailbox_of, names)
+        if found is None:
+            found = await self._store.run(admit, (asked, *names) if asked in names else names)
+        if found is None:
+            log.warning("a user of the directory has no address that is free here", extra={"user": str(asked)})
+        return found
+
+    async def _gone(self, address: Address, target: Target) -> bool:
+        """Whether a user of the directory, written to by name, is there no more. What leads to the user otherwise still
+        does: a duty of the domain (RFC 5321 §4.5.1), an alias."""
+        named = accounts.fold(address.local.partition(TAG)[0]) == accounts.fold(target.address.local)
+        if not named or await self._store.read(mailbox_of, (target.address,)) is None:
+            return False
+        return not await self._still(target.address)
+
+    async def _still(self, address: Address) -> bool:
+        try:
+            return await self._known_as(address) is not None
+        except DirectoryDown:
+            return True
+
+    async def _known_as(self, address: Address) -> Own | None:
+        name = canonical(address)
+        held = self._known.get(name)
+        if held is not None and held[0] > self._now():
+            return held[1]
+        own = await self._ask(lambda: self._source.find(address))
+        self._remember(self._known, name, own)
+        return own
+
+    def _remember(self, table: OrderedDict[T, tuple[float, V]], key: T, value: V) -> None:
+        table[key] = (self._now() + self._limits.remember_seconds, value)
+        table.move_to_end(key)
+        if len(table) > REMEMBERED:
+            table.popitem(last=False)
+
+    async def _ask(self, question: Callable[[], Own | None]) -> Own | None:
+        """Ask in a thread, when one is free, for a while."""
+        if self._asking >= self._limits.threads + self._limits.waiting:
+            raise DirectoryDown("too many questions wait for the directory of users")
+        self._asking += 1
+        asked = asyncio.get_running_loop().run_in_executor(self._threads, question)
+        asked.add_done_callback(self._answered)
+        try:
+            async with asyncio.timeout(self._limits.seconds * MARGIN):
+                return await asyncio.shield(asked)
+        except TimeoutError:
+            log.warning("the directory of users does not answer in time")
+            raise DirectoryDown("the directory of users does not answer in time") from None
+        except NoAnswer as error:
+            log.warning("the directory of users gives no answer", extra={"why": str(error)})
+            raise DirectoryDown("the directory of users does not answer") from error
+
+    def _answered(self, done: "asyncio.Future[Own | None]") -> None:
+        self._asking -= 1
+        if not done.cancelled():
+            done.exception()  # seen, also where nobody waits any more
+
+
+def addressee(address: Address) -> Script[Address | None]:
+    """Whom the directory is asked for: the user of this address where there is one; None for a domain that is not
+    here."""
+    known = yield from accounts.known_as(address)
+    if known is not None:
+        return known.address
+    return (yield from accounts.at_home(address))
+
+
+def mailbox_of(addresses: Sequence[Address]) -> Script[Target | None]:
+    """The account of the user of the directory who has one of these addresses."""
+    for address in addresses:  # inside one script
+        known = yield from accounts.known_as(address)
+        rows = [] if known is None else (yield sql("SELECT 1 FROM directory_user WHERE account = $1", known.account))
+        if rows:
+            return known
+    return None
+
+
+def admit(addresses: Sequence[Address]) -> Script[Target | None]:
+    """The account of a user of the directory, made now where there is none, of the first address that is free. None
+    where local users, aliases and groups have them, or no domain of them is here."""
+    known = yield from mailbox_of(addresses)
+    if known is not None:
+        return known
+    for address in addresses:  # inside one script
+        here = yield from accounts.at_home(address)
+        if here is None or here.local == accounts.EVERYBODY:
+            continue
+        if (yield from accounts.known_as(here)) is None and not (yield from accounts.targets_of(here)):
+            return Target((yield from accounts.add_account(here, None)), here)
+    return None
