@@ -135,6 +135,8 @@ class Worker:
             for duty in self._duties:
                 duty.cancel()
             await asyncio.gather(*self._duties, return_exceptions=True)
+            if self._directory is not None:
+                self._directory.close()
             await store.close()
         return self._status
 
@@ -197,8 +199,6 @@ class Worker:
             ending.append(self._departure.stop(self._drain))
         await asyncio.gather(*ending)
         door.close()
-        if self._directory is not None:
-            self._directory.close()
 
     async def _check_tokens(self, door: Door) -> None:
         """Tokens open the door once this worker listens: until then they are not announced."""

@@ -40,6 +40,10 @@ def names(rig: Rig, text: str, *args: object) -> list[object]:
     return [row[0] for row in rig.read(script)]
 
 
+def limited(domain: Domain):  # type: ignore[no-untyped-def]  # a one-line script
+    yield sql("UPDATE domain SET most_octets = 1000000 WHERE name = $1", domain.name)
+
+
 def test_a_user_keeps_everything_but_the_name(rig: Rig) -> None:
     furnish(rig)
     before = rig.read(mailboxes.list_mailboxes, rig.anna)
@@ -145,7 +149,9 @@ def test_a_domain_moves_with_all_that_is_in_it(rig: Rig) -> None:
     rig.run(groups.add_group, address("all@home.test"), [], Senders.ANYONE)
     rig.run(aliases.add_alias, address("a@work.test"), [ANNA])
     rig.run(renaming.name_domain, Domain("house.test"), HOME)
+    rig.run(limited, HOME)
     assert rig.run(renaming.rename_domain, HOME, NEW, keep=True) == 2
+    assert names(rig, "SELECT DISTINCT limit_octets FROM account") == [1_000_000]
     for name in ("anna@new.test", "anna@home.test", "anna@house.test", "a@new.test", "a@work.test", "none@new.test"):
         assert to(rig, name) == ["anna@new.test"], name
     for name in ("team@new.test", "all@new.test", "team@home.test"):

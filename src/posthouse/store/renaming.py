@@ -79,13 +79,14 @@ def rename_domain(old: Domain, new: Domain, *, keep: bool) -> Script[int]:
         raise Refused(f"{old} is its name already")
     yield from _prepare(old, new)
     rows: list[Row] = yield sql("SELECT id, local FROM account WHERE domain = $1 ORDER BY id", old.name)
+    for column in ("catch_all", "most_octets", "most_messages", "most_mailboxes"):  # what the new one says itself stays
+        yield sql(
+            f"UPDATE domain SET {column} = (SELECT {column} FROM domain WHERE name = $1)"
+            f" WHERE name = $2 AND {column} IS NULL",
+            old.name, new.name,
+        )  # fmt: skip
     for table in ("account", "alias", "grouping", "former"):
         yield sql(f"UPDATE {table} SET domain = $2 WHERE domain = $1", old.name, new.name)
-    yield sql(
-        "UPDATE domain SET catch_all = (SELECT catch_all FROM domain WHERE name = $1)"
-        " WHERE name = $2 AND catch_all IS NULL",
-        old.name, new.name,
-    )  # fmt: skip
     yield from _move_texts(old, new)
     yield sql("UPDATE domain SET leads_to = $2 WHERE leads_to = $1", old.name, new.name)
     yield sql("DELETE FROM domain WHERE name = $1", old.name)
