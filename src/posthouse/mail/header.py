@@ -134,9 +134,12 @@ def first(octets: Octets, name: bytes) -> bytes | None:
     """The raw value of the first field called `name`, in any case, or None (RFC 5322 §2.2)."""
     wanted = name.lower()
     octets = searchable(octets)
-    for field in split(octets):
-        if field.name.lower() == wanted:
-            return octets[field.value_start : field.stop].rstrip(b"\r\n")
+    end = min(header_end(octets), HEADER_VIEW)
+    if octets[:end].lower().find(wanted) < 0:  # most that are asked for are not there
+        return None
+    for match in islice(_FIELD.finditer(octets, 0, end), FIELDS):
+        if match[1].lower() == wanted:
+            return match[2].rstrip(b"\r\n")
     return None
 
 

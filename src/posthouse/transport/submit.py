@@ -6,6 +6,8 @@ Nothing of the message is rewritten: fields are put in front, and `Bcc` (and, un
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain
 from mmap import mmap
 from secrets import token_hex
 
@@ -28,6 +30,8 @@ NOT_YOUR_SENDER = reply(
 )
 BAD_FROM = reply(550, "5.6.0", "The message needs one From field with an address in it")
 TOO_MANY_FIELDS = reply(552, "5.3.4", "The header of the message has too many fields")
+
+REMEMBERED_OCTETS = 1_000  # of a field whose addresses are remembered: one author, and a long name
 
 # Fields that name the authors and senders; a message sent on has its own (RFC 5322 §3.6.2, §3.6.6).
 _ORIGINATORS = (b"from", b"sender", b"resent-from", b"resent-sender")
@@ -115,8 +119,16 @@ def _by_name(fields: Iterable[Field]) -> dict[bytes, list[Field]]:
 
 def _addresses(octets: bytes | mmap, fields: Iterable[Field]) -> tuple[Address | None, ...]:
     """The addresses in these fields; None for one that cannot be an address and so is nobody's."""
-    named = [item for field in fields for item in mailboxes(octets[field.value_start : field.stop])]
-    return tuple(parse_address(item.addr_spec) for item in named)
+    values = [octets[field.value_start : field.stop] for field in fields]
+    found = [(_read_addresses if len(value) > REMEMBERED_OCTETS else _same_addresses)(value) for value in values]
+    return tuple(chain.from_iterable(found))
+
+
+def _read_addresses(value: bytes) -> tuple[Address | None, ...]:
+    return tuple(parse_address(item.addr_spec) for item in mailboxes(value))
+
+
+_same_addresses = lru_cache(1024)(_read_addresses)  # the same people write again and again
 
 
 async def _strangers(

@@ -26,6 +26,8 @@ _URL_PASSWORD = re.compile(rb"(BURL[ \t]+[^/ \t]*//[^/@:]*:)[^/ \t]*@", re.IGNOR
 _URL_TOKEN = re.compile(rb"(BURL[ \t].*?:)[0-9A-F]{32,}", re.IGNORECASE | re.DOTALL)
 # A password typed where a command belongs, by people who try AUTH LOGIN by hand, is one word of base64.
 _LONE_BASE64 = re.compile(rb"(?!STARTTLS\s*\Z)[A-Za-z0-9+/]{8,}={0,2}\s*\Z", re.IGNORECASE)
+# How a line begins that one of these may fit; and what a URL has in any line.
+_SUSPECT = re.compile(rb"AUTH|PASS|BURL|[A-Za-z0-9+/]{8}", re.IGNORECASE)
 
 
 class Line(NamedTuple):
@@ -92,6 +94,8 @@ class Conversation:
 
 
 def _masked(line: bytes) -> bytes:
+    if not _SUSPECT.match(line) and b"//" not in line:  # as nearly all are
+        return line
     found = _AUTH.match(line)
     if found is not None:
         return found[1] + b" " + MASK.encode()
