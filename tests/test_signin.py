@@ -12,8 +12,8 @@ import pytest
 from posthouse.cli import main
 from posthouse.mail.address import Address, Domain
 from posthouse.mail.ids import Millis
+from posthouse.serve.logbook import wall_clock
 from posthouse.serve.login import device_digest
-from posthouse.serve.trail import wall_clock
 from posthouse.signin import expiry
 from posthouse.store import devices, logins, totp
 from posthouse.store.logins import Batch, Times, Used, Visit

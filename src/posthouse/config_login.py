@@ -41,7 +41,7 @@ class LoginSettings(Struct, frozen=True):
     """How users log in."""
 
     allow_plaintext: bool = False
-    trail_days: Annotated[int, Meta(ge=1, le=36_500)] = 90
+    logbook_days: Annotated[int, Meta(ge=1, le=36_500)] = 90
     totp_wants_devices: bool = False
     providers: tuple[Provider, ...] = ()
     certificates: tuple[ClientAuthorities, ...] = ()

@@ -31,7 +31,7 @@ from posthouse.net.link import LinkLimits
 from posthouse.net.listen import Listener, OnLink, inherited, serve
 from posthouse.net.tls import CertificateError
 from posthouse.orders import BEAT, CANNOT_START, LEAVING, LEFT, READY, Orders, read_orders
-from posthouse.serve import trail
+from posthouse.serve import logbook
 from posthouse.serve.imap.session import session as imap_session
 from posthouse.serve.limits import (
     ImapSessionLimits,
@@ -177,7 +177,7 @@ class Worker:
         self._duties += [
             loop.create_task(watch.watch()),
             loop.create_task(house.journey.keep(store)),
-            loop.create_task(door.trail.keep()),
+            loop.create_task(door.logbook.keep()),
         ]
         if self._orders.slot == 0:
             self._duties.append(loop.create_task(keep_rules(house, _retention(settings.retention))))
@@ -302,7 +302,7 @@ class Worker:
             await asyncio.sleep(COLLECT_SECONDS)
             try:
                 await journey.forget(store, now(), kept.days, kept.wire_days)
-                await trail.forget(store, now(), self._settings.login.trail_days)
+                await logbook.forget(store, now(), self._settings.login.logbook_days)
                 swept = await collect_garbage(store, now())
             except StoreError as error:
                 log.warning("garbage was not collected: %s", error)

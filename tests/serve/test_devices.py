@@ -11,6 +11,7 @@ from posthouse.mail.ids import Millis
 from posthouse.serve import login as login_module
 from posthouse.serve.caller import Caller
 from posthouse.serve.limits import PeerLimits, Peers, Refusal, Service
+from posthouse.serve.logbook import Why
 from posthouse.serve.login import (
     DEVICE_LETTERS,
     Door,
@@ -19,7 +20,6 @@ from posthouse.serve.login import (
     make_credential,
     new_device_password,
 )
-from posthouse.serve.trail import Why
 from posthouse.store import accounts, devices, logins, totp
 from posthouse.store.accounts import Login
 from posthouse.store.devices import NewDevice
@@ -39,7 +39,7 @@ async def gate(store: Store) -> AsyncIterator[Door]:
         await asyncio.sleep(0)
 
     door = Door(store, Peers(PeerLimits(login_failures_minute=1_000), lambda: 5.0), secret=b"k" * 32, sleep=no_sleep)
-    door.trail.clock = lambda: NOW
+    door.logbook.clock = lambda: NOW
     yield door
     door.close()
 
@@ -73,7 +73,7 @@ async def scram(door: Door, password: str, caller: Caller = IMAP) -> Login | Ref
 
 async def whys(door: Door, store: Store) -> list[str]:
     """Why anna's logins were refused, as she may see it."""
-    await door.trail.flush()
+    await door.logbook.flush()
     login = await store.read(accounts.find_login, ANNA)
     assert login is not None
     return [row.visit.refused for row in await store.read(logins.list_visits, login.account, Millis(0), failed=True)]
@@ -122,9 +122,9 @@ async def test_its_end(gate: Door, store: Store) -> None:
     password = await device(store, expires=60_000)
     found = await gate.verify(NAME, password.encode(), IMAP)
     assert isinstance(found, Login)
-    gate.trail.clock = lambda: Millis(NOW + 59_999)
+    gate.logbook.clock = lambda: Millis(NOW + 59_999)
     assert await gate.holds(found)
-    gate.trail.clock = lambda: Millis(NOW + 60_000)
+    gate.logbook.clock = lambda: Millis(NOW + 60_000)
     assert not await gate.holds(found)
     assert await gate.verify(NAME, password.encode(), IMAP) is Refusal.WRONG
     assert await scram(gate, password) is Refusal.WRONG

@@ -295,7 +295,7 @@ async def test_who_is_vouched_for_needs_no_device_password(
     login = await store.read(accounts.find_login, ANNA)
     assert login is not None
     vouched = login._replace(vouched=True)
-    now = ours.door.trail.clock()
+    now = ours.door.logbook.clock()
     assert await store.read(devices.still, vouched, now, totp_demands=True)
     async with ours.client("imap", anna) as client:
         await client.offered()

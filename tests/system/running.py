@@ -217,6 +217,13 @@ class Person:
     address: str
     password: str
 
+    def device(self, name: str, *more: str) -> "Person":
+        """The same person with a device password."""
+        said = self.home.command("user", "device", "add", self.address, name, *more)
+        found = re.search(r"^    (\S+)$", said, re.MULTILINE)
+        assert found is not None, said
+        return Person(self.home, self.address, found[1])
+
     def receive(self, *messages: bytes, sender: str = "eve@far.test") -> None:
         """Mail from outside, by SMTP."""
         with smtplib.SMTP("127.0.0.1", self.home.ports.smtp, timeout=60) as stranger:

@@ -317,7 +317,7 @@ def test_guessing_has_its_end(one: Running, service: str) -> None:
     assert guess(one, "nobody@home.test")[:2] == [usual[0], locked]  # the tenth, and the lock
     assert locked.partition(" ")[2].removeprefix("NO ") in guess(one, anna.address)[0]
     assert anna.messages() == []  # from 127.0.0.1
-    time.sleep(3.5)  # the trail is written
+    time.sleep(3.5)  # the logbook is written
     told = one.command("user", "logins", anna.address, "--failed")
     assert "refused: wrong password, 6 times" in told
     assert "not looked at" in told

@@ -198,10 +198,10 @@ class TestMutt:
             time.sleep(0.1)
         return screen
 
-    def test_read_answer_and_delete(
+    def test_read_answer_and_delete_with_a_device_password(
         self, posthouse: Running, person: NewPerson, terminal: Callable[..., str], tmp_path: Path
     ) -> None:
-        anna, ben = person(), person()
+        anna, ben = person().device("mutt", "--protocols", "imap,smtp"), person()
         letter = f"From: {ben.address}\r\nTo: {anna.address}\r\nSubject: lunch?\r\n\r\nAt noon?\r\n"
         anna.receive(letter.encode(), LETTER % (b"unwanted", b"nobody"))
         (tmp_path / "muttrc").write_text(

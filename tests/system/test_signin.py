@@ -2,7 +2,6 @@
 
 import imaplib
 import json
-import re
 import subprocess
 import time
 from collections.abc import Callable
@@ -21,14 +20,6 @@ def run(*command: object, text: bytes = b"") -> subprocess.CompletedProcess[byte
     return subprocess.run([str(word) for word in command], input=text, capture_output=True, timeout=60, check=False)
 
 
-def device(who: Person, name: str, *more: str) -> Person:
-    """The same person with a device password."""
-    said = who.home.command("user", "device", "add", who.address, name, *more)
-    found = re.search(r"^    (\S+)$", said, re.MULTILINE)
-    assert found is not None
-    return Person(who.home, who.address, found[1])
-
-
 def curl(who: Person, url: str, *more: str) -> subprocess.CompletedProcess[bytes]:
     return run("curl", "--silent", "--show-error", "--cacert", who.home.ca, "--user", f"{who.address}:{who.password}",
                "--url", url, *more)  # fmt: skip
@@ -44,7 +35,7 @@ def told(who: Person, *more: str) -> list[dict[str, object]]:
 def test_msmtp_and_swaks_send_with_a_device_password(
     posthouse: Running, person: NewPerson, tmp_path: Path, mechanism: str
 ) -> None:
-    anna = device(person(), "msmtp", "--protocols", "smtp")
+    anna = person().device("msmtp", "--protocols", "smtp")
     letter = EmailMessage()
     letter["From"] = letter["To"] = anna.address
     letter["Subject"] = "from a device"
@@ -72,7 +63,7 @@ def test_msmtp_and_swaks_send_with_a_device_password(
 def test_curl_reads_with_one_by_imap_and_pop3(posthouse: Running, person: NewPerson, auth: str) -> None:
     anna = person()
     anna.receive(b"Subject: hello\r\n\r\nx\r\n")
-    laptop = device(anna, "curl", "--protocols", "imap,pop3")
+    laptop = anna.device("curl", "--protocols", "imap,pop3")
     for url in (f"imaps://localhost:{posthouse.ports.imaps}/INBOX?ALL", f"pop3s://localhost:{posthouse.ports.pop3s}/1"):
         done = curl(laptop, url, "--login-options", f"AUTH={auth}")
         assert done.returncode == 0, done.stderr.decode()
@@ -80,7 +71,7 @@ def test_curl_reads_with_one_by_imap_and_pop3(posthouse: Running, person: NewPer
 
 
 def test_taken_back_it_ends_sessions_of_every_worker(posthouse: Running, person: NewPerson) -> None:
-    anna = device(person(), "Phone", "--expires", "1d")
+    anna = person().device("Phone", "--expires", "1d")
     clients = [connect(posthouse) for _ in range(12)]  # of both workers
     for client in clients:
         client.login(anna.address, anna.password)
@@ -108,7 +99,7 @@ def two_commands(client: imaplib.IMAP4) -> None:
 
 def test_only_devices_come_in(posthouse: Running, person: NewPerson) -> None:
     anna = person()
-    phone = device(anna, "Phone")
+    phone = anna.device("Phone")
     posthouse.command("user", "device", "only", anna.address)
     url = f"imaps://localhost:{posthouse.ports.imaps}/INBOX?ALL"
     assert curl(anna, url).returncode == 67
@@ -119,7 +110,7 @@ def test_only_devices_come_in(posthouse: Running, person: NewPerson) -> None:
 
 def test_who_came_in_is_told_and_survives_a_kill(fresh: Running) -> None:
     anna = fresh.person()
-    laptop = device(anna, "Laptop")
+    laptop = anna.device("Laptop")
     with laptop.imap() as client:
         client.xatom("ID", '("name" "Testbird" "version" "7")')
         deadline = time.monotonic() + SEEN_WAIT

@@ -5,7 +5,7 @@
 All counting here is in the memory of one worker. The kernel spreads connections over workers, so each worker gets its
 share of the limits of addresses, and the whole of those of users (`share`); what that loses in exactness it gains by
 needing no counter that two processes touch. Failed logins of an hour and a day the workers tell each other, seconds
-later, by the store (trail.py).
+later, by the store (logbook.py).
 Every table is bounded by TABLE entries: the oldest is forgotten first.
 """
 
@@ -29,7 +29,7 @@ TABLE = 65_536  # peers remembered in each table; an attacker with more addresse
 GOOD_SECONDS = 30 * 86_400.0  # how long a good login is remembered, of an address and of a user from there
 LEAST_SHARE = 4  # a worker never has less than this part of a limit of addresses, however many workers there are
 # Limits that are not divided among workers. Those that count a user and not an address: a mail program has one
-# connection or two, which are on one worker or two. And those whose counts the workers tell each other (trail.py).
+# connection or two, which are on one worker or two. And those whose counts the workers tell each other (logbook.py).
 WHOLE = frozenset(
     {
         "login_failures_day",

@@ -6,7 +6,7 @@ that a mail program which logs in for every folder costs no second Argon2id. The
 and again while a session lasts (`Door.holds`): an old password opens nothing, on any worker.
 
 A device password (store/devices.py) opens what it is for. One that does not is a wrong password like any other: only
-the owner learns why (trail.py).
+the owner learns why (logbook.py).
 
 The user name is the full address: `anna@home.test`. There is no guessing of a domain.
 """
@@ -35,9 +35,9 @@ from posthouse.mail.ids import AccountId
 from posthouse.serve.caller import Caller
 from posthouse.serve.factor import in_groups
 from posthouse.serve.limits import Peers, Refusal, Service, WorkerLimits
+from posthouse.serve.logbook import Logbook, Why
 from posthouse.serve.memory import give_back
 from posthouse.serve.oauth import NotNow, Tokens, Untrusted
-from posthouse.serve.trail import Trail, Why
 from posthouse.store import accounts, devices, logins
 from posthouse.store.accounts import Credential, Login, ScramSecret, fold
 from posthouse.store.devices import Asked, Device, Entrance, Seen
@@ -111,7 +111,7 @@ class Door:
     ) -> None:
         limits = limits or WorkerLimits()
         self.peers = peers
-        self.trail = Trail(store)
+        self.logbook = Logbook(store)
         self.tokens: Tokens | None = None  # who checks those of providers of identities, where there are some
         self.devices_with_totp = False  # who has a second factor signs in to mail programs by device passwords only
         self.directory: Directory | None = None  # users whose passwords are elsewhere
@@ -174,7 +174,7 @@ class Door:
         not revoked; or the directory still knows the user. Raises Unavailable."""
         if login.credential == NOWHERE:
             return self.directory is not None and await self.directory.holds(login)
-        return await self._store.read(devices.still, login, self.trail.clock(), totp_demands=self.devices_with_totp)
+        return await self._store.read(devices.still, login, self.logbook.clock(), totp_demands=self.devices_with_totp)
 
     async def _verify(self, attempt: Attempt, password: bytes) -> Login | Refusal:
         if not await self._admitted(attempt):
@@ -304,7 +304,7 @@ class Door:
             nets[0] if nets else "",
             self.peers.locked_out(ip, user),
         )
-        seen = attempt.seen = await self._store.read(devices.look, asked, self.trail.clock())
+        seen = attempt.seen = await self._store.read(devices.look, asked, self.logbook.clock())
         return not self.peers.locked_out(ip, user, seen.of_networks, at_home=seen.at_home)
 
     def _device(self, attempt: Attempt, entrance: Entrance, password: bytes) -> Device | None:
@@ -312,7 +312,7 @@ class Door:
         digest = device_digest(password)
         for device in entrance.devices:
             if digest is not None and hmac.compare_digest(device.digest, digest):
-                if device.expired(self.trail.clock()):
+                if device.expired(self.logbook.clock()):
                     attempt.why = Why.EXPIRED
                 elif attempt.caller.service.value not in device.services:
                     attempt.why = Why.SERVICE
@@ -327,9 +327,9 @@ class Door:
         caller = attempt.caller
         self.peers.logged_in(caller.ip, user_key(attempt.name))
         for network in self.peers.failure_networks(caller.ip)[:1]:
-            self.trail.at_home(login.account, network)
+            self.logbook.at_home(login.account, network)
         login = login if device is None else login._replace(device=device.id)
-        self.trail.came_in(login, caller, attempt.mechanism, "" if device is None else device.name)
+        self.logbook.came_in(login, caller, attempt.mechanism, "" if device is None else device.name)
         return login
 
     async def _matches(self, login: Login | None, password: bytes) -> bool | Refusal:
@@ -391,7 +391,7 @@ class Door:
         kept = credential.scram_sha256 if kind is Hash.SHA256 else credential.scram_sha1
         fake = replace(fake, salt=credential.scram_sha256.salt, iterations=credential.scram_sha256.iterations)
         own = fake if kept is None else _scram_keys(kept)
-        now, service = self.trail.clock(), attempt.caller.service.value
+        now, service = self.logbook.clock(), attempt.caller.service.value
         opening = [each for each in entrance.devices if service in each.services and not each.expired(now)]
         keys = [one for each in opening for one in _keys_of(each, kind)]
         alike = [each for each in keys if (each.salt, each.iterations) == (own.salt, own.iterations)]
@@ -430,10 +430,10 @@ class Door:
         """Say no, not before `refusal_seconds` have passed since the question, whatever the reason."""
         caller, user, seen = attempt.caller, user_key(attempt.name), attempt.seen
         counts = self.peers.login_failed(user, caller.ip)
-        self.trail.failed({logins.subject(*subject): count for subject, count in counts.items()})
+        self.logbook.failed({logins.subject(*subject): count for subject, count in counts.items()})
         if seen.entrance is not None:
             why = Why.FAILURES if reason is Refusal.FAILURES else attempt.why
-            self.trail.refused(seen.entrance.login.account, caller, attempt.mechanism, why)
+            self.logbook.refused(seen.entrance.login.account, caller, attempt.mechanism, why)
         guessed = bool(counts) and self.peers.guessed(user, seen.failures)
         wait = self.peers.limits.slow_refusal_seconds if guessed else self.peers.limits.refusal_seconds
         await self._sleep(max(0.0, attempt.began + wait - self.peers.now()))

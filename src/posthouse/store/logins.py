@@ -1,6 +1,6 @@
 """Who came in and who tried: kept for the owner of an account, and for the brakes on guessing (decisions 0108, 0109).
 
-Workers write together what happened in the last seconds (serve/trail.py). Like logins of one hour are one row, and a
+Workers write together what happened in the last seconds (serve/logbook.py). Like logins of one hour are one row, and a
 user has a bounded number of them: an attack fills rows of its own kind, never those of the owner's logins.
 
 Failures are counted for names and networks whether or not there is such a user, so that nothing can be learnt from it.

@@ -148,7 +148,7 @@ async def identify(session: Session, command: Id) -> StatusResponse:
     itself stands in the journey of the messages that it changes, and in the log at debug; nothing depends on it."""
     session.agent = doings.agent_of(dict(command.fields))
     if session.login is not None:
-        session.door.trail.program(session.login, session.caller)
+        session.door.logbook.program(session.login, session.caller)
     if log.isEnabledFor(logging.DEBUG):
         said = {_shown(name): _shown(value or b"NIL") for name, value in command.fields}
         log.debug("a client says what it is", extra={"peer": session.link.peer[0], "client": str(said)[:ID_LOGGED]})

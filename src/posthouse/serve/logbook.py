@@ -52,7 +52,7 @@ def shown(text: str, most: int) -> str:
     return "".join(c if c.isprintable() else "\ufffd" for c in text[:most])
 
 
-class Trail:
+class Logbook:
     """Visits that wait to be written. One per worker; `keep` writes them."""
 
     __slots__ = ("_guesses", "_homes", "_known", "_nameless", "_store", "_used", "_waiting", "clock", "lost")
@@ -151,7 +151,7 @@ class Trail:
     async def flush(self, before: Millis | None = None) -> None:
         """Write what waits: of programs that have not said what they are, what came in `before` that moment."""
         if self.lost:
-            log.warning("%d logins were not written to the trail: too many came at once", self.lost)
+            log.warning("%d logins were not written to the logbook: too many came at once", self.lost)
             self.lost = 0
         due = [v for v, t in self._waiting.items() if before is None or v.program or v.refused or t.first <= before]
         visits = [(visit, self._waiting.pop(visit)) for visit in due]
@@ -175,7 +175,7 @@ class Trail:
             for batch in (first, *rest):  # one after the other: others write in between
                 await self._store.run(logins.record, batch)
         except StoreError as error:
-            log.warning("some logins were not written to the trail: %s", error)
+            log.warning("some logins were not written to the logbook: %s", error)
 
 
 async def forget(store: Store, now: Millis, days: int) -> None:

@@ -1,4 +1,4 @@
-"""serve/trail.py and store/logins.py: who came in and who tried, and what workers tell each other (0108, 0109)."""
+"""serve/logbook.py and store/logins.py: who came in and who tried, and what workers tell each other (0108, 0109)."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,11 +9,11 @@ import pytest
 from household import ANNA, BEN, HELLO, INFO, PASSWORD, open_store
 from posthouse.mail.ids import Millis
 from posthouse.net.link import TlsState
-from posthouse.serve import trail as trail_module
+from posthouse.serve import logbook as logbook_module
 from posthouse.serve.caller import Caller
 from posthouse.serve.limits import PeerLimits, Peers, Refusal, Service
+from posthouse.serve.logbook import Logbook, Why, forget
 from posthouse.serve.login import Door
-from posthouse.serve.trail import Trail, Why, forget
 from posthouse.store import accounts, aliases, logins
 from posthouse.store.accounts import Login
 from posthouse.store.logins import Batch, Times, Told, Visit
@@ -40,7 +40,7 @@ class Clock:
 
 def new_door(store: Store, clock: Clock, limits: PeerLimits | None = None) -> Door:
     door = Door(store, Peers(limits or PeerLimits(), clock.monotonic), secret=b"k" * 32, sleep=slept)
-    door.trail.clock = clock.wall
+    door.logbook.clock = clock.wall
     return door
 
 
@@ -72,7 +72,7 @@ async def anna(store: Store) -> Login:
 
 
 async def told(door: Door, store: Store, *, failed: bool = False) -> list[Told]:
-    await door.trail.flush()
+    await door.logbook.flush()
     return await store.read(logins.list_visits, (await anna(store)).account, Millis(0), failed=failed)
 
 
@@ -80,7 +80,7 @@ async def test_like_logins_of_an_hour_are_one_row(gate: Door, store: Store, cloc
     for second in (0, 10, 20):
         clock.seconds = second
         assert isinstance(await gate.verify(NAME, RIGHT, IMAP), Login)
-        await gate.trail.flush()
+        await gate.logbook.flush()
     await gate.verify(NAME, b"wrong", IMAP)
     clock.seconds = 4_000
     await gate.verify(NAME, RIGHT, IMAP)
@@ -98,16 +98,16 @@ async def test_an_imap_program_may_say_what_it_is_after_the_login(gate: Door, st
     login = await gate.verify(NAME, RIGHT, IMAP)
     assert isinstance(login, Login)
     await gate.verify(NAME, RIGHT, IMAP)  # a second connection, which says nothing
-    await gate.trail.flush(before=Millis(clock.wall() - 1))  # too early for those without a name
-    gate.trail.program(login, Caller(IP, Service.IMAP, None, "Thunder\x1bbird"))
+    await gate.logbook.flush(before=Millis(clock.wall() - 1))  # too early for those without a name
+    gate.logbook.program(login, Caller(IP, Service.IMAP, None, "Thunder\x1bbird"))
     found = {row.visit.program: row.times.logins for row in await told(gate, store)}
     assert found == {"": 1, "Thunder\ufffdbird": 1}
-    gate.trail.program(login, Caller(IP, Service.IMAP, None, "late"))  # what was written stays
+    gate.logbook.program(login, Caller(IP, Service.IMAP, None, "late"))  # what was written stays
     assert len(await told(gate, store)) == 2
 
 
-async def test_the_trail_is_written_by_itself_and_at_the_end(gate: Door, store: Store) -> None:
-    keeping = asyncio.create_task(gate.trail.keep())
+async def test_the_logbook_is_written_by_itself_and_at_the_end(gate: Door, store: Store) -> None:
+    keeping = asyncio.create_task(gate.logbook.keep())
     await asyncio.sleep(0)
     await gate.verify(NAME, RIGHT, IMAP)
     keeping.cancel()
@@ -147,12 +147,12 @@ async def test_rows_of_a_user_are_bounded(store: Store, monkeypatch: pytest.Monk
 
 
 async def test_what_waits_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trail_module, "WAITING", 10)
-    trail = Trail(store, lambda: NOW)
+    monkeypatch.setattr(logbook_module, "WAITING", 10)
+    logbook = Logbook(store, lambda: NOW)
     account = (await anna(store)).account
     for number in range(100):
-        trail.refused(account, Caller(f"192.0.2.{number}", Service.IMAP), "PLAIN", Why.PASSWORD)
-    await trail.flush()
+        logbook.refused(account, Caller(f"192.0.2.{number}", Service.IMAP), "PLAIN", Why.PASSWORD)
+    await logbook.flush()
     rows = await store.read(logins.list_visits, account, Millis(0), failed=True)
     assert len(rows) == 11
     assert sum(row.times.logins for row in rows) == 100
@@ -170,7 +170,7 @@ async def test_old_rows_go_and_a_removed_user_leaves_none(gate: Door, store: Sto
     for alias in (INFO, HELLO):
         await store.run(aliases.remove_alias, alias)
     await store.run(accounts.remove_account, ANNA)
-    await gate.trail.flush()  # what waited is of nobody now
+    await gate.logbook.flush()  # what waited is of nobody now
     assert await store.read(logins.list_visits, account, Millis(0), failed=False) == []
     assert not await store.read(logins.at_home, account, "192.0.2.1/32", NOW)
 
@@ -184,7 +184,7 @@ async def test_failures_are_counted_over_all_workers(tmp_path: Path, clock: Cloc
     doors = [new_door(store, clock, limits) for store in stores]
     for number in range(20):
         assert await doors[number % 2].verify("nobody@home.test", b"x", IMAP) is Refusal.WRONG
-        await doors[number % 2].trail.flush()
+        await doors[number % 2].logbook.flush()
     for door in doors:
         assert await door.verify(NAME, RIGHT, IMAP) is Refusal.FAILURES
         assert isinstance(await door.verify(NAME, RIGHT, Caller("198.51.100.1", Service.IMAP)), Login)
@@ -207,7 +207,7 @@ async def test_an_account_that_all_workers_see_guessed_at_answers_slowly(tmp_pat
             caller = Caller(f"198.{18 + number % 2}.{number}.1", Service.IMAP)
             await doors[number % 2].verify(name, b"x", caller)
         for door in doors:
-            await door.trail.flush()
+            await door.logbook.flush()
         naps.clear()
         assert await doors[0].verify(name, b"x", Caller("203.0.113.9", Service.IMAP)) is Refusal.WRONG
         assert naps == [PeerLimits().slow_refusal_seconds]
@@ -221,7 +221,7 @@ async def test_an_account_that_all_workers_see_guessed_at_answers_slowly(tmp_pat
 async def test_where_a_user_is_at_home_survives_a_restart(store: Store, clock: Clock) -> None:
     first = new_door(store, clock)
     assert isinstance(await first.verify(NAME, RIGHT, IMAP), Login)
-    await first.trail.flush()
+    await first.logbook.flush()
     again = new_door(store, clock)  # nothing in its memory
     for _ in range(10):
         await again.verify(str(BEN), b"wrong", IMAP)
@@ -240,7 +240,7 @@ async def test_who_fails_once_is_no_row(gate: Door, store: Store) -> None:
     """A network of machines that try once each must not fill a table."""
     for number in range(20):
         await gate.verify(f"nobody{number}@home.test", b"x", Caller(f"198.{number}.100.1", Service.IMAP))
-    await gate.trail.flush()
+    await gate.logbook.flush()
     assert await store.read(logins.counted, 0, [logins.subject("network", "198.7.100.1/32")], NOW) == (0, (0,))
 
 
