@@ -135,6 +135,7 @@ class RetentionSection(Struct, frozen=True):
     trash_days: Annotated[int, Meta(ge=0, le=36_500)] = 30
     junk_days: Annotated[int, Meta(ge=0, le=36_500)] = 30
     removed_days: Annotated[int, Meta(ge=0, le=36_500)] = 30
+    removed_size: Octets = Octets(10 * 1024 * 1024 * 1024)
     room: Octets = Octets(256 * 1024 * 1024)
 
 

@@ -330,7 +330,7 @@ def _patience(section: QueueSection) -> Patience:
 
 
 def _retention(section: RetentionSection) -> Retention:
-    return Retention(Rules(section.trash_days, section.junk_days), section.removed_days)
+    return Retention(Rules(section.trash_days, section.junk_days), section.removed_days, section.removed_size)
 
 
 def _quota(section: QuotaSection) -> QuotaPolicy:

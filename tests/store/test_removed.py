@@ -4,7 +4,7 @@ import pytest
 
 from posthouse.mail.ids import Millis
 from posthouse.mail.keyword import DELETED_BIT, SEEN_BIT
-from posthouse.store import accounts, emails, gc, mailboxes, removed, restore
+from posthouse.store import accounts, emails, gc, mailboxes, quota, removed, restore
 from posthouse.store.emails import ALL, Column, FlagChange, Mode
 from posthouse.store.mailboxes import Box
 from posthouse.store.removed import Removal
@@ -232,3 +232,37 @@ def test_flags_of_an_act_are_those_of_its_end(rig: Rig) -> None:
     back(rig, acts(rig)[0], 1, 2)
     assert in_box(rig, box) == [(3, SEEN_BIT, "last"), (4, SEEN_BIT, "last")]
     assert rig.read(mailboxes.get, box).unseen == 0
+
+
+def test_the_oldest_of_too_much_goes(rig: Rig) -> None:
+    box = rig.box()
+    rig.run(emails.add, box, [rig.email() for _ in range(9)])
+    sizes = dict(rig.read(emails.fetch, box, ALL, [Column.SIZE]))
+    remove(rig, box, 1, 2, 3, at=HOUR)
+    remove(rig, box, 4, at=0)
+    remove(rig, box, 5, 6, at=2 * HOUR)
+    total = sum(sizes[uid] for uid in range(1, 7))
+    assert rig.read(removed.beyond, total) == []
+    assert rig.read(removed.beyond, total - 5) == [(rig.anna, 5)]
+    assert rig.run(removed.end_oldest, rig.anna, 5) == (1, sizes[4])
+    assert rig.run(removed.end_oldest, rig.anna, sizes[1] + 1) == (2, sizes[1] + sizes[2])
+    assert kept(rig) == [("INBOX", [5, 6]), ("INBOX", [3])]
+    assert rig.run(removed.end_oldest, rig.anna, 1 << 40, 2) == (2, sizes[3] + sizes[5])
+    assert rig.run(removed.end_oldest, rig.ben, 1 << 40) == (0, 0)
+    assert rig.run(removed.end_oldest, rig.anna, 1 << 40) == (1, sizes[6])
+    assert acts(rig) == []
+
+
+def test_it_counts_for_nobody_until_it_is_back(rig: Rig) -> None:
+    def used() -> tuple[int, int]:
+        standing = rig.read(quota.standing, rig.anna, quota.Rules())
+        return standing.usage.octets, standing.usage.messages
+
+    box = rig.box()
+    rig.run(emails.add, box, [rig.email()])
+    before = used()
+    remove(rig, box, 1)
+    assert used() == (0, 0)
+    back(rig, acts(rig)[0], 1)
+    assert used() == before
+    assert before[1] == 1

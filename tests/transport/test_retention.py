@@ -13,7 +13,7 @@ from household import ANNA, HOSTNAME, NOW, open_store
 from posthouse import trace
 from posthouse.mail.ids import AccountId, MailboxId, Millis
 from posthouse.store import accounts, emails, expiry, journal, mailboxes, restore
-from posthouse.store.emails import ALL
+from posthouse.store.emails import ALL, Column
 from posthouse.store.expiry import DAY, Rules
 from posthouse.store.mailboxes import Box
 from posthouse.store.store import Store
@@ -23,7 +23,7 @@ from posthouse.transport.house import House
 from posthouse.transport.retention import Retention, Round, keep_rules, work
 from store.fsck import consistency
 
-RULES = Retention(Rules(trash=30, junk=7), removed_days=30)
+RULES = Retention(Rules(trash=30, junk=7), removed_days=30, removed_size=1 << 40)
 
 
 class Home:
@@ -88,7 +88,7 @@ async def test_its_own_rule_wins_and_0_is_never(home: Home) -> None:
     lists = await home.put("Lists", 3, 1)
     await home.store.run(expiry.set_rule, trash, 0)
     await home.store.run(expiry.set_rule, lists, 2)
-    assert await work(home.house, Retention(Rules(trash=1, junk=0), 30), []) == Round(1, 0)
+    assert await work(home.house, Retention(Rules(trash=1, junk=0), 30, 1 << 40), []) == Round(1, 0)
     assert await home.uids(trash) == [1]
     assert await home.kept() == [("Lists", 'the rule of "Lists" after 2 days', 1)]
     await home.store.close()
@@ -121,6 +121,16 @@ async def test_without_keeping_it_is_gone_at_once(home: Home) -> None:
     house = House(home.store, HOSTNAME, lambda: Millis(home.now), keep_removed=False)
     assert await work(house, RULES._replace(removed_days=0), []) == Round(1, 0)
     assert await home.kept() == []
+    await home.store.close()
+
+
+async def test_of_too_much_the_oldest_goes(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "PAUSE_SECONDS", 0)
+    await home.put("Trash", *[40] * 1_100)
+    sizes = [row[1] for row in await home.store.read(emails.fetch, await home.box("Trash"), ALL, [Column.SIZE], 2_000)]
+    assert await work(home.house, RULES._replace(removed_size=sum(sizes[800:])), []) == Round(1_100, 800)
+    assert sum(number for *_, number in await home.kept()) == 300
+    assert await home.store.read(consistency) == []
     await home.store.close()
 
 
@@ -188,7 +198,7 @@ from posthouse.transport.house import House
 async def main():
     store = await Store.open(Path(sys.argv[1]))
     house = House(store, "mail.home.test", lambda: Millis(int(sys.argv[2])))
-    print(*await retention.work(house, retention.Retention(Rules(30, 7), 30), []))
+    print(*await retention.work(house, retention.Retention(Rules(30, 7), 30, 1 << 40), []))
 
 asyncio.run(main())
 """

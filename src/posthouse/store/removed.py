@@ -5,6 +5,7 @@ mailbox is not recently deleted. It has either placements or one row here, never
 `removed`, and what restores an Email gives it a placement again. Nothing here counts for its owner.
 """
 
+from itertools import accumulate
 from typing import NamedTuple
 
 from posthouse.mail.ids import AccountId, MailboxId, Millis
@@ -125,6 +126,42 @@ def _end_some(act: int, limit: int) -> Script[int]:
         yield from end_uids(act, [uid for (uid,) in rows])
     yield from close_if_empty(act)
     return len(rows)
+
+
+def beyond(octets: int) -> Script[list[tuple[AccountId, int]]]:
+    """Accounts of which more is kept than this, and by how much."""
+    rows = yield sql(
+        "SELECT r.account, sum(e.size) - $1 FROM removal r JOIN removed d ON d.removal = r.id"
+        " JOIN email e ON e.id = d.email GROUP BY r.account HAVING sum(e.size) > $1",
+        octets,
+    )
+    return [(AccountId(account), excess) for account, excess in rows]
+
+
+def end_oldest(account: AccountId, octets: int, limit: int = END_CHUNK) -> Script[tuple[int, int]]:
+    """End what was removed first of one account, until so many octets are gone, and at most `limit` Emails; how many
+    Emails and octets."""
+    emails, gone = 0, 0
+    for _ in range(limit):  # inside one script, in the writer's thread; each turn ends an act or is the last
+        acts = yield sql(
+            "SELECT id FROM removal r WHERE account = $1 AND EXISTS (SELECT 1 FROM removed d WHERE d.removal = r.id)"
+            " ORDER BY at, id LIMIT 1",
+            account,
+        )
+        if not acts or gone >= octets or emails == limit:
+            break
+        [(act,)] = acts
+        rows = yield sql(
+            "SELECT d.uid, e.size FROM removed d JOIN email e ON e.id = d.email WHERE d.removal = $1"
+            " ORDER BY d.uid LIMIT $2",
+            act, limit - emails,
+        )  # fmt: skip
+        before = accumulate((size for _, size in rows), initial=gone)
+        uids = [uid for (uid, _), so_far in zip(rows, before, strict=False) if so_far < octets]
+        yield from end_uids(act, uids)
+        yield from close_if_empty(act)
+        emails, gone = emails + len(uids), gone + sum(size for _, size in rows[: len(uids)])
+    return emails, gone
 
 
 def end_uids(act: int, uids: list[int]) -> Script[None]:

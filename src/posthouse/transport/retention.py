@@ -32,10 +32,12 @@ log = logging.getLogger(__name__)
 
 
 class Retention(NamedTuple):
-    """The rules of the house, and for how many days what was removed is kept; 0: not at all."""
+    """The rules of the house, for how many days what was removed is kept, 0: not at all; and how many octets of it for
+    one user."""
 
     rules: Rules
     removed_days: int
+    removed_size: int
 
 
 class Round(NamedTuple):
@@ -72,7 +74,8 @@ async def work(house: House, retention: Retention, gaps: Gaps) -> Round:
             if one.days:
                 expired += await _expire(house, one, cutoff(house.clock(), one.days, gaps))
         after = some[-1].mailbox
-    return Round(expired, await _end(house.store, cutoff(house.clock(), retention.removed_days, gaps)))
+    ended = await _end(house.store, cutoff(house.clock(), retention.removed_days, gaps))
+    return Round(expired, ended + await _end_beyond(house.store, retention.removed_size))
 
 
 async def _expire(house: House, one: Ruled, before: Millis) -> int:
@@ -112,6 +115,20 @@ async def _end(store: Store, before: Millis) -> int:
         if not step.more:
             return ended
         await asyncio.sleep(PAUSE_SECONDS)
+
+
+async def _end_beyond(store: Store, most: int) -> int:
+    """End the oldest of those of whom more is kept than is allowed: it does not count for a quota, and whoever brings
+    in and removes all day must not fill the disk."""
+    ended = 0
+    for account, excess in await store.read(removed.beyond, most):  # one after another, as the rules do
+        while excess > 0:
+            emails, octets = await store.run(removed.end_oldest, account, excess)
+            if not emails:  # brought back meanwhile
+                break
+            ended, excess = ended + emails, excess - octets
+            await asyncio.sleep(PAUSE_SECONDS)
+    return ended
 
 
 def bring_back(act: ActRow, account: AccountId, uids: Sequence[int], now: Millis) -> Script[Restored | None]:
