@@ -12,8 +12,8 @@ STAMP := $(VENV)/installed.stamp
 PROCESSES ?= 2
 
 # Commands that the system tests drive, and the Debian packages that bring them.
-CLIENTS := swaks msmtp mbsync mutt fetchmail getmail mpop curl tmux nsd unbound postfix slapd ldapmodify
-CLIENT_PACKAGES := swaks libnet-ssleay-perl msmtp isync mutt fetchmail getmail6 mpop libsasl2-modules curl tmux ca-certificates nsd unbound postfix slapd ldap-utils
+CLIENTS := swaks msmtp mbsync mutt fetchmail getmail mpop curl gsasl tmux nsd unbound postfix slapd ldapmodify
+CLIENT_PACKAGES := swaks libnet-ssleay-perl msmtp isync mutt fetchmail getmail6 mpop libsasl2-modules curl gsasl tmux ca-certificates nsd unbound postfix slapd ldap-utils
 
 .PHONY: run test check fix bench clients lint
 

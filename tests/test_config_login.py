@@ -55,6 +55,7 @@ def test_certificates() -> None:
         (PROVIDER + 'user_claim = ""', "user_claim"),
         (PROVIDER + 'private_networks = ["home"]', "private_networks: 'home' does not appear"),
         ("\n".join(PROVIDER.replace("realm", f"r{n}") for n in range(21)), "20 are the most"),
+        ('[login]\nwithheld = ["SCRAM"]', "SCRAM is no mechanism that is offered here"),
         ("[[login.certificates]]", "authorities: missing"),
         ('[[login.certificates]]\nauthorities = ""', "authorities"),
         ('[[login.certificates]]\nauthorities = "x"\nservices = ["smtp"]', "expected one of submission"),

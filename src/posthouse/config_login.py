@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 from posthouse.mail.address import parse_domain
 from posthouse.net.https import https_url
 from posthouse.net.reach import networks
+from posthouse.wire.sasl import MECHANISMS
 
 PROVIDERS = 20  # of one server; each keeps its keys in every worker
 SignInService = Literal["submission", "submissions", "imap", "imaps", "pop3", "pop3s"]
@@ -43,6 +44,7 @@ class LoginSettings(Struct, frozen=True):
     allow_plaintext: bool = False
     logbook_days: Annotated[int, Meta(ge=1, le=36_500)] = 90
     totp_wants_devices: bool = False
+    withheld: tuple[str, ...] = ()
     providers: tuple[Provider, ...] = ()
     certificates: tuple[ClientAuthorities, ...] = ()
 
@@ -61,6 +63,8 @@ def settle_login(login: LoginSettings, folder: Path) -> LoginSettings:
 
 def problems(login: LoginSettings) -> Iterator[str]:
     """What cannot be meant, a sentence each."""
+    yield from _withheld_problems(login)
+    yield from _certificate_problems(login)
     if len(login.providers) > PROVIDERS:
         yield f"login.providers: {PROVIDERS} are the most"
     for issuer, count in Counter(one.issuer for one in login.providers).items():
@@ -68,6 +72,15 @@ def problems(login: LoginSettings) -> Iterator[str]:
             yield f"login.providers: {issuer} is there twice"
     for index, one in enumerate(login.providers):
         yield from _provider_problems(f"login.providers[{index}]", one)
+
+
+def _withheld_problems(login: LoginSettings) -> Iterator[str]:
+    for name in login.withheld:
+        if name not in MECHANISMS:
+            yield f"login.withheld: {name} is no mechanism that is offered here; known: {', '.join(MECHANISMS)}"
+
+
+def _certificate_problems(login: LoginSettings) -> Iterator[str]:
     for service, count in Counter(name for one in login.certificates for name in one.services).items():
         if count > 1:
             yield f"login.certificates: {service} is named twice; a port asks for one kind of certificate"

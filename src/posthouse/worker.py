@@ -151,6 +151,7 @@ class Worker:
         secret = load_secret(settings.folder)
         door = Door(store, peers, secret=secret, limits=ours)
         door.directory = self._directory
+        door.withheld = frozenset(settings.login.withheld)
         door.devices_with_totp = settings.login.totp_wants_devices
         house = House(
             store,

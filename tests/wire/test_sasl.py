@@ -164,6 +164,16 @@ def test_a_downgrade_is_noticed() -> None:
     assert exchange.step(b"y,,n=anna,r=x") == KeysWanted("anna")
 
 
+def test_what_is_withheld_is_not_there() -> None:
+    """Who knows channel binding may then say that this server does not (RFC 5802 §6)."""
+    offer = replace(OFFER, withheld=frozenset({"SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS", "LOGIN"}))
+    assert set(MECHANISMS) - set(offer.mechanisms) == offer.withheld
+    assert start("LOGIN", "nonce", offer) is None
+    exchange = start("SCRAM-SHA-256", "nonce", offer)
+    assert exchange is not None
+    assert exchange.step(b"y,,n=anna,r=x") == KeysWanted("anna")
+
+
 def test_external() -> None:
     """RFC 4422 Appendix A."""
     assert step("EXTERNAL", None) == Challenge(b"")

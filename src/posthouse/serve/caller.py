@@ -21,8 +21,8 @@ class Caller:
     offer: Offer = field(default_factory=Offer)
 
 
-def offer(link: Link, *, bearer: bool) -> Offer:
+def offer(link: Link, withheld: frozenset[str], *, bearer: bool) -> Offer:
     """What a connection offers: -PLUS where TLS can be bound to, EXTERNAL where the client has shown a good
     certificate, tokens where there is TLS (RFC 7628 §3) and somebody to check them (`bearer`)."""
     session = link.tls_session
-    return Offer(bindings(session), names_of_client(session), bearer and session is not None)
+    return Offer(bindings(session), names_of_client(session), bearer and session is not None, withheld)

@@ -113,6 +113,7 @@ class Door:
         self.peers = peers
         self.logbook = Logbook(store)
         self.tokens: Tokens | None = None  # who checks those of providers of identities, where there are some
+        self.withheld = frozenset[str]()  # SASL mechanisms that are not offered
         self.devices_with_totp = False  # who has a second factor signs in to mail programs by device passwords only
         self.directory: Directory | None = None  # users whose passwords are elsewhere
         self._store = store

@@ -42,11 +42,12 @@ PASSWORD_LENGTH = 1_024  # octets; RFC 4616 §2 asks for 255, people paste long 
 class Offer:
     """What this connection lets an exchange be. `bindings`: what TLS can be bound to, octets by the name of the
     binding (RFC 5929, RFC 9266). `names`: whom the certificate that the client has shown is for. `bearer`: there is
-    somebody to check tokens."""
+    somebody to check tokens. `withheld` mechanisms are not offered all the same."""
 
     bindings: Mapping[str, bytes] = field(default_factory=dict)
     names: tuple[str, ...] = ()
     bearer: bool = False
+    withheld: frozenset[str] = frozenset()
 
     @property
     def mechanisms(self) -> tuple[str, ...]:
@@ -54,6 +55,8 @@ class Offer:
         return tuple(name for name in MECHANISMS if self._has(name))
 
     def _has(self, name: str) -> bool:
+        if name in self.withheld:
+            return False
         if name in TOKENS:
             return self.bearer
         if name == "EXTERNAL":
@@ -248,7 +251,8 @@ def start(mechanism: str, nonce: str, offer: Offer) -> Exchange | None:
             return Login()
         case "EXTERNAL":
             return External(offer.names)
-    return Scram(name, nonce, offer.bindings)
+    announced = any(each.endswith(PLUS) for each in offer.mechanisms)
+    return Scram(name, nonce, offer.bindings if announced else None)
 
 
 def decode(text: bytes) -> bytes | None:

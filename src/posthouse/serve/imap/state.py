@@ -148,7 +148,7 @@ class Session:
     @property
     def offer(self) -> Offer:
         """The SASL mechanisms of this connection."""
-        return offer(self.link, bearer=self.door.tokens is not None)
+        return offer(self.link, self.door.withheld, bearer=self.door.tokens is not None)
 
     @property
     def caller(self) -> Caller:

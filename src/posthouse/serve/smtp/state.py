@@ -72,7 +72,7 @@ class Session:
     @property
     def offer(self) -> Offer:
         """The SASL mechanisms of this connection."""
-        return offer(self.link, bearer=self.door.tokens is not None)
+        return offer(self.link, self.door.withheld, bearer=self.door.tokens is not None)
 
     @property
     def stranger(self) -> bool:
