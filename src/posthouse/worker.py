@@ -149,10 +149,7 @@ class Worker:
             stress=Stress(_plain(StressLimits, limits.stress)),
         )
         secret = load_secret(settings.folder)
-        door = Door(store, peers, secret=secret, limits=ours)
-        door.directory = self._directory
-        door.withheld = frozenset(settings.login.withheld)
-        door.devices_with_totp = settings.login.totp_wants_devices
+        door = self._furnish(Door(store, peers, secret=secret, limits=ours))
         house = House(
             store,
             settings.hostname,
@@ -200,6 +197,13 @@ class Worker:
             ending.append(self._departure.stop(self._drain))
         await asyncio.gather(*ending)
         door.close()
+
+    def _furnish(self, door: Door) -> Door:
+        """What the settings say of sign-in."""
+        door.directory = self._directory
+        door.withheld = frozenset(self._settings.login.withheld)
+        door.devices_with_totp = self._settings.login.totp_wants_devices
+        return door
 
     async def _check_tokens(self, door: Door) -> None:
         """Tokens open the door once this worker listens: until then they are not announced."""

@@ -136,8 +136,8 @@ def write_msmtp_and_mpop(
 ) -> tuple[Path, Path]:
     """Their settings."""
     (folder / "secret").write_text(secret)
-    common = f"tls on\ntls_trust_file {house.ca}\nauth {mechanism}\nuser {person.address}\npasswordeval cat {folder}/secret\n"
-    common += "host localhost\n"
+    common = f"tls on\ntls_trust_file {house.ca}\nauth {mechanism}\nuser {person.address}\nhost localhost\n"
+    common += f"passwordeval cat {folder}/secret\n"
     msmtp, mpop = folder / "msmtprc", folder / "mpoprc"
     msmtp.write_text(f"account default\nfrom {person.address}\nport {house.ports.submission}\n{common}")
     mpop.write_text(

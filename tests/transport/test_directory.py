@@ -23,6 +23,7 @@ from posthouse.transport.directory import NOWHERE, Directory, DirectoryLimits
 from posthouse.transport.house import House
 from posthouse.transport.resolve import resolve
 from posthouse.transport.route import Leads
+from posthouse.wire.sasl import Offer
 
 HOME = ANNA.domain
 CARL, DORA = Address("carl", HOME), Address("dora", HOME)
@@ -252,3 +253,25 @@ async def test_without_a_directory_nothing_of_it_holds(store: Store, door: Door)
     door.directory = None
     assert not await door.holds(found)
     assert isinstance(await resolve(CARL, replace(House(store, HOSTNAME, lambda: NOW))), tuple)
+
+
+def vouching(name: str) -> Caller:
+    """A client whose certificate is for this name."""
+    return replace(CALLER, offer=Offer(names=(name,)))
+
+
+async def nothing_asked(challenge: bytes) -> bytes | None:
+    raise AssertionError("nothing is left to ask")
+
+
+async def test_a_certificate_of_a_user_of_the_directory(door: Door, people: People) -> None:
+    """RFC 4422 Appendix A: the authority vouches, the directory knows the user, and nobody proves a password."""
+    login = await door.authenticate("EXTERNAL", b"", nothing_asked, vouching("carl@home.test"))
+    assert isinstance(login, Login)
+    assert login.address == CARL
+    assert people.asked == ["find carl@home.test"]
+    assert await door.holds(login)
+    stranger = await door.authenticate("EXTERNAL", b"", nothing_asked, vouching("nobody@home.test"))
+    assert stranger is Refusal.WRONG
+    people.down = True
+    assert await door.authenticate("EXTERNAL", b"", nothing_asked, vouching("dora@home.test")) is Refusal.DIRECTORY

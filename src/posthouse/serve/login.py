@@ -239,6 +239,8 @@ class Door:
         except NotNow as reason:
             log.warning("a token was not checked: %s", reason, extra={"peer": attempt.caller.ip})
             return Refusal.BUSY
+        except DirectoryDown:
+            return Refusal.DIRECTORY
         if isinstance(found, Login):
             return self._let_in(attempt, found)
         log.info("a token opens nothing: %s", found.fault.value, extra={"peer": attempt.caller.ip})
@@ -246,7 +248,8 @@ class Door:
         return await self._refuse(Refusal.WRONG, attempt)
 
     async def _owner(self, bearer: Bearer, attempt: Attempt) -> Login | Untrusted:
-        """The account of a token's user, who must be the one that the client names, if it names one. Raises NotNow."""
+        """The account of a token's user, who must be the one that the client names, if it names one. Raises NotNow,
+        DirectoryDown."""
         if self.tokens is None:
             raise NotNow("no provider is configured")  # and nothing that carries a token was offered
         user = await self.tokens.user_of(bearer)
@@ -259,15 +262,21 @@ class Door:
     async def _by_certificate(self, name: str, attempt: Attempt) -> Login | Refusal:
         """The account that a client's certificate is for (RFC 4422 Appendix A). Nothing can be guessed here, so nobody
         is kept out for guesses."""
-        login = await self._vouched(name, attempt)
+        try:
+            login = await self._vouched(name, attempt)
+        except DirectoryDown:
+            return Refusal.DIRECTORY
         return await self._refuse(Refusal.WRONG, attempt) if login is None else self._let_in(attempt, login)
 
     async def _vouched(self, name: str, attempt: Attempt) -> Login | None:
-        """The account of a user for whom a provider or an authority vouches; None where there is none."""
+        """The account of a user for whom a provider or an authority vouches; None where there is none. Raises
+        DirectoryDown."""
         attempt.name = name
         await self._admitted(attempt)
-        entrance = attempt.seen.entrance
-        return None if entrance is None else entrance.login._replace(vouched=True)
+        entrance, address = attempt.seen.entrance, user_address(name)
+        if entrance is not None:
+            return entrance.login._replace(vouched=True)
+        return None if address is None or self.directory is None else await self.directory.vouched(address)
 
     async def _conclude(self, step: Outcome, attempt: Attempt) -> Login | Refusal:
         """What the end of an exchange means."""

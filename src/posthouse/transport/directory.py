@@ -85,6 +85,14 @@ class Directory:
         target = await self._admit(asked, own)
         return None if target is None else Login(target.account, target.address, NOWHERE)
 
+    async def vouched(self, address: Address) -> Login | None:
+        """The login of a user of the directory for whom a provider's token or a certificate vouches, so that nothing is
+        proved here. Raises DirectoryDown, Unavailable."""
+        asked = await self._store.read(addressee, address)
+        own = None if asked is None else await self._known_as(asked)
+        target = None if asked is None or own is None else await self._admit(asked, own)
+        return None if target is None else Login(target.account, target.address, NOWHERE, vouched=True)
+
     async def holds(self, login: Login) -> bool:
         """Whether the user of an open session is still in the directory; while it does not answer, nobody is gone.
         Raises Unavailable."""
