@@ -19,6 +19,7 @@ from posthouse.config import ConfigError, load, parse_listen, settle
 from posthouse.config_login import ClientAuthorities, Provider
 from posthouse.config_octets import parse_octets
 from posthouse.config_out import Route, Source
+from posthouse.config_quota import rules_of
 from posthouse.config_sections import (
     Certificate,
     DnsSection,
@@ -38,6 +39,7 @@ from posthouse.net.dns import DnsLimits
 from posthouse.net.link import LinkLimits
 from posthouse.serve.limits import ImapSessionLimits, PeerLimits, SessionLimits, WorkerLimits
 from posthouse.serve.stress import StressLimits
+from posthouse.store.quota import LARGEST, Limits, Rules
 from posthouse.transport.house import MessageLimits
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "operate" / "settings.md"
@@ -307,3 +309,21 @@ def test_certbots_keys_are_opened_to_the_group_that_certbot_keeps() -> None:
     said = start.why_unusable(error)
     assert "may not read it; let their group do so: chgrp -R " in said
     assert "/etc/letsencrypt/live /etc/letsencrypt/archive && chmod -R g+rX /etc/letsencrypt/live" in said
+
+
+def test_quotas_are_checked() -> None:
+    assert problems('[quota]\nadministrators = ["anna@home.test", "anna"]') == [
+        "quota.administrators[1]: 'anna' is no address such as anna@example.org"
+    ]
+    assert problems("[quota]\nwarn_percent = [95, 80]") == [
+        "quota.warn_percent: each percentage once, the lowest first"
+    ]
+    assert len(problems("[quota]\nstorage = 0\nmessages = -1\nwarn_percent = [101]\nrefuse = 'never'")) == 4
+
+
+def test_quotas_as_the_store_knows_them() -> None:
+    """0 and nothing are no limit; more than can be counted is the most that can."""
+    assert rules_of(settle({}).quota) == Rules()
+    found = rules_of(settle({"quota": {"storage": "2 GiB", "messages": 5, "overdraft_percent": 0}}).quota)
+    assert (found.default, found.overdraft_percent) == (Limits(2 << 30, 5), 0)
+    assert rules_of(settle({"quota": {"storage": "999999999999 TiB"}}).quota).default == Limits(LARGEST)
