@@ -24,7 +24,7 @@ SETTLE = 2.0  # seconds that a login waits for the name of the program
 WAITING = 5_000  # kinds of visits that wait; further ones are counted without address and program
 SUBJECTS = 20_000  # names and networks whose failures wait; further ones are counted in this worker's memory only
 HOT = 3  # failures of a name or network in one worker from which on the others hear of it (decision 0108)
-AT_ONCE = 500  # visits of one transaction
+AT_ONCE = 500  # visits, and as many of the rest, of one transaction: some 10 ms of the writer
 PROGRAM_LENGTH = 100  # characters
 DEVICE_LENGTH = 60
 
@@ -156,26 +156,27 @@ class Logbook:
         due = [v for v, t in self._waiting.items() if before is None or v.program or v.refused or t.first <= before]
         visits = [(visit, self._waiting.pop(visit)) for visit in due]
         self._nameless = {key: entry for key, entry in self._nameless.items() if entry[0] in self._waiting}
-        at, guesses, homes = self.clock(), self._guesses, self._homes
-        waiting = {entry[1].device for entry in self._nameless.values()}
+        at = self.clock()
+        guesses = [(subject, at, count) for subject, count in self._guesses.items()]
+        homes = [(*key, when) for key, when in self._homes.items()]
+        self._guesses, self._homes = {}, {}
+        used = self._used_by_now()
+        most = max(len(visits), len(guesses), len(homes), len(used))
+        try:
+            # One after the other: others write in between.
+            for first in range(0, most, AT_ONCE):
+                part = slice(first, first + AT_ONCE)
+                await self._store.run(logins.record, Batch(visits[part], guesses[part], used[part], homes[part]))
+        except StoreError as error:
+            log.warning("some logins were not written to the logbook: %s", error)
+
+    def _used_by_now(self) -> list[Used]:
+        """Device passwords that were used, without those whose program may still say what it is."""
+        waiting = {login.device for _, login in self._nameless.values()}
         used = [each for each in self._used.values() if each.program or each.device not in waiting]
         for each in used:
             del self._used[each.device]
-        self._guesses, self._homes = {}, {}
-        first = Batch(
-            visits[:AT_ONCE],
-            [(subject, at, count) for subject, count in guesses.items()],
-            used,
-            [(*key, when) for key, when in homes.items()],
-        )
-        rest = [Batch(visits[start : start + AT_ONCE]) for start in range(AT_ONCE, len(visits), AT_ONCE)]
-        if first == Batch([], [], [], []):
-            return
-        try:
-            for batch in (first, *rest):  # one after the other: others write in between
-                await self._store.run(logins.record, batch)
-        except StoreError as error:
-            log.warning("some logins were not written to the logbook: %s", error)
+        return used
 
 
 async def forget(store: Store, now: Millis, days: int) -> None:
