@@ -221,8 +221,10 @@ def set_password(store: SyncStore, name: str, *, from_stdin: bool) -> None:
     """posthouse user password."""
     address = address_of(name)
     found = store.read(accounts.find_login, address)
-    if found is None or store.read(accounts.find, address) is None:
+    if store.read(accounts.find, address) is None:
         raise Refused(f"there is no user {address}")
+    if found is None:
+        raise Refused(f"{address} is a user of the directory, and the password is changed there")
     salt = found.credential.scram_sha256.salt
     store.run(accounts.set_password, address, new_password(address, from_stdin=from_stdin, salt=salt))
     print(f"Changed the password of {address}.")

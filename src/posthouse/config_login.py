@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from posthouse.mail.address import parse_domain
+from posthouse.mail.spelling import why_no_domain
 from posthouse.net.https import https_url
 from posthouse.net.reach import networks
 from posthouse.wire.sasl import MECHANISMS
@@ -98,7 +99,7 @@ def _provider_problems(where: str, one: Provider) -> Iterator[str]:
     if not one.audience or not all(one.audience):
         yield f"{where}.audience: missing; without it a token that was made for another service would open mail here"
     if one.user_domain and parse_domain(one.user_domain) is None:
-        yield f"{where}.user_domain: {one.user_domain!r} is no domain"
+        yield f"{where}.user_domain: {one.user_domain!r} is no domain: {why_no_domain(one.user_domain)}"
     try:
         networks(one.private_networks)
     except ValueError as error:

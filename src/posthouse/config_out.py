@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from posthouse.mail.address import parse_domain
+from posthouse.mail.spelling import why_no_domain
 from posthouse.net.reach import networks
 
 Port = Annotated[int, Meta(ge=1, le=65_535)]
@@ -92,7 +93,7 @@ def problems(relay: RelaySection, sending: SendingSection) -> Iterator[str]:
         yield from _host_problems(where, route)
         for name in route.domains:
             if parse_domain(name.removeprefix(".")) is None:
-                yield f"{where}.domains: {name!r} is no domain"
+                yield f"{where}.domains: {name!r} is no domain: {why_no_domain(name)}"
     yield from _sending_problems(sending)
 
 
@@ -110,7 +111,7 @@ def _host_problems(where: str, one: SmartHost) -> Iterator[str]:
 def _sending_problems(sending: SendingSection) -> Iterator[str]:
     for index, source in enumerate(sending.sources):
         if source.domain != EVERYBODY and parse_domain(source.domain) is None:
-            yield f"sending.sources[{index}].domain: {source.domain!r} is no domain"
+            yield f"sending.sources[{index}].domain: {source.domain!r} is no domain: {why_no_domain(source.domain)}"
         for ip in source.addresses:
             if not _is_ip(ip):
                 yield f"sending.sources[{index}].addresses: {ip!r} is no IP address"

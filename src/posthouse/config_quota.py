@@ -7,6 +7,7 @@ from msgspec import Meta, Struct
 
 from posthouse.config_octets import Octets
 from posthouse.mail.address import parse_address
+from posthouse.mail.spelling import why_no_address
 
 if TYPE_CHECKING:
     from posthouse.store.quota import Rules
@@ -32,7 +33,7 @@ def problems(quota: QuotaSection) -> Iterator[str]:
     """What cannot be meant, a sentence each."""
     for index, name in enumerate(quota.administrators):
         if parse_address(name) is None:
-            yield f"quota.administrators[{index}]: {name!r} is no address such as anna@example.org"
+            yield f"quota.administrators[{index}]: {name!r} is no address: {why_no_address(name)}"
     if list(quota.warn_percent) != sorted(set(quota.warn_percent)):
         yield "quota.warn_percent: each percentage once, the lowest first"
 

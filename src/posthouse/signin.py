@@ -29,6 +29,8 @@ def login_of(store: SyncStore, name: str) -> tuple[Address, Login]:
     """The user that is meant. Raises Refused."""
     address = address_of(name)
     found = store.read(accounts.find_login, address)
+    if found is None and store.read(accounts.known_as, address) is not None:
+        raise Refused(f"{address} is a user of the directory, and has no other passwords")
     if found is None:
         raise Refused(f"there is no user {address}")
     return found.address, found

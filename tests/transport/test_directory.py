@@ -204,6 +204,25 @@ async def test_sign_in(door: Door, people: People, clock: Clock) -> None:
     assert await door.verify("carl@home.test", b"a new word", CALLER) is Refusal.DIRECTORY
 
 
+async def test_somebody_else_may_vouch(door: Door, people: People, clock: Clock) -> None:
+    """RFC 4422 appendix A: a certificate names the user; the directory knows whether there is one."""
+
+    def certified(name: str) -> Caller:
+        return replace(CALLER, offer=Offer(names=(name,)))
+
+    async def ask(challenge: bytes) -> bytes:
+        return b""
+
+    found = await door.authenticate("EXTERNAL", b"", ask, certified("carl@home.test"))
+    assert isinstance(found, Login)
+    assert found.address == CARL
+    assert await door.holds(found)
+    assert await door.authenticate("EXTERNAL", b"", ask, certified("dora@home.test")) is Refusal.WRONG
+    people.down = True
+    clock.now += 60
+    assert await door.authenticate("EXTERNAL", b"", ask, certified("carl@home.test")) is Refusal.DIRECTORY
+
+
 async def test_who_has_a_password_here_has_it_only_here(door: Door, people: People) -> None:
     assert isinstance(await door.verify(str(ANNA), PASSWORD.encode(), CALLER), Login)
     assert await door.verify(str(ANNA), b"another word", CALLER) is Refusal.WRONG

@@ -137,7 +137,7 @@ class Door:
         """Check a name and a password (IMAP LOGIN). A refusal is in the log already. Raises Unavailable."""
         mechanism = "USER" if caller.service is Service.POP3 else "LOGIN"
         attempt = Attempt(name, caller, self.peers.now(), mechanism)
-        return noted(attempt, await self._verify(attempt, password))
+        return noted(attempt, await _heard(self._verify(attempt, password)))
 
     async def authenticate(
         self,
@@ -167,7 +167,7 @@ class Door:
         exchange = sasl.start(mechanism, token_urlsafe(NONCE_LENGTH), caller.offer)
         if exchange is None:
             return noted(attempt, Refusal.MECHANISM)
-        found = noted(attempt, await self._exchange(attempt, exchange, initial, answer))
+        found = noted(attempt, await _heard(self._exchange(attempt, exchange, initial, answer)))
         return found if malformed is None else malformed
 
     async def holds(self, login: Login) -> bool:
@@ -200,12 +200,9 @@ class Door:
         return self._let_in(attempt, entrance.login)
 
     async def _of_directory(self, attempt: Attempt, directory: Directory, password: bytes) -> Login | Refusal:
-        """Who has no password here is perhaps somebody there. While it does not answer, nobody has failed."""
+        """Who has no password here is perhaps somebody there. Raises DirectoryDown."""
         address = user_address(attempt.name)
-        try:
-            login = None if address is None else await directory.sign_in(address, password)
-        except DirectoryDown:
-            return Refusal.DIRECTORY
+        login = None if address is None else await directory.sign_in(address, password)
         return await self._refuse(Refusal.WRONG, attempt) if login is None else self._let_in(attempt, login)
 
     async def _exchange(
@@ -239,8 +236,6 @@ class Door:
         except NotNow as reason:
             log.warning("a token was not checked: %s", reason, extra={"peer": attempt.caller.ip})
             return Refusal.BUSY
-        except DirectoryDown:
-            return Refusal.DIRECTORY
         if isinstance(found, Login):
             return self._let_in(attempt, found)
         log.info("a token opens nothing: %s", found.fault.value, extra={"peer": attempt.caller.ip})
@@ -262,10 +257,7 @@ class Door:
     async def _by_certificate(self, name: str, attempt: Attempt) -> Login | Refusal:
         """The account that a client's certificate is for (RFC 4422 Appendix A). Nothing can be guessed here, so nobody
         is kept out for guesses."""
-        try:
-            login = await self._vouched(name, attempt)
-        except DirectoryDown:
-            return Refusal.DIRECTORY
+        login = await self._vouched(name, attempt)
         return await self._refuse(Refusal.WRONG, attempt) if login is None else self._let_in(attempt, login)
 
     async def _vouched(self, name: str, attempt: Attempt) -> Login | None:
@@ -458,6 +450,14 @@ def note(name: str, ip: str, service: Service, refusal: Refusal | None = None) -
         log.info("logged in", extra=fields)
     else:
         log.info("login refused", extra=fields | {"reason": refusal.value})
+
+
+async def _heard(asking: Awaitable[Login | Refusal]) -> Login | Refusal:
+    """How it ended. While a directory does not answer, nobody has failed."""
+    try:
+        return await asking
+    except DirectoryDown:
+        return Refusal.DIRECTORY
 
 
 def noted(attempt: Attempt, found: Login | Refusal) -> Login | Refusal:
