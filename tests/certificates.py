@@ -65,6 +65,7 @@ class Wish:
     days: tuple[int, int] = (-1, 30)
     hash: Any = field(default_factory=hashes.SHA256)  # None for keys that sign without one
     hosts: tuple[str, ...] = ()
+    padding: Any = None  # of RSA
 
 
 def issue(authority: Authority, folder: Path, wish: Wish = Wish()) -> CertificateFiles:
@@ -77,7 +78,7 @@ def issue(authority: Authority, folder: Path, wish: Wish = Wish()) -> Certificat
     alternatives += [x509.DNSName(one) for one in wish.hosts]
     if alternatives:
         builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
-    certificate = builder.sign(authority.key, wish.hash)
+    certificate = builder.sign(authority.key, wish.hash, rsa_padding=wish.padding)
     files = CertificateFiles(folder / "leaf.pem", folder / "leaf.key")
     files.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     files.key.write_bytes(

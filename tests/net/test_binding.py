@@ -5,8 +5,12 @@ import ssl
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.asymmetric import ed25519, padding, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+from hypothesis import given
+from hypothesis import strategies as st
 
 from certificates import Wish, client_context, issue, make_authority, shake
 from posthouse.net import openssl
@@ -90,6 +94,29 @@ def test_the_certificate_by_the_hash_of_its_signature(tmp_path: Path, signed: ob
     certificate = theirs.getpeercert(binary_form=True)
     assert certificate is not None
     assert bindings(ours)[END_POINT] == hashlib.new(bound, certificate).digest() == end_point(certificate)
+
+
+@pytest.mark.parametrize("digest", [hashes.SHA224(), hashes.SHA256(), hashes.SHA384(), hashes.SHA512()])
+@pytest.mark.parametrize("scheme", ["ecdsa", "pkcs1", "pss"])
+def test_every_signature(tmp_path: Path, digest: hashes.HashAlgorithm, scheme: str) -> None:
+    """RFC 5280 §4.1.1.2, RFC 4055 §3.1, RFC 5758 §3.2: the hash that cryptography finds."""
+    key = rsa.generate_private_key(65537, 2048) if scheme != "ecdsa" else None
+    pss = padding.PSS(padding.MGF1(digest), digest.digest_size) if scheme == "pss" else None
+    files = issue(make_authority(key=key), tmp_path, Wish(hash=digest, padding=pss))
+    certificate = x509.load_pem_x509_certificate(files.certificate.read_bytes())
+    found = certificate.signature_hash_algorithm
+    assert found is not None
+    der = certificate.public_bytes(Encoding.DER)
+    assert end_point(der) == hashlib.new(found.name, der).digest()
+
+
+@given(st.binary(max_size=60), st.integers(0, 300))
+def test_what_is_no_certificate(octets: bytes, length: int) -> None:
+    real = ssl.PEM_cert_to_DER_cert(SHA1)
+    for der in (octets, real[:length], real[:length] + octets, b"\x30\x84" + octets):
+        end_point(der)
+    assert end_point(b"") is None
+    assert end_point(b"no certificate") is None
 
 
 def test_an_old_hash_is_not_used(tmp_path: Path) -> None:

@@ -58,8 +58,8 @@ async def device(store: Store, name: str = "phone", services: str = "imap smtp",
     return password
 
 
-async def scram(door: Door, password: str, caller: Caller = IMAP) -> Login | Refusal:
-    client, said = ScramPeer(NAME, password, "fyko+d2lbbFgONRv9qkxdawL"), []
+async def scram(door: Door, password: str, caller: Caller = IMAP, mechanism: str = "SCRAM-SHA-256") -> Login | Refusal:
+    client, said = ScramPeer(NAME, password, "fyko+d2lbbFgONRv9qkxdawL", mechanism), []
 
     async def ask(challenge: bytes) -> bytes | None:
         said.append(challenge)
@@ -68,7 +68,7 @@ async def scram(door: Door, password: str, caller: Caller = IMAP) -> Login | Ref
         assert client.verify(challenge)
         return b""
 
-    return await door.authenticate("SCRAM-SHA-256", client.first(), ask, caller)
+    return await door.authenticate(mechanism, client.first(), ask, caller)
 
 
 async def whys(door: Door, store: Store) -> list[str]:
@@ -87,6 +87,7 @@ async def test_it_opens_what_it_is_for_by_every_exchange(gate: Door, store: Stor
     plain = b"\0" + NAME.encode() + b"\0" + password.encode()
     assert await gate.authenticate("PLAIN", plain, None, SMTP) == found  # type: ignore[arg-type]
     assert await scram(gate, password) == found
+    assert await scram(gate, password, mechanism="SCRAM-SHA-1") == found
     assert isinstance(await gate.verify(NAME, PASSWORD.encode(), IMAP), Login)
     own = await scram(gate, PASSWORD)
     assert isinstance(own, Login)

@@ -17,6 +17,7 @@ from certificates import Wish, client_context, issue, make_authority
 from fakes import ZoneResolver
 from household import ANNA
 from posthouse.net.binding import Binding, client_binding, end_point
+from posthouse.net.connect import Connected
 from posthouse.net.https import Https, https_context
 from posthouse.net.link import Link, open_link
 from posthouse.net.reach import networks
@@ -29,7 +30,9 @@ from posthouse.serve.pop3.session import session as pop3_session
 from posthouse.serve.smtp.session import session as smtp_session
 from posthouse.store import accounts, devices
 from posthouse.store.store import Store
+from posthouse.transport.connection import Connection, Sending, begin
 from posthouse.transport.house import House, SmtpRole
+from posthouse.transport.target import RelayLogin, Target, TlsDemand, TlsLevel
 from posthouse.trust.tokens import Rules
 from posthouse.wire.scram_client import ScramClient
 from provider import ISSUER, Signer, claims, documents
@@ -422,3 +425,37 @@ async def test_failures_are_counted_for_tokens_too(store: Store, certificate: Ce
     assert len(slept) == 3
     assert min(slept) > 1.5
     door.close()
+
+
+# --- our own client of smart hosts
+
+
+@pytest.mark.parametrize("binding", [True, False])
+async def test_a_smart_host_is_logged_in_to_by_plus(
+    rig: Rig, certificate: CertificateFiles, monkeypatch: pytest.MonkeyPatch, binding: bool
+) -> None:
+    """RFC 5802 §6: transport/connection.py against our own submission, bound to the connection where that is wanted."""
+    seen: list[str] = []
+    authenticate = rig.door.authenticate
+
+    async def watched(mechanism: str, *rest: Any) -> Any:
+        seen.append(mechanism)
+        return await authenticate(mechanism, *rest)
+
+    monkeypatch.setattr(rig.door, "authenticate", watched)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        theirs = socket.create_connection(listener.getsockname())
+        sock, _ = listener.accept()
+    opening = asyncio.create_task(open_link(sock, rig.context))
+    login = RelayLogin("anna@home.test", PASSWORD, channel_binding=binding)
+    target = Target("localhost", ("127.0.0.1",), 465, tls=TlsDemand(TlsLevel.ENCRYPTED), implicit_tls=True, login=login)
+    beginning = asyncio.create_task(begin(Connected(theirs, "127.0.0.1"), target, Sending("client.test")))
+    link = await opening
+    task = asyncio.create_task(serve("smtp", link, replace(rig.house, tls=rig.context), rig.door))
+    connection = await beginning
+    assert isinstance(connection, Connection)
+    assert seen == ["SCRAM-SHA-256-PLUS" if binding else "SCRAM-SHA-256"]
+    connection.leave()
+    await connection.link.wait_closed()
+    await task
+    await link.wait_closed()

@@ -60,12 +60,63 @@ def _default(session: ssl.SSLObject) -> dict[str, bytes]:
 def end_point(certificate: bytes) -> bytes | None:
     """The hash of the server's certificate (DER) by the hash of its signature; SHA-256 where that is MD5 or SHA-1.
     None where the signature has no hash of its own, as Ed25519: the RFC leaves that open (RFC 5929 §4.1)."""
-    from cryptography import x509
-    from cryptography.exceptions import UnsupportedAlgorithm
-
     try:
-        found = x509.load_der_x509_certificate(certificate).signature_hash_algorithm
-        name = "" if found is None else found.name
-        return hashlib.new("sha256" if name in ("md5", "sha1") else name, certificate).digest()
-    except (ValueError, UnsupportedAlgorithm):
+        name = _signature_hash(certificate)
+    except (IndexError, ValueError):
         return None
+    return None if name is None else hashlib.new(name, certificate).digest()
+
+
+# The two fields that are needed are read here and not by cryptography: its import holds a worker up for 0.1 s, at the
+# first connection with TLS, and costs each 9 MB.
+_ALGORITHMS = {  # object identifiers, as DER has them: of signatures (RFC 4055 §5, RFC 5758 §3.2)
+    "2a864886f70d010104": "sha256",  # md5WithRSAEncryption
+    "2a864886f70d010105": "sha256",  # sha1WithRSAEncryption
+    "2a864886f70d01010b": "sha256",
+    "2a864886f70d01010c": "sha384",
+    "2a864886f70d01010d": "sha512",
+    "2a864886f70d01010e": "sha224",
+    "2a8648ce3d0401": "sha256",  # ecdsa-with-SHA1
+    "2a8648ce3d040301": "sha224",
+    "2a8648ce3d040302": "sha256",
+    "2a8648ce3d040303": "sha384",
+    "2a8648ce3d040304": "sha512",
+}
+_PSS = "2a864886f70d01010a"  # id-RSASSA-PSS, whose parameters name the hash (RFC 4055 §3.1)
+_HASHES = {  # of hash functions (RFC 4055 §2.1)
+    "608648016503040201": "sha256",
+    "608648016503040202": "sha384",
+    "608648016503040203": "sha512",
+    "608648016503040204": "sha224",
+    "2b0e03021a": "sha256",  # SHA-1
+}
+
+
+def _signature_hash(certificate: bytes) -> str | None:
+    """RFC 5280 §4.1   Certificate ::= SEQUENCE { tbsCertificate, signatureAlgorithm, signatureValue }. Raises
+    ValueError, IndexError."""
+    _, at, _ = _element(certificate, 0)
+    _, _, at = _element(certificate, at)  # tbsCertificate
+    _, at, end = _element(certificate, at)
+    _, start, at = _element(certificate, at)
+    algorithm = certificate[start:at].hex()
+    if algorithm != _PSS:
+        return _ALGORITHMS.get(algorithm)
+    _, at, end = _element(certificate, at)  # RSASSA-PSS-params ::= SEQUENCE { hashAlgorithm [0] DEFAULT sha1, ... }
+    if at >= end or certificate[at] != 0xA0:
+        return "sha256"
+    for _ in range(2):  # [0], and the AlgorithmIdentifier in it
+        _, at, _ = _element(certificate, at)
+    _, start, at = _element(certificate, at)
+    return _HASHES.get(certificate[start:at].hex())
+
+
+def _element(octets: bytes, at: int) -> tuple[int, int, int]:
+    """The element of DER that begins here: its tag, where its contents begin and end. Raises ValueError, IndexError."""
+    tag, length, at = octets[at], octets[at + 1], at + 2
+    if length & 0x80:
+        count = length & 0x7F
+        length, at = int.from_bytes(octets[at : at + count]), at + count
+    if at + length > len(octets):
+        raise ValueError("an element ends behind the certificate")
+    return tag, at, at + length
