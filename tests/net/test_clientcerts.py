@@ -71,6 +71,35 @@ def test_a_strange_authority_is_as_none(authority: Authority, server: Certificat
         assert names_shown(asking(server, tmp_path, authority.pem), client) == ()
 
 
+def test_several_faults_at_once_are_no_virtue(authority: Authority, server: CertificateFiles, tmp_path: Path) -> None:
+    """The callback that lets the handshake go on is asked for each of them, and the last word is still no."""
+    wrong = Wish(("anna@home.test",), days=(-9, -1), usage=ExtendedKeyUsageOID.SERVER_AUTH)
+    for name_, signer in (("ours", authority), ("strange", make_authority()), ("elsewhere", make_authority("Else"))):
+        client = issue(signer, tmp_path / name_, wrong)
+        for tls12 in (False, True):
+            assert names_shown(asking(server, tmp_path, authority.pem), client, tls12=tls12) == ()
+
+
+def test_the_connection_goes_on_after_a_bad_signature(
+    authority: Authority, server: CertificateFiles, tmp_path: Path
+) -> None:
+    """What OpenSSL noted about the signature must not be found by the next read."""
+    client = issue(make_authority(), tmp_path / "strange", Wish(("anna@home.test",)))
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    theirs = client_context(client).wrap_bio(to_client, to_server)
+    ours = asking(server, tmp_path, authority.pem).wrap_bio(to_server, to_client, server_side=True)
+    for side in (theirs, ours, theirs, ours):
+        try:
+            side.do_handshake()
+        except ssl.SSLWantReadError:
+            continue
+    with pytest.raises(ssl.SSLWantReadError):
+        ours.read()
+    for one, other in ((theirs, ours), (ours, theirs)):
+        one.write(b"hello")
+        assert other.read() == b"hello"
+
+
 def test_a_revoked_certificate_is_as_none(authority: Authority, server: CertificateFiles, tmp_path: Path) -> None:
     """RFC 5280 §5: the list stands in the file of authorities."""
     anna = issue(authority, tmp_path / "anna", Wish(("anna@home.test",)))
