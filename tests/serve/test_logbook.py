@@ -17,6 +17,7 @@ from posthouse.serve.login import Door
 from posthouse.store import accounts, aliases, logins
 from posthouse.store.accounts import Login
 from posthouse.store.logins import Batch, Times, Told, Visit
+from posthouse.store.script import Unavailable
 from posthouse.store.store import Store
 
 NAME, RIGHT = str(ANNA), PASSWORD.encode()
@@ -114,6 +115,19 @@ async def test_the_logbook_is_written_by_itself_and_at_the_end(gate: Door, store
     await asyncio.gather(keeping, return_exceptions=True)
     account = (await anna(store)).account
     assert len(await store.read(logins.list_visits, account, Millis(0), failed=False)) == 1
+
+
+async def test_a_store_that_writes_nothing_keeps_nobody_out(
+    gate: Door, store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(*args: object, **kwargs: object) -> None:
+        raise Unavailable("the disk is full")
+
+    monkeypatch.setattr(store, "run", fail)
+    assert isinstance(await gate.verify(NAME, RIGHT, IMAP), Login)
+    await gate.logbook.flush()
+    assert "not written to the logbook: the disk is full" in caplog.text
+    assert isinstance(await gate.verify(NAME, RIGHT, IMAP), Login)
 
 
 async def test_an_attack_is_a_bounded_number_of_rows_and_hides_no_login(store: Store) -> None:
