@@ -5,7 +5,8 @@
 It runs the workloads of the shared harness (environment SHARED_BENCH, by default ../shared/bench) against a Posthouse
 of two workers that it starts itself, and, in the same run, turn by turn, against Postfix + Dovecot (maildir). The
 cases `mixed` (a hundred clients, mixed.py) and `large` (a mailbox of 100,000 messages, large.py; Dovecot with maildir
-and with mdbox) are our own. What comes out are ratios of medians: one machine is like another only beside itself.
+and with mdbox) are our own. `--only append` is the part of `large` in which messages are appended, with 10,000 there.
+What comes out are ratios of medians: one machine is like another only beside itself.
 Every run begins with servers that are new and empty. Everything stays under bench/out/.
 """
 
@@ -39,13 +40,25 @@ class Scale:
     mixed: int
     probes: int
     large_mailbox: int
+    append_mailbox: int  # what is there already when only `append` is measured
     idle: int
     fanout: int
     seconds: int
 
 
-FULL = Scale(messages=1000, mixed=1000, probes=100, large_mailbox=100_000, idle=5000, fanout=1000, seconds=5)
-SMALL = Scale(messages=200, mixed=100, probes=20, large_mailbox=2_000, idle=50, fanout=50, seconds=2)
+FULL = Scale(
+    messages=1000,
+    mixed=1000,
+    probes=100,
+    large_mailbox=100_000,
+    append_mailbox=10_000,
+    idle=5000,
+    fanout=1000,
+    seconds=5,
+)
+SMALL = Scale(
+    messages=200, mixed=100, probes=20, large_mailbox=2_000, append_mailbox=500, idle=50, fanout=50, seconds=2
+)
 
 
 def workloads(scale: Scale, reps: int) -> dict[str, list[str]]:
@@ -85,6 +98,7 @@ def workloads(scale: Scale, reps: int) -> dict[str, list[str]]:
 
 FANOUT = ("--fanout", "--label", "fanout", "--n", "50", "--via", "smtp")
 OWN = ("mixed", "large")  # not the harness's; the last deletes the large mailbox at its end
+APPEND = "append"  # those cases of `large` in minutes; measured only when it is asked for by name
 FILLED = {"fetch", "large"}  # these need the large mailbox
 ONCE = {"fanout", "fetch", "idle", "pop3", "visible"}  # these repeat inside, or cost a mailbox each
 
@@ -150,19 +164,27 @@ def measure_own(case: str, sides: list[Side], files: list[Path], wish: argparse.
         ]
     else:
         reps = str(max(2, wish.reps))
-        commands = [[program, "--reps", reps, "--results", results, *mdbox(sides, files, wish), *files]]
+        some = ["--only", "MULTIAPPEND,APPEND"] if case == APPEND else []
+        targets = [*mdbox(sides, files, filled(case, wish)), *files]
+        commands = [[ROOT / "bench" / "large.py", *some, "--reps", reps, "--results", results, *targets]]
     codes = [subprocess.run([sys.executable, *command], cwd=OUT, check=False).returncode for command in commands]
     return not any(codes)
 
 
-def mdbox(sides: list[Side], files: list[Path], wish: argparse.Namespace) -> list[Path]:
+def filled(case: str, wish: argparse.Namespace) -> int:
+    """How many messages the large mailbox has for this case."""
+    scale = SMALL if wish.small else FULL
+    return scale.append_mailbox if case == APPEND else scale.large_mailbox
+
+
+def mdbox(sides: list[Side], files: list[Path], messages: int) -> list[Path]:
     """The peer once more, for users whose mail it keeps in mdbox, with the large mailbox filled."""
     if len(sides) == 1:
         return []
     file = OUT / "mdbox.json"
     described = json.loads(files[0].read_text()) | {"name": "dovecot mdbox", "user": "d%04d@bench.test"}
     file.write_text(json.dumps(described, indent=1))
-    sides[0].fill(SHARED, file, (SMALL if wish.small else FULL).large_mailbox)
+    sides[0].fill(SHARED, file, messages)
     return [file]
 
 
@@ -193,9 +215,10 @@ def main() -> None:
     failed: list[str] = []
     with running(wish.alone) as sides:
         files = [target(side, results) for side in sides]
-        warm_up(sides, files, scale.large_mailbox if FILLED.intersection(chosen) else 0)
+        needing = [name for name in chosen if name in FILLED or name == APPEND]
+        warm_up(sides, files, max((filled(name, wish) for name in needing), default=0))
         for name in chosen:
-            own = name in OWN
+            own = name in OWN or name == APPEND
             if not (measure_own(name, sides, files, wish) if own else measure(name, cases[name], files, wish.reps)):
                 failed.append(name)
         names = [side.name for side in sides]
