@@ -99,6 +99,57 @@ async def test_a_long_directory_name_is_no_hindrance(tmp_path: Path) -> None:
     assert list(deep.iterdir()) == []
 
 
+async def test_hints_on_the_heels_of_one_go_together_and_none_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bus, "PACE_SECONDS", 60.0)
+    sender, _ = opened(tmp_path)
+    receiver, heard = opened(tmp_path)
+    sender.publish({AccountId(1): ModSeq(1)})
+    await until(heard, 1)
+    for number in range(2, 6):
+        sender.publish({AccountId(1): ModSeq(number), AccountId(2): ModSeq(number)})
+    await asyncio.sleep(0.05)
+    assert heard == [(1, 1)]
+    sender.close()  # before the time is over
+    await until(heard, 3)
+    assert heard == [(1, 1), (1, 5), (2, 5)]
+    receiver.close()
+
+
+async def test_hints_that_waited_go_by_themselves(tmp_path: Path) -> None:
+    sender, _ = opened(tmp_path)
+    receiver, heard = opened(tmp_path)
+    sender.publish({AccountId(1): ModSeq(1)})
+    sender.publish({AccountId(1): ModSeq(2)})
+    await until(heard, 2)
+    assert heard == [(1, 1), (1, 2)]
+    receiver.close()
+    sender.close()
+
+
+async def test_the_folder_is_read_again_only_when_it_was_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sender, _ = opened(tmp_path)
+    os.utime(tmp_path, (1, 1))  # long ago
+    sender.publish({AccountId(1): ModSeq(1)})
+    monkeypatch.setattr(os, "listdir", lambda _: pytest.fail("it was not changed"))
+    sender.publish({AccountId(1): ModSeq(2)})
+    monkeypatch.undo()
+    receiver, heard = opened(tmp_path)  # a new worker
+    sender.publish({AccountId(1): ModSeq(3)})
+    await until(heard, 1)
+    assert heard == [(1, 3)]
+    sender.publish({AccountId(1): ModSeq(4)})  # it has come just now: another could come within the same tick
+    os.unlink(tmp_path / receiver._name)
+    another, others = opened(tmp_path)
+    sender.publish({AccountId(1): ModSeq(5)})
+    await until(others, 1)
+    for worker in (sender, receiver, another):
+        worker.close()
+
+
 async def test_nonsense_is_passed_over(tmp_path: Path) -> None:
     receiver, heard = opened(tmp_path)
     sender, _ = opened(tmp_path)

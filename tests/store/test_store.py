@@ -109,6 +109,37 @@ async def test_a_script_that_fails_spoils_no_other(store: Store) -> None:
         await store.read(failing, NotFound("reading scripts may refuse too"))
 
 
+async def test_a_script_that_refuses_alone_leaves_nothing(store: Store) -> None:
+    box = await inbox(store)
+
+    def half() -> Script[None]:
+        yield from emails.add(box, [new_email(store, message(1))])
+        raise Refused("no")
+
+    before, start = await store.read(mailboxes.get, box), await store.read(modseq, box.account)
+    told: list[ModSeq] = []
+    store.watch(box.account, told.append)
+    with pytest.raises(Refused):
+        await store.run(half)
+    assert await store.read(mailboxes.get, box) == before
+    assert await store.read(consistency) == []
+    await store.run(emails.add, box, [new_email(store, message(1))])
+    await asyncio.sleep(0)
+    assert told == [start + 1]
+
+
+async def test_who_waited_is_answered_before_other_workers_are_told(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box = await inbox(store)
+    order: list[str] = []
+    monkeypatch.setattr(store._bus, "publish", lambda hints: order.append("told"))
+    await store.run(emails.add, box, [new_email(store, message(1))])
+    order.append("answered")
+    await asyncio.sleep(0)
+    assert order == ["answered", "told"]
+
+
 async def test_a_watcher_is_told_after_the_commit_and_not_after_unwatch(store: Store) -> None:
     box = await inbox(store)
     told: list[ModSeq] = []

@@ -5,6 +5,7 @@ it is.
 """
 
 import re
+from functools import lru_cache
 
 from posthouse.mail.ids import Millis
 
@@ -12,6 +13,7 @@ VALUE_LENGTH = 256  # octets of a Date field that are looked at; a date with com
 LAST_YEAR = 9999  # the most that four digits of INTERNALDATE can say
 # The first and the last second of the years 0 to LAST_YEAR in UTC.
 _FIRST_SECOND, _LAST_SECOND = -62_167_219_200, 253_402_300_799
+REMEMBERED = 256  # days, and zones, that are not worked out again: mail that comes together is of few
 ZONE = 24 * 60  # minutes; a zone beyond a day is no zone
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -44,7 +46,9 @@ _INTERNALDATE = re.compile(rb'"?([ \d]?\d)-([A-Za-z]{3})-(\d{4}) (\d{2}):(\d{2})
 def parse_date(value: bytes) -> tuple[Millis, int] | None:
     """The instant and the zone's offset in minutes of a Date field, or None (RFC 5322 §3.3, §4.3). A missing weekday
     is fine, a wrong one too; years of two or three digits are meant as §4.3 says; a missing or unknown zone is UTC."""
-    line = value[:VALUE_LENGTH].replace(b"\r", b" ").replace(b"\n", b" ")
+    line = value[:VALUE_LENGTH].rstrip()
+    if b"\n" in line or b"\r" in line:
+        line = line.replace(b"\r", b" ").replace(b"\n", b" ")
     if b"(" in line:
         line = _COMMENT.sub(b" ", line)
     line = line.strip()
@@ -81,6 +85,7 @@ def _full_year(digits: bytes) -> int:
     return year + 1900 if len(digits) == 3 else year
 
 
+@lru_cache(REMEMBERED)
 def _zone(zone: bytes | None) -> int | None:
     """Minutes east of UTC. Letters that name no known zone mean UTC (RFC 5322 §4.3); None where it is no zone."""
     if zone is None:
@@ -113,6 +118,7 @@ def _month_length(year: int, month: int) -> int:
     return 30 if month in (4, 6, 9, 11) else 31
 
 
+@lru_cache(REMEMBERED)
 def _days(year: int, month: int, day: int) -> int:
     """Days from 1970-01-01 in the Gregorian calendar, with March as the first month of a year."""
     year -= month <= 2

@@ -39,6 +39,8 @@ _NAMES = (
 ).split()
 _NUMBER_OF = {name: number for number, name in enumerate(_NAMES, 1)}
 _OTHER = 0
+SPELLED = 2_000  # names, as they are spelled in mail, whose numbers are kept; those of others are looked for again
+SPELLED_LENGTH = 64  # octets of such a name
 _BLANK = (b"\r\n", b"\n", b"")
 
 
@@ -72,7 +74,20 @@ def field_map_of(block: bytes, found: Sequence[tuple[bytes, bytes]]) -> bytes | 
 def _printed(ends: "array[int]", names: Iterable[bytes]) -> bytes:
     if sys.byteorder == "big":
         ends.byteswap()
-    return bytes([_NUMBER_OF.get(name.lower(), _OTHER) for name in names]) + ends.tobytes()
+    return bytes(map(_NUMBERS.__getitem__, names)) + ends.tobytes()
+
+
+class _Numbers(dict[bytes, int]):
+    """The numbers of the names that were met so far, by their spelling."""
+
+    def __missing__(self, name: bytes) -> int:
+        number = _NUMBER_OF.get(name.lower(), _OTHER)
+        if len(self) < SPELLED and len(name) <= SPELLED_LENGTH:
+            self[name] = number
+        return number
+
+
+_NUMBERS = _Numbers()
 
 
 class Selection:

@@ -11,7 +11,6 @@ Preamble and epilogue of a multipart belong to no part. It does not decode anyth
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from mmap import mmap
 from typing import NamedTuple
 
@@ -45,8 +44,7 @@ class Span(NamedTuple):
         return self.stop - self.start
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """A message or body part (RFC 2046 §5.1, §5.2.1).
 
     `header` goes up to and includes the blank line. `type` and `subtype` are in lower case. `fields` holds the first
@@ -60,7 +58,7 @@ class Part:
     type: str
     subtype: str
     parameters: Parameters
-    fields: Mapping[bytes, bytes] = field(repr=False)
+    fields: Mapping[bytes, bytes]
     lines: int = 0
     children: "tuple[Part, ...]" = ()
     message: "Part | None" = None
@@ -101,7 +99,7 @@ def parse_with_fields(octets: Octets) -> tuple[Part, Sequence[tuple[bytes, bytes
     """The same, and what `header.pairs` finds in the header of the message, which was looked at anyhow."""
     parser = _Parser(searchable(octets))
     root = parser.message(0, len(octets), 0)
-    return replace(root, cut=True) if parser.cut else root, parser.found
+    return root._replace(cut=True) if parser.cut else root, parser.found
 
 
 def _encoding(value: bytes) -> str:

@@ -8,7 +8,6 @@ Time and memory are bounded whatever the message holds: at most PARTS parts are 
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import islice
 
 from posthouse.mail.content import text
@@ -57,7 +56,7 @@ def _attached(part: Part) -> bool:
 
 def _shown(octets: Octets, part: Part) -> str:
     body = Span(part.body.start, min(part.body.stop, part.body.start + SOURCE))
-    source = text(octets, replace(part, body=body)).value
+    source = text(octets, part._replace(body=body)).value
     words = visible(source, most=100 * LENGTH) if part.subtype == "html" else own_words(source)
     return _line(words)
 

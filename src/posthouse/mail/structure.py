@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
+from typing import NamedTuple
 
 from posthouse.mail.address_list import AddressGroup, NamedAddress, parse_address_list
 from posthouse.mail.header import Octets, unfold
@@ -50,8 +51,7 @@ class Section:
     fields: tuple[bytes, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Description:
+class Description(NamedTuple):
     """What the store keeps beside a message: the wire text of ENVELOPE and of BODYSTRUCTURE with extension data,
     without the names of the items, and the size of the header with its blank line in octets. `cut`: some of it lies
     beyond the limits of mime.py and is shown as opaque."""

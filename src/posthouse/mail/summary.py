@@ -88,7 +88,10 @@ def base_subject(value: bytes | None) -> tuple[str, bool]:
     (RFC 5256 §2.1, §3)."""
     if value is None:
         return "", False
-    text = _SPACES.sub(" ", decode_words(value)).strip(" ")[:TEXT]
+    text = decode_words(value)
+    if "  " in text:
+        text = _SPACES.sub(" ", text)
+    text = text.strip(" ")[:TEXT]
     reply = False
     if _MAY_HAVE_ARTIFACTS(text):
         text, reply = _without_artifacts(text)

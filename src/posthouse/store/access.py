@@ -6,6 +6,7 @@ two by their negative forms `-address` and `-anyone` (RFC 4314 §2).
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from posthouse.mail.address import Address, Domain, parse_address
 from posthouse.mail.ids import AccountId, MailboxId
@@ -22,9 +23,11 @@ EVERY: Rights = frozenset(LETTERS)
 NONE: Rights = frozenset()
 ANYONE = "anyone"
 NEGATIVE = "-"
+REMEMBERED = 1_000  # addresses whose identifiers are not made again: of those who are logged in
 ENTRIES = 1_000  # of one mailbox: bounds GETACL, and what a new mailbox below inherits
 
 
+@lru_cache(REMEMBERED)
 def identifier(address: Address) -> str:
     """The address as access control lists have it."""
     return str(Address(fold(address.local), address.domain))

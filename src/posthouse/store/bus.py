@@ -1,7 +1,8 @@
 """Hints between the workers of one machine: "account A is now at ModSeq M", by unix datagrams in DIR/run.
 
 Each worker binds one socket and sends to every other it finds. Nothing ever waits: what a full socket does not take
-is kept, newest ModSeq per account, and tried again a moment later. A lost hint costs delay, never truth (decision
+is kept, newest ModSeq per account, and tried again a moment later. A hint goes at once, but those that come within
+PACE_SECONDS after one go together. A lost hint costs delay, never truth (decision
 0018). The sockets of dead workers are removed by whoever finds them dead.
 """
 
@@ -10,6 +11,7 @@ import os
 import secrets
 import socket
 import struct
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -18,10 +20,17 @@ from posthouse.mail.ids import AccountId, ModSeq
 
 PAIRS = 500  # of account and ModSeq in a datagram: 8 KB, below every system's limit
 BACKLOG = 10_000  # accounts remembered for a worker that does not read; beyond, hints to it are lost
+# Between two datagrams to the others: the first hint goes at once, those that follow on its heels together. Each costs
+# every other worker a wake-up, as much as a tenth of taking a message.
+PACE_SECONDS = 0.002
 RETRY_SECONDS = 0.01  # a worker that reads at all has read by then
 RETRIES = 100  # in a row: one second, then the worker must look by itself (IDLE looks once a minute)
 DATAGRAMS = 64  # read at once, so that hints cannot keep the loop from everything else
 SUFFIX = ".hint"
+# A folder that was changed within this time before a look at it may be changed again without another time of change:
+# the clock of file systems stands for up to 10 ms. Such a look is not relied on the next time.
+SETTLED = 1_000_000_000  # nanoseconds
+PLAIN_PATH = 100  # octets; a unix address has 107
 
 _PAIR = struct.Struct("<qq")
 
@@ -32,14 +41,18 @@ class Bus:
     def __init__(self, directory: Path, hinted: Callable[[AccountId, ModSeq], None]) -> None:
         """`hinted` is called on the loop for each hint from elsewhere. A sender only (command line) does not open."""
         self._folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._directory = directory
+        self._plain = f"{directory}/"
         self._hinted = hinted
         self._name = f"{os.getpid()}-{secrets.token_hex(4)}{SUFFIX}"
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: dict[str, dict[AccountId, ModSeq]] = {}
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None  # to try again
+        self._pause: asyncio.TimerHandle | None = None  # until what came meanwhile goes
+        self._sent = 0.0  # when, by the loop's time
         self._tries: dict[str, int] = {}
+        self._found: list[str] = []  # the other workers, as the folder showed them
+        self._changed = -1  # when it had been changed then; -1: look again
 
     def open(self) -> None:
         """Bind and listen on the running loop."""
@@ -48,9 +61,9 @@ class Bus:
         self._loop.add_reader(self._socket.fileno(), self._receive)
 
     def _path(self, name: str) -> str:
-        # A unix address has 107 octets and DIR may be longer: Linux reaches it through the open descriptor.
-        plain = str(self._directory / name)
-        return plain if len(os.fsencode(plain)) < 100 else f"/proc/self/fd/{self._folder}/{name}"
+        # DIR may be longer than a unix address: Linux reaches it through the open descriptor.
+        plain = self._plain + name
+        return plain if len(os.fsencode(plain)) < PLAIN_PATH else f"/proc/self/fd/{self._folder}/{name}"
 
     def _receive(self) -> None:
         for _ in range(DATAGRAMS):
@@ -68,14 +81,34 @@ class Bus:
             waiting = self._waiting.setdefault(peer, {})
             if len(waiting) < BACKLOG:
                 waiting.update(hints)
-        self._flush()
+        if self._loop is None:
+            self._flush()
+        elif self._pause is None:
+            wait = self._sent + PACE_SECONDS - self._loop.time()
+            if wait <= 0:
+                self._flush()
+            else:
+                self._pause = self._loop.call_later(wait, self._flush)
 
     def _peers(self) -> list[str]:
+        """The other workers: a folder that was not changed is not read again."""
         with suppress(OSError):
-            return [name for name in os.listdir(self._folder) if name.endswith(SUFFIX) and name != self._name]
+            changed = os.fstat(self._folder).st_mtime_ns
+            if changed != self._changed:
+                settled = time.time_ns() - changed > SETTLED
+                self._found = [
+                    name for name in os.listdir(self._folder) if name.endswith(SUFFIX) and name != self._name
+                ]
+                self._changed = changed if settled else -1
+            return self._found
         return []
 
     def _flush(self) -> None:
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
+        if self._loop is not None:
+            self._sent = self._loop.time()
         for peer in list(self._waiting):
             if self._send(peer, self._waiting[peer]):
                 del self._waiting[peer]
@@ -110,7 +143,9 @@ class Bus:
         return True
 
     def close(self) -> None:
-        """Stop listening and take the socket away."""
+        """Tell what waits, stop listening and take the socket away."""
+        if self._pause is not None:
+            self._flush()
         if self._loop is not None:
             self._loop.remove_reader(self._socket.fileno())
             with suppress(OSError):

@@ -89,6 +89,8 @@ def _fit(component: str) -> bool:
 
 
 def _controls(text: str) -> bool:
+    if text.isascii():
+        return not text.isprintable()
     # Cc: control characters, Cs: lone surrogates; line and paragraph separators are refused by RFC 9051 §5.1 too.
     return any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in text)
 

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from posthouse.mail.ids import BlobId
 from posthouse.store.blobs import AT_ONCE_SIZE, Blobs, NewBlob, Octets, digest_of, pack, pack_many
 
-TOGETHER = 32  # messages of one call: a call costs the loop as much as four messages
-TOGETHER_OCTETS = 128 << 10  # and their octets; as many wait here again, with one more message, while a call runs
+TOGETHER = 64  # messages of one call: a call costs the loop as much as four messages
+TOGETHER_OCTETS = 256 << 10  # and their octets; as many wait here again, with one more message, while a call runs
 
 
 class Packing:

@@ -2,7 +2,7 @@
 
 A Database is one connection and belongs to one thread at a time. Writers of all processes take turns by an exclusive
 `flock` on DIR/posthouse.lock, because SQLite's own busy handler sleeps and is unfair. Several scripts go into one
-transaction, each in a savepoint of its own, so that one that refuses does not spoil the others.
+transaction, each in a savepoint of its own, so that one that refuses does not spoil the others; one alone needs none.
 
 Never open the same file with Python's own `sqlite3`: its library is older and can lose pages (decision 0007).
 """
@@ -155,6 +155,8 @@ class Database:
         return written
 
     def _transact(self, calls: Sequence[Call], more: Callable[[], bool]) -> Written:
+        if len(calls) == 1:
+            return self._transact_alone(calls[0])
         execute = self.connection.execute
         hints: dict[AccountId, ModSeq] = {}
         done = 0
@@ -174,6 +176,18 @@ class Database:
         crashpoint("store.before_commit")
         execute("COMMIT")
         return Written(done, hints)
+
+    def _transact_alone(self, call: Call) -> Written:
+        """One script needs no savepoint: where it refuses, nothing is left of the transaction."""
+        hints: dict[AccountId, ModSeq] = {}
+        self.connection.execute("BEGIN IMMEDIATE")
+        self._attempt(call, hints)
+        if call.error is not None:
+            self.connection.execute("ROLLBACK")
+            return Written(1, {})
+        crashpoint("store.before_commit")
+        self.connection.execute("COMMIT")
+        return Written(1, hints)
 
     def _attempt(self, call: Call, told: dict[AccountId, ModSeq]) -> None:
         try:

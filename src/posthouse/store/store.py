@@ -194,8 +194,10 @@ class Store:
         for account, modseq in hints.items():
             self._hint(account, modseq)
         hints.pop(NEW_WORK, None)  # this worker looks first; when it has no room it says so itself
-        if not hints:
-            return
+        if hints:
+            self._loop.call_soon(self._publish, hints)  # behind those who have waited: they give their answers first
+
+    def _publish(self, hints: dict[AccountId, ModSeq]) -> None:
         self._bus.publish(hints)
         crashpoint("store.published")
 

@@ -139,8 +139,10 @@ async def _announced(session: Session, incoming: Incoming, announced: LiteralAnn
         return False
     incoming.total += announced.size
     incoming.literal8 = announced.binary
-    session.link.write(session.engine.accept())
-    await session.link.flush()
+    asked = session.engine.accept()
+    if asked:  # the client waits for it
+        session.link.write(asked)
+        await session.link.flush()
     return True
 
 
@@ -173,11 +175,11 @@ async def _judge(session: Session, incoming: Incoming, head: LiteralAnnounced | 
     tag = head.tag
     if isinstance(head, LiteralAnnounced) and not head.size:
         return no(tag, EMPTY)
-    if head.index >= session.limits.messages:
+    if head.place >= session.limits.messages:
         return no(tag, f"One command takes at most {session.limits.messages} messages.", messagelimit.code(session))
-    if incoming.room is not None and head.index >= incoming.room.messages:
+    if incoming.room is not None and head.place >= incoming.room.messages:
         return no(tag, sentence(str(Full())), code.OVERQUOTA)
-    if head.index:
+    if head.place:
         return None
     try:
         if not session.house.disk.room(session.house.store.directory, session.house.limits.message_size):

@@ -413,14 +413,14 @@ async def _decoded(store: Store, message: Message, part: tuple[int, ...], room: 
     part, as RFC 9051 §4.5 has NIL for what does not exist, and where it cannot be decoded."""
     tree = await tree_of_message(store, message)
     # BINARY[] is the message as it stands.
-    found = replace(tree, body=Span(0, message.size), fields={}) if not part else find_part(tree, part)
+    found = tree._replace(body=Span(0, message.size), fields={}) if not part else find_part(tree, part)
     if found is None:
         return None
     if message.octets is not None:
         octets = content.decoded(message.octets, found)
         if octets is None or len(octets) <= room:
             return octets
-    found = replace(found, children=(), message=None)  # not the whole tree as long as the client reads
+    found = found._replace(children=(), message=None)  # not the whole tree as long as the client reads
     measured = await parts.measure(store, message.blob, found)
     return measured and Decoded(found, Span(0, measured.size), measured.nul)
 

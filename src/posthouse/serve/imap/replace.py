@@ -13,7 +13,7 @@ from posthouse.serve.imap.refusals import no_such_number
 from posthouse.serve.imap.state import Session
 from posthouse.serve.imap.uidonly import uid_required
 from posthouse.store import access, emails, names, quota
-from posthouse.store.access import settable
+from posthouse.store.access import EVERY, Rights, settable
 from posthouse.store.emails import Appended, NewEmail
 from posthouse.store.mailboxes import Box, MailboxRow
 from posthouse.store.names import Reader
@@ -68,10 +68,7 @@ def put(reader: Reader, name: str, order: Order) -> Script[tuple[MailboxRow, App
     row, rights, _ = yield from names.need(reader, name, "i")
     if old is not None:
         yield from _demand(reader, old.box)
-    permitted = [
-        email._replace(flags=email.flags & settable(rights), keywords=email.keywords if "w" in rights else ())
-        for email in order.new
-    ]
+    permitted = order.new if rights is EVERY else _permitted(order.new, rights)
     if old is None:
         return row, (yield from emails.add(row.box, permitted, asked))
     before = yield from quota.standing(row.account, order.rules)
@@ -81,6 +78,12 @@ def put(reader: Reader, name: str, order: Order) -> Script[tuple[MailboxRow, App
         raise Stale("the message to replace has gone")
     yield from quota.demand(row.account, asked, before.usage)  # what is no larger fits, however full it is
     return row, appended
+
+
+def _permitted(new: Sequence[NewEmail], rights: Rights) -> list[NewEmail]:
+    """With the flags that somebody with these rights may set (RFC 4314 §4)."""
+    bits, words = settable(rights), "w" in rights
+    return [email._replace(flags=email.flags & bits, keywords=email.keywords if words else ()) for email in new]
 
 
 def _demand(reader: Reader, box: Box) -> Script[None]:

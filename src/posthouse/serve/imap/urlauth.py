@@ -4,8 +4,6 @@ Which URLs grant what is decided in transport/urls.py; here they are printed. Wh
 do, piece by piece and at the client's pace. URLFETCH answers NIL to a URL that grants nothing, whatever the reason.
 """
 
-from dataclasses import replace
-
 from posthouse.mail.address import parse_address
 from posthouse.mail.mime import Part, Span
 from posthouse.mail.structure import SectionText, body_structure, find_part, span
@@ -166,9 +164,9 @@ def _returned(tree: Part, url: MessageUrl, content: Content, *, binary: bool) ->
         return part
     size = _size(content)
     if binary:
-        part = replace(part, fields={**part.fields, b"content-transfer-encoding": b"binary"})
+        part = part._replace(fields={**part.fields, b"content-transfer-encoding": b"binary"})
     lines = content.count(b"\n") if isinstance(content, bytes) else part.lines
-    return replace(part, body=Span(0, size), lines=lines)
+    return part._replace(body=Span(0, size), lines=lines)
 
 
 def _size(content: Content) -> int:

@@ -116,7 +116,9 @@ def read_append(command: OpenAppend, scanner: Scanner, most: int) -> tuple[list[
     """What a piece says, `most` messages at most: LiteralNext is the last step where a literal must stand behind it
     (RFC 9051 §9, RFC 3502 §6.3.11, RFC 4469 §5, RFC 6855 §4). Raises Fault."""
     if scanner.octets == b" " and not (command.utf8 or command.catenating):  # between hundreds of messages
-        return _PLAIN, _counted(command, _PLAIN, False, most)
+        if command.replaced is not None or command.messages >= most:
+            return _PLAIN, _counted(command, _PLAIN, False, most)
+        return _PLAIN, OpenAppend(command.tag, command.mailbox, None, command.messages + 1, command.parts)
     if scanner.ended and command.messages and not (command.utf8 or command.catenating):  # behind the last one
         return [], command
     steps: list[Step] = []

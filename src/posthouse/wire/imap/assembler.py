@@ -18,6 +18,7 @@ the names APPEND and REPLACE (RFC 8508), and which of their literals are strings
 
 import re
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from posthouse.wire.buffer import ReceiveBuffer
 from posthouse.wire.imap.append import COMMAND, MESSAGES, is_url
@@ -56,8 +57,7 @@ class ImapLimits:
         return replace(self, line=self.line_before_login, literal=self.literal_before_login)
 
 
-@dataclass(frozen=True, slots=True)
-class Whole:
+class Whole(NamedTuple):
     """A whole command, or the end of an APPEND behind its last message; the last CRLF is cut off."""
 
     octets: bytes
@@ -68,8 +68,7 @@ class LiteralWanted:
     """A synchronizing literal is within limits: send `+`."""
 
 
-@dataclass(frozen=True, slots=True)
-class MessageLiteral:
+class MessageLiteral(NamedTuple):
     """A message of APPEND comes, or a text for it: `octets` stand before it, since the command began or since the last
     one."""
 

@@ -9,6 +9,7 @@ refused. How the values are read from octets is in parse.py; states are server.p
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from posthouse.mail.ids import Millis
 from posthouse.wire.imap.acl import (
@@ -170,8 +171,7 @@ class Status:
     items: tuple[StatusItem, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class AppendMessage:
+class AppendMessage(NamedTuple):
     """One message of an APPEND. `date` is None for now; `binary`: it came as a literal8; `has_nul`: NUL was in it."""
 
     flags: FlagSet

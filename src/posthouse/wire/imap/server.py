@@ -16,7 +16,7 @@ Events, in the order in which the client caused them:
 * `Fatal(response)`: send the BYE and close. No event comes after it.
 * `GoOn(response)`: a synchronizing literal is within limits; send the response and flush.
 * `LiteralAnnounced`: a message of APPEND is about to come. Either `link.write(engine.accept())`, and the message
-  follows as `Octets`, then the next LiteralAnnounced (index 1, 2 …) or the command `Append`; or
+  follows as `Octets`, then the next LiteralAnnounced (place 1, 2 …) or the command `Append`; or
   `link.write(engine.refuse(no(tag, …)))`, which ends the command. Flush after either. Once accepted, a failure is
   answered when the next one is announced, or `Append` comes.
 * `Catenate`: a message of APPEND is made of parts, `UrlPart` and `LiteralAnnounced(part=True)`, in their order
@@ -31,8 +31,9 @@ What it does NOT do: it keeps no time, checks no password, knows no mailbox, cou
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from posthouse.mail.ids import Millis
 from posthouse.wire.buffer import ReceiveBuffer
@@ -152,10 +153,9 @@ class GoOn:
     response: ContinueRequest
 
 
-@dataclass(frozen=True, slots=True)
-class LiteralAnnounced:
+class LiteralAnnounced(NamedTuple):
     """A message of APPEND is about to come (RFC 9051 §6.3.12): `accept` or `refuse` it. `date`: None for now. `sync`:
-    the client waits. `binary`: a literal8. `index`: 0 for the first of the command. `replaced`: it is REPLACE.
+    the client waits. `binary`: a literal8. `place`: 0 for the first of the command. `replaced`: it is REPLACE.
     `part`: a text for the message that Catenate began, which has the flags and the date (RFC 4469 §3)."""
 
     tag: bytes
@@ -165,7 +165,7 @@ class LiteralAnnounced:
     size: int
     sync: bool
     binary: bool
-    index: int
+    place: int
     replaced: Replaced | None = None
     part: bool = False
 
@@ -178,7 +178,7 @@ class Catenate:
     mailbox: str
     flags: FlagSet
     date: Millis | None
-    index: int
+    place: int
     replaced: Replaced | None = None
 
 
@@ -190,8 +190,7 @@ class UrlPart:
     url: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Octets:
+class Octets(NamedTuple):
     """Some octets of the message, or the text, that was accepted last."""
 
     octets: bytes
@@ -455,8 +454,8 @@ class ImapServer:
         for step in steps:
             if isinstance(step, MessageHead):
                 if step.catenate:
-                    index = len(self._messages)
-                    self._ready.append(Catenate(tag, mailbox, step.flags, step.date, index, replaced))
+                    place = len(self._messages)
+                    self._ready.append(Catenate(tag, mailbox, step.flags, step.date, place, replaced))
                 size, binary = (0, False) if step.catenate or literal is None else (literal.size, literal.binary)
                 self._messages.append(AppendMessage(step.flags, step.date, size, binary))
             elif isinstance(step, Url):
@@ -501,7 +500,7 @@ class ImapServer:
             return None
         self._waiting -= len(octets)
         if b"\0" in octets and not self._messages[-1].has_nul:
-            self._messages[-1] = replace(self._messages[-1], has_nul=True)
+            self._messages[-1] = self._messages[-1]._replace(has_nul=True)
         return Octets(octets)
 
     def _append_done(self, octets: bytes) -> Event:
