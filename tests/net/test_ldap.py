@@ -106,6 +106,24 @@ def dribble(place: int, number: int, link: socket.socket) -> None:
         time.sleep(0.1)
 
 
+def flood(place: int, number: int, link: socket.socket) -> None:
+    """An answer without an end, as fast as it is read."""
+    link.sendall(b"\x30\x84\x7f\xff\xff\xff")
+    with contextlib.suppress(OSError):
+        for sent in range(64):
+            link.sendall(b"\x00" * 1024 * 1024)
+            flooded.append(sent)
+
+
+flooded: list[int] = []
+
+
+def test_an_answer_has_an_end() -> None:
+    with server(flood) as url, pytest.raises(NoAnswer, match="too long"):
+        Ldap(LdapPlan(url, base="dc=test", tls=False, seconds=30.0)).find(ANNA)
+    assert len(flooded) < 60  # the rest of 64 MiB was not read
+
+
 @pytest.mark.parametrize(
     "answer",
     [

@@ -32,6 +32,32 @@ _CHECKS: tuple[tuple[str, str], ...] = (
         " OR a.mailboxes <> coalesce(c.mailboxes, 0)",
     ),
     (
+        "a group is no alias",
+        "SELECT g.fold FROM grouping g WHERE NOT EXISTS"
+        " (SELECT 1 FROM alias a WHERE a.domain = g.domain AND a.fold = g.fold)",
+    ),
+    (
+        "a former name leads nowhere, or is a user's",
+        "SELECT f.fold FROM former f WHERE NOT EXISTS (SELECT 1 FROM account a WHERE a.id = f.account)"
+        " OR NOT EXISTS (SELECT 1 FROM alias a WHERE a.domain = f.domain AND a.fold = f.fold)"
+        " OR EXISTS (SELECT 1 FROM account a WHERE a.domain = f.domain AND a.fold = f.fold)",
+    ),
+    (
+        "an alias has the name of a user",
+        "SELECT a.fold FROM alias a JOIN account u ON u.domain = a.domain AND u.fold = a.fold",
+    ),
+    (
+        "a user of the directory is nobody, or has a password here",
+        "SELECT d.account FROM directory_user d WHERE NOT EXISTS (SELECT 1 FROM account a WHERE a.id = d.account)"
+        " OR EXISTS (SELECT 1 FROM credential c WHERE c.account = d.account)",
+    ),
+    (
+        "another name of a domain has users or aliases, or is of none",
+        "SELECT d.name FROM domain d LEFT JOIN domain o ON o.name = d.leads_to WHERE d.leads_to IS NOT NULL AND"
+        " (o.name IS NULL OR o.leads_to IS NOT NULL OR EXISTS (SELECT 1 FROM account a WHERE a.domain = d.name)"
+        " OR EXISTS (SELECT 1 FROM alias a WHERE a.domain = d.name))",
+    ),
+    (
         "mailbox modseqs are not ordered",
         "SELECT m.id FROM mailbox m LEFT JOIN account a ON a.id = m.account WHERE (a.id IS NULL OR m.modseq > a.modseq"
         " OR m.flags_modseq > m.modseq OR m.expunged_modseq > m.modseq) AND {m}",

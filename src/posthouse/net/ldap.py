@@ -26,6 +26,7 @@ from posthouse.net.directory import NoAnswer, filled
 INSTALL = "pip install 'posthouse[ldap]'"
 DN_LENGTH = 8_192  # characters; a longer name of an entry is none that people have made
 ADDRESSES = 100  # of one user that are looked at
+ANSWERS = 1024 * 1024  # octets that one connection may send us; an entry with one attribute has some hundred
 FOUND = 2  # entries asked for: one is the user, two are a mistake in the directory or in the filter
 
 # Result codes of RFC 4511 §4.1.9 and appendix A.
@@ -50,6 +51,24 @@ class LdapPlan:
     tls: bool = True
     authorities: str = ""
     seconds: float = 5.0
+
+
+class _Counted:
+    """The socket of a connection that has an end: ldap3 gathers whatever comes."""
+
+    def __init__(self, plug: Any) -> None:
+        self.plug = plug
+        self._left = ANSWERS
+
+    def recv(self, most: int) -> bytes:
+        octets: bytes = self.plug.recv(most)
+        self._left -= len(octets)
+        if self._left < 0:
+            raise OSError("the answer is too long")
+        return octets
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.plug, name)
 
 
 class Ldap:
@@ -154,6 +173,8 @@ class Ldap:
         end.start()
         try:
             connection.open()
+            if not isinstance(connection.socket, _Counted):
+                connection.socket = _Counted(connection.socket)
             if self._starttls and not connection.start_tls():
                 raise NoAnswer(f"the directory does not speak TLS: {_said(connection)}")
             yield connection
@@ -177,9 +198,8 @@ def _close(connection: Any) -> None:
 
 def _wrap(context: ssl.SSLContext, host: str, connection: Any, do_handshake: bool = False) -> None:
     """TLS on a connection of ldap3, with the certificate verified for the host of the settings (RFC 4513 §3.1.3)."""
-    connection.socket = context.wrap_socket(
-        connection.socket, do_handshake_on_connect=do_handshake, server_hostname=host
-    )
+    plug = connection.socket.plug if isinstance(connection.socket, _Counted) else connection.socket
+    connection.socket = _Counted(context.wrap_socket(plug, do_handshake_on_connect=do_handshake, server_hostname=host))
 
 
 def _cut(connection: Any) -> None:
