@@ -196,7 +196,9 @@ async def _with_contents(session: Session, prepared: FetchPlan, ranges: Ranges) 
     columns += [Column.BLOB, Column.SIZE, Column.HEADER_SIZE]
     if any(of_own_header(item) for item in prepared.contents):
         columns.append(Column.HEADER)
-    whole = not all(of_own_header(item) or _a_range(item) for item in prepared.contents)
+    # Of many ranges of a small message each would be a question to the store.
+    few = len(prepared.contents) <= MANY
+    whole = not all(of_own_header(item) or (few and _a_range(item)) for item in prepared.contents)
     shown, unknown = 0, False
     for piece in chunks(ranges, WITH_CONTENTS):
         spans: Spans = selected.view.uid_spans(piece)
@@ -322,13 +324,28 @@ async def _answers(store: Store, message: Message, items: Sequence[ContentItem])
     answers: list[Content] = []
     room = PIECE
     patient = message.size > LONG or len(items) > MANY
+    if patient:
+        await asyncio.sleep(0)  # others have their turn
     for item in items:
-        if patient:
-            await asyncio.sleep(0)  # others have their turn
-        answer = await content_of(store, message, item, room)
+        answer: Content = _held(message, item, room)
+        if answer is None:
+            if patient:
+                await asyncio.sleep(0)
+            answer = await content_of(store, message, item, room)
         room -= len(answer) if isinstance(answer, bytes) else 0
         answers.append(answer)
     return answers
+
+
+def _held(message: Message, item: ContentItem, room: int) -> bytes | None:
+    """The content of an item that is a range of octets in memory; None where it is something else, or larger."""
+    if message.octets is None or not isinstance(item, BodySection) or item.section.part:
+        return None
+    if item.section.text in HEADER_TEXTS:
+        return None
+    start = message.header_size if item.section.text is SectionText.TEXT else 0
+    span = Span(start, message.size) if item.partial is None else _cut(Span(start, message.size), item.partial)
+    return message.octets[span.start : span.stop] if span.size <= room else None
 
 
 def _parsed(message: Message, items: Sequence[ContentItem]) -> Message:
