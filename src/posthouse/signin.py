@@ -182,8 +182,11 @@ def disable_totp(store: SyncStore, user: str) -> None:
 
 def tell_logins(store: SyncStore, user: str, since: Millis, *, failed: bool, as_json: bool) -> None:
     """posthouse user logins."""
-    _, login = login_of(store, user)
-    rows = store.read(logins.list_visits, login.account, since, failed=failed)
+    address = address_of(user)
+    found = store.read(accounts.known_as, address)
+    if found is None:
+        raise Refused(f"there is no user {address}")
+    rows = store.read(logins.list_visits, found.account, since, failed=failed)
     if as_json:
         print(json.dumps([_visit_json(row) for row in rows], indent=2, ensure_ascii=False))
         return

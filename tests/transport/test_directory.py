@@ -9,12 +9,14 @@ import pytest
 
 from household import ANNA, BEN, HOSTNAME, NOW, PASSWORD
 from posthouse.mail.address import Address, Domain, ForwardPath
+from posthouse.mail.ids import Millis
 from posthouse.net.directory import NoAnswer
 from posthouse.serve.caller import Caller
 from posthouse.serve.limits import PeerLimits, Peers, Refusal, Service
 from posthouse.serve.login import Door
-from posthouse.store import accounts, aliases, groups
+from posthouse.store import accounts, aliases, devices, groups, logins
 from posthouse.store.accounts import Login, NoSuchUser, Senders
+from posthouse.store.devices import Asked
 from posthouse.store.script import DirectoryDown
 from posthouse.store.store import Store
 from posthouse.transport import receive
@@ -202,6 +204,19 @@ async def test_sign_in(door: Door, people: People, clock: Clock) -> None:
     clock.now += 60
     assert await door.holds(found)
     assert await door.verify("carl@home.test", b"a new word", CALLER) is Refusal.DIRECTORY
+
+
+async def test_a_user_of_the_directory_sees_who_tried(door: Door, store: Store) -> None:
+    assert isinstance(await door.verify("carl@home.test", b"carls word", CALLER), Login)
+    assert await door.verify("carl@home.test", b"wrong", CALLER) is Refusal.WRONG
+    await door.logbook.flush()
+    carl = await store.read(accounts.find, CARL)
+    assert carl is not None
+    visits = await store.read(logins.list_visits, carl.account, Millis(0), failed=False)
+    assert sorted(bool(visit.refused) for visit, _ in visits) == [False, True]
+    asked = Asked(CARL, 0, (), door.peers.failure_networks(CALLER.ip)[0], True)
+    seen = await store.read(devices.look, asked, door.logbook.clock())
+    assert (seen.entrance, seen.account, seen.at_home) == (None, carl.account, True)
 
 
 async def test_somebody_else_may_vouch(door: Door, people: People, clock: Clock) -> None:

@@ -433,9 +433,9 @@ class Door:
         caller, user, seen = attempt.caller, user_key(attempt.name), attempt.seen
         counts = self.peers.login_failed(user, caller.ip)
         self.logbook.failed({logins.subject(*subject): count for subject, count in counts.items()})
-        if seen.entrance is not None:
+        if seen.account is not None:
             why = Why.FAILURES if reason is Refusal.FAILURES else attempt.why
-            self.logbook.refused(seen.entrance.login.account, caller, attempt.mechanism, why)
+            self.logbook.refused(seen.account, caller, attempt.mechanism, why)
         guessed = bool(counts) and self.peers.guessed(user, seen.failures)
         wait = self.peers.limits.slow_refusal_seconds if guessed else self.peers.limits.refusal_seconds
         await self._sleep(max(0.0, attempt.began + wait - self.peers.now()))

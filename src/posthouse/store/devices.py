@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from posthouse.mail.address import Address
-from posthouse.mail.ids import DeviceId, Millis
+from posthouse.mail.ids import AccountId, DeviceId, Millis
 from posthouse.store import logins
-from posthouse.store.accounts import Login, ScramSecret, find_login
+from posthouse.store.accounts import Login, ScramSecret, find_login, known_as
 from posthouse.store.mailboxes import next_modseq
 from posthouse.store.script import Exists, NotFound, Refused, Row, Script, sql
 
@@ -101,10 +101,12 @@ class Asked:
 
 
 class Seen(NamedTuple):
-    """What is known: by what the account can be entered, None where there is none; how often logins of this name failed
-    in the last hour, from these networks in the last day; whether the user came in from there, where that matters."""
+    """What is known: by what the account can be entered, None where there is none, or where only a directory knows;
+    whose name that is; how often logins of this name failed in the last hour, from these networks in the last day;
+    whether the user came in from there, where that matters."""
 
     entrance: Entrance | None
+    account: AccountId | None = None
     failures: int = 0
     of_networks: tuple[int, ...] = ()
     at_home: bool = False
@@ -113,13 +115,20 @@ class Seen(NamedTuple):
 def look(asked: Asked, now: Millis) -> Script[Seen]:
     """All that the door asks the store about one login."""
     found = None if asked.address is None else (yield from find_entrance(asked.address))
+    account = (yield from _whose(asked.address)) if found is None else found.login.account
     if not asked.home:
-        return Seen(found)
+        return Seen(found, account)
     failures, of_networks = yield from logins.counted(asked.name, asked.networks, now)
-    if found is None or not (asked.suspect or any(of_networks)):
-        return Seen(found, failures, of_networks)
-    known = yield from logins.at_home(found.login.account, asked.home, now)
-    return Seen(found, failures, of_networks, known)
+    if account is None or not (asked.suspect or any(of_networks)):
+        return Seen(found, account, failures, of_networks)
+    known = yield from logins.at_home(account, asked.home, now)
+    return Seen(found, account, failures, of_networks, known)
+
+
+def _whose(address: Address | None) -> Script[AccountId | None]:
+    """The account of a user whose password is not here."""
+    known = None if address is None else (yield from known_as(address))
+    return None if known is None else known.account
 
 
 def _device(row: Row) -> Device:
