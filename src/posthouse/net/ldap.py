@@ -199,6 +199,7 @@ def _close(connection: Any) -> None:
 def _wrap(context: ssl.SSLContext, host: str, connection: Any, do_handshake: bool = False) -> None:
     """TLS on a connection of ldap3, with the certificate verified for the host of the settings (RFC 4513 §3.1.3)."""
     plug = connection.socket.plug if isinstance(connection.socket, _Counted) else connection.socket
+    plug.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # or the bind waits 40 ms behind the handshake
     connection.socket = _Counted(context.wrap_socket(plug, do_handshake_on_connect=do_handshake, server_hostname=host))
 
 
