@@ -13,12 +13,13 @@ from posthouse.mail.address import Address
 from posthouse.mail.ids import AccountId, Millis
 from posthouse.mail.outcome import Action
 from posthouse.serve.login import Door
-from posthouse.store import accounts, emails, mailboxes, queue, quota
+from posthouse.store import accounts, emails, journal, mailboxes, queue, quota
 from posthouse.store.emails import ALL
 from posthouse.store.moment import Moment
 from posthouse.store.queue import Claimed
 from posthouse.store.quota import UNLIMITED, Limits, Rules, Whose
 from posthouse.store.store import Store
+from posthouse.transport import journey
 from posthouse.transport.home import deliver
 from posthouse.transport.house import House, QuotaPolicy, SmtpRole
 from posthouse.transport.letter import take_letter
@@ -227,6 +228,21 @@ async def test_by_lmtp_each_is_answered_for_itself(house: House, door: Door, sto
     assert len(await inbox(store, BEN)) == 1
     [claimed] = await ready(store)  # the alias leads to Anna, too
     assert [str(each.path) for each in claimed.item.envelope.recipients] == [str(ANNA)]
+
+
+async def test_the_journal_tells_of_those_who_were_refused_by_lmtp(house: House, door: Door, store: Store) -> None:
+    await limit(store, ANNA, octets=1_000)
+    async with call(house, door, SmtpRole.LMTP) as caller:
+        await caller.say("LHLO client.test")
+        await caller.say("MAIL FROM:<zoe@far.test>")
+        for path in (ANNA, BEN):
+            assert await caller.say(f"RCPT TO:<{path}>") == RCPT_OK
+        assert await caller.message(LARGE) == FULL
+        assert "\n".join(await caller.reply()) == TAKEN
+    await house.journey.flush(store)
+    keys = [journey.address_key(str(ANNA))]
+    entries = await store.read(journal.find, keys, Millis(0), Millis(1 << 60))
+    assert [entry.kind for entry in entries] == ["refused"]
 
 
 async def test_by_lmtp_all_may_be_full(house: House, door: Door, store: Store) -> None:

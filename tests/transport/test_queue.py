@@ -15,16 +15,17 @@ from posthouse.mail.envelope import Envelope, Notify, Recipient
 from posthouse.mail.ids import AccountId, Millis, QueueId
 from posthouse.mail.outcome import Action, Outcome
 from posthouse.mail.status import Status, reply
-from posthouse.store import accounts, queue, settlement, waiting
+from posthouse.store import accounts, queue, quota, settlement, waiting
 from posthouse.store.blobs import BlobKey
 from posthouse.store.lately import Lately
 from posthouse.store.moment import Moment
 from posthouse.store.queue import QueueItem, State
+from posthouse.store.quota import Asked, Limits, Whose
 from posthouse.store.script import Script, Unavailable, sql
 from posthouse.store.settlement import Rules
 from posthouse.store.store import Store
 from posthouse.transport import receive
-from posthouse.transport.accept import prepare
+from posthouse.transport.accept import Filing, prepare
 from posthouse.transport.bounce import Letter
 from posthouse.transport.client import Client
 from posthouse.transport.house import House
@@ -530,3 +531,25 @@ async def test_who_was_here_and_is_removed_just_now(world: World) -> None:
         world.kept = None
         await world.pass_time(HOUR)
         await world.settled()
+
+
+async def test_a_mailbox_that_has_become_full_just_now(world: World) -> None:
+    """Between the look at it and the transaction: the item waits, and goes when there is room."""
+    store = world.house.store
+    login = await store.read(accounts.find_login, BEN)
+    assert login is not None
+    asked = Asked(quota.Rules(overdraft_octets=0, overdraft_messages=0), promised=True)
+    kept = await ready(world, login.account)
+    world.kept = kept._replace(filing=Filing(asked=asked))
+    await store.run(quota.set_limits, Whose(login.account), Limits(messages=0))
+    async with running(world):
+        await world.send("x@one.test")
+        await world.settled(State.LATER)
+        ids = await store.read(waiting.chosen, waiting.Choice())
+        [item] = await store.read(waiting.look, world.clock.now(), ids)
+        assert "has just become full" in item.reason
+        assert await inbox(store, BEN) == []
+        await store.run(quota.set_limits, Whose(login.account), Limits())
+        await world.pass_time(HOUR)
+        await world.settled()
+    assert await inbox(store, BEN) == [MESSAGE]

@@ -27,12 +27,15 @@ def refused_recipient(talk: Session, path: ForwardPath, answer: Reply) -> None:
 
 
 def ended(talk: Session, transaction: Transaction, answer: Reply) -> None:
-    """The message was whole, and taken or refused."""
+    """The message was whole, and taken or refused; by LMTP it may be both (RFC 2033 §4.2)."""
     if answer.positive:
         _remember(talk, transaction.trail)
-        return
-    recipients = tuple(str(each.path) for each in transaction.recipients)
-    _refused(talk, Subject(transaction.trail, "", transaction.mail.path, recipients), "the end of the message", answer)
+    answers = talk.several or (answer,) * len(transaction.recipients)
+    pairs = zip(transaction.recipients, answers, strict=True)
+    refused = [(str(each.path), one) for each, one in pairs if not one.positive]
+    if refused:
+        about = Subject(transaction.trail, "", transaction.mail.path, tuple(path for path, _ in refused))
+        _refused(talk, about, "the end of the message", refused[0][1])
 
 
 def over(talk: Session) -> None:
