@@ -17,6 +17,7 @@ from posthouse.store.quota import Standing, Usage, standings
 from posthouse.transport.house import House
 from posthouse.transport.route import Leads
 
+NEARLY_FULL = 90  # percent of a limit from which on each RCPT looks anew
 TRIES = 3  # others may fill mailboxes between two looks at them; then the peer is told to come back
 
 FULL_NOW = reply(452, "4.2.2", "The mailbox is full; try again later")
@@ -31,18 +32,26 @@ def refusal(house: House) -> Reply:
 async def refused(address: Address, leads: Leads, size: int, house: House) -> Reply | None:
     """The refusal of RCPT where nobody to whom the address leads has room for a message of this size, 0 where it is
     not known (RFC 1870 §6.1). Raises Unavailable."""
-    rooms = house.routes.rooms(address)
-    if leads.forwards or not leads.accounts or not _all_full(leads, rooms, size, house):
+    if leads.forwards or not leads.accounts or _sure(leads, house.routes.rooms(address), size, house):
         return None
     rooms = await house.store.read(standings, leads.accounts)  # nobody is refused by an old look
     return refusal(house) if _all_full(leads, rooms, size, house) else None
+
+
+def _sure(leads: Leads, rooms: dict[AccountId, Standing], size: int, house: House) -> bool:
+    """Whether somebody has room by a look that may be a second old. Where little is left it says nothing: much mail
+    comes in a second. Of many behind one address nothing is known, and the transaction will say."""
+    known = [rooms[account].under(house.quota.rules) for account in leads.accounts if account in rooms]
+    return len(known) < len(leads.accounts) or any(
+        found.percent < NEARLY_FULL and found.fits(Usage(size, 1), found.limits) for found in known
+    )
 
 
 def _all_full(leads: Leads, rooms: dict[AccountId, Standing], size: int, house: House) -> bool:
     rules = house.quota.rules
     for account in leads.accounts:
         found = rooms.get(account)
-        if found is None:
+        if found is None:  # removed meanwhile: the transaction will say
             return False
         found = found.under(rules)
         if not found.full and found.fits(Usage(size, 1), rules.beyond(found.limits)):
