@@ -22,6 +22,7 @@ from posthouse import log, start
 from posthouse.config import ConfigError, settle
 from posthouse.config_sections import Settings
 from posthouse.mail.address import Address, Domain, parse_address
+from posthouse.mail.spelling import why_no_address
 from posthouse.net.authority import authority, issue
 from posthouse.net.listen import free_port, taken
 from posthouse.net.tls import CertificateError, CertificateFiles
@@ -216,7 +217,7 @@ def send(text: str, sender: str, to: str, folder: Path | None) -> int:
             raise _Refused(f"--from is anna or ben, not {sender!r}")
         recipient = PEOPLE[to] if to in PEOPLE else parse_address(to)
         if recipient is None:
-            raise _Refused(f"--to is anna, ben or an address, not {to!r}")
+            raise _Refused(f"--to is anna, ben or an address, not {to!r}: {why_no_address(to)}")
         if start.running(folder) is None:
             raise _Refused(f"the playground is not running; start it in another terminal: {program()} try")
         answer = _submit(_compose(text, PEOPLE[sender], recipient), sender, folder)
