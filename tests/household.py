@@ -8,7 +8,7 @@ from posthouse.config_sections import Settings
 from posthouse.mail.address import Address, Domain
 from posthouse.mail.ids import Millis
 from posthouse.net import authority
-from posthouse.serve.login import make_credential
+from posthouse.serve.passwords import make_credential
 from posthouse.store import accounts, aliases, emails, mailboxes
 from posthouse.store.accounts import Credential
 from posthouse.store.emails import Column

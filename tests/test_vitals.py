@@ -17,7 +17,7 @@ from posthouse.mail.address import Address, Domain
 from posthouse.net.listen import bind
 from posthouse.orders import LEAVING, LEFT, READY, Orders, print_orders
 from posthouse.serve.limits import PeerLimits, Peers, WorkerLimits
-from posthouse.serve.login import make_credential
+from posthouse.serve.passwords import make_credential
 from posthouse.store import accounts
 from posthouse.store.store import Store, open_sync
 from posthouse.vitals import Vitals, resident

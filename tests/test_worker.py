@@ -19,7 +19,7 @@ from posthouse.config_sections import Octets, Settings
 from posthouse.mail.address import Address, Domain
 from posthouse.net.listen import bind, bind_unix
 from posthouse.orders import CANNOT_START, READY, Orders, print_orders, read_orders
-from posthouse.serve.login import make_credential
+from posthouse.serve.passwords import make_credential
 from posthouse.store import accounts
 from posthouse.store.store import open_sync
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from posthouse import start
 from posthouse.mail.address import Address, Domain, parse_address, parse_domain
 from posthouse.mail.spelling import doubt, doubt_of_domain, skeleton, unicode_of, why_no_address, why_no_domain
-from posthouse.serve.login import make_credential
+from posthouse.serve.passwords import make_credential
 from posthouse.store import accounts, aliases
 from posthouse.store.accounts import Credential
 from posthouse.store.gc import purge_all

@@ -12,7 +12,7 @@ from posthouse.mail.address import Address
 from posthouse.mail.ids import Millis
 from posthouse.serve.factor import new_recovery_codes, new_secret, recovery_digest
 from posthouse.serve.logbook import wall_clock
-from posthouse.serve.login import device_digest, device_scram, new_device_password
+from posthouse.serve.passwords import device_digest, device_scram, new_device_password
 from posthouse.store import accounts, devices, logins, totp
 from posthouse.store.accounts import Login
 from posthouse.store.devices import NAME_LENGTH, SERVICES, DeviceRow, NewDevice

@@ -26,7 +26,7 @@ from posthouse.mail.spelling import why_no_address
 from posthouse.net.authority import authority, issue
 from posthouse.net.listen import free_port, taken
 from posthouse.net.tls import CertificateError, CertificateFiles
-from posthouse.serve.login import make_credential
+from posthouse.serve.passwords import make_credential
 from posthouse.store import accounts
 from posthouse.store.script import Exists, StoreError
 from posthouse.store.store import open_sync

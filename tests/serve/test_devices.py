@@ -12,14 +12,8 @@ from posthouse.serve import login as login_module
 from posthouse.serve.caller import Caller
 from posthouse.serve.limits import PeerLimits, Peers, Refusal, Service
 from posthouse.serve.logbook import Why
-from posthouse.serve.login import (
-    DEVICE_LETTERS,
-    Door,
-    device_digest,
-    device_scram,
-    make_credential,
-    new_device_password,
-)
+from posthouse.serve.login import Door
+from posthouse.serve.passwords import DEVICE_LETTERS, device_digest, device_scram, make_credential, new_device_password
 from posthouse.store import accounts, devices, logins, totp
 from posthouse.store.accounts import Login
 from posthouse.store.devices import NewDevice

@@ -16,14 +16,8 @@ from posthouse.mail.address import Address, Domain
 from posthouse.serve import login as login_module
 from posthouse.serve.caller import Caller
 from posthouse.serve.limits import PeerLimits, Peers, Refusal, Service, WorkerLimits
-from posthouse.serve.login import (
-    PROVEN_SECONDS,
-    Ask,
-    Door,
-    load_secret,
-    make_credential,
-    password_matches,
-)
+from posthouse.serve.login import PROVEN_SECONDS, Ask, Door, load_secret
+from posthouse.serve.passwords import make_credential, password_matches
 from posthouse.store import accounts, aliases
 from posthouse.store.accounts import Login
 from posthouse.store.store import Store

@@ -16,7 +16,7 @@ from posthouse.serve.login import Door
 
 MEASURE = """
 import threading, psutil
-from posthouse.serve.login import HASHER
+from posthouse.serve.passwords import HASHER
 from posthouse.serve.memory import give_back
 
 def resident():

@@ -22,24 +22,30 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from hashlib import blake2b, sha256
+from hashlib import blake2b
 from pathlib import Path
 from secrets import token_bytes, token_hex, token_urlsafe
 from typing import TypeVar
 
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
-
 from posthouse.mail.address import Address, parse_address
 from posthouse.mail.ids import AccountId
 from posthouse.serve.caller import Caller
-from posthouse.serve.factor import in_groups
 from posthouse.serve.limits import Peers, Refusal, Service, WorkerLimits
 from posthouse.serve.logbook import Logbook, Why
 from posthouse.serve.memory import give_back
 from posthouse.serve.oauth import NotNow, Tokens, Untrusted
+from posthouse.serve.passwords import (
+    NOBODY,
+    device_digest,
+    device_scram,
+    hash_of,
+    keys_of,
+    outdated,
+    password_matches,
+    scram_keys,
+)
 from posthouse.store import accounts, devices, logins
-from posthouse.store.accounts import Credential, Login, ScramSecret, fold
+from posthouse.store.accounts import Login, fold
 from posthouse.store.devices import Asked, Device, Entrance, Seen
 from posthouse.store.script import DirectoryDown, StoreError
 from posthouse.store.store import Store
@@ -57,17 +63,7 @@ REST_SECONDS = 2.0  # without a password to check: then the 19 MiB of each hashi
 SECRET_FILE = "secret"  # beside the database
 SECRET_LENGTH = 32
 LOGGED_NAME = 100  # characters of a user name in the log; a stranger may send thousands
-DEVICE_LETTERS, DEVICE_GROUP = 20, 4  # of a device password: 5 bits each
 NONCE_LENGTH = 18  # octets of chance in a SCRAM nonce; RFC 5802 §5.1 leaves the length to us
-
-TOO_LONG = (
-    f"The password is too long: {sasl.PASSWORD_LENGTH:,} octets are the most (a letter outside ASCII has several)"
-)
-
-# OWASP's second choice: 19 MiB, two passes, one lane.
-HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
-# The hash of a password nobody has, checked for users who do not exist.
-NOBODY = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 
 NOTHING_SEEN = Seen(None)
 
@@ -289,7 +285,7 @@ class Door:
         entrance = attempt.seen.entrance
         if entrance is None:
             return await self._refuse(Refusal.WRONG, attempt)
-        device = next((each for each in entrance.devices if keys in _keys_of(each)), None)
+        device = next((each for each in entrance.devices if keys in keys_of(each)), None)
         login = entrance.login._replace(device=None if device is None else device.id)
         if not await self.holds(login):
             return await self._refuse(Refusal.WRONG, attempt)
@@ -392,10 +388,10 @@ class Door:
         credential = entrance.login.credential
         kept = credential.scram_sha256 if kind is Hash.SHA256 else credential.scram_sha1
         fake = replace(fake, salt=credential.scram_sha256.salt, iterations=credential.scram_sha256.iterations)
-        own = fake if kept is None else _scram_keys(kept)
+        own = fake if kept is None else scram_keys(kept)
         now, service = self.logbook.clock(), attempt.caller.service.value
         opening = [each for each in entrance.devices if service in each.services and not each.expired(now)]
-        keys = [one for each in opening for one in _keys_of(each, kind)]
+        keys = [one for each in opening for one in keys_of(each, kind)]
         alike = [each for each in keys if (each.salt, each.iterations) == (own.salt, own.iterations)]
         return [fake if self._devices_only(entrance) else own, *alike]
 
@@ -501,78 +497,6 @@ def _named(name: str) -> tuple[Address | None, str]:
         return None, ""
     address = parse_address(name)
     return address, "" if address is None else str(Address(fold(address.local), address.domain))
-
-
-def password_matches(stored: str, password: bytes) -> bool:
-    """Whether the password belongs to the Argon2id hash. About 20 ms and 19 MiB: call it in a thread."""
-    try:
-        prepared = scram.saslprep(password.decode("utf-8"))
-        return prepared is not None and HASHER.verify(stored, prepared)
-    except (UnicodeDecodeError, VerificationError, InvalidHashError):
-        return False
-
-
-@lru_cache(4_096)
-def outdated(stored: str) -> bool:
-    """Whether a hash was made with other parameters than today's."""
-    return HASHER.check_needs_rehash(stored)
-
-
-def hash_of(password: bytes) -> str:
-    """An Argon2id hash of a password that is known to be one. About 20 ms: call it in a thread."""
-    return HASHER.hash(scram.saslprep(password.decode("utf-8")) or "")
-
-
-def device_digest(password: bytes) -> bytes | None:
-    """What is kept of a device password: 100 bits of chance need no slow hash. None where it has not the form of one.
-    It may be typed in any case, and with or without its hyphens."""
-    letters = password.lower().replace(b"-", b"").replace(b" ", b"")
-    return sha256(letters).digest() if len(letters) == DEVICE_LETTERS else None
-
-
-def new_device_password() -> str:
-    """100 bits of chance, easy to type."""
-    return in_groups(DEVICE_LETTERS, DEVICE_GROUP)
-
-
-def device_scram(password: str, own: ScramSecret, kind: Hash = Hash.SHA256) -> ScramSecret:
-    """The SCRAM keys of a device password, of the same salt as those of the user's own password (decision 0107)."""
-    return _secret(password, own.salt, kind, own.iterations)
-
-
-def _secret(password: str, salt: bytes, kind: Hash, iterations: int = scram.ITERATIONS) -> ScramSecret:
-    keys = scram.derive(password, salt, kind, iterations)
-    return ScramSecret(keys.salt, keys.iterations, keys.stored_key, keys.server_key)
-
-
-def _scram_keys(secret: ScramSecret) -> scram.ScramKeys:
-    return scram.ScramKeys(secret.salt, secret.iterations, secret.stored_key, secret.server_key)
-
-
-def _keys_of(device: Device, kind: Hash | None = None) -> list[scram.ScramKeys]:
-    """Those of one kind, or all."""
-    secrets = {Hash.SHA256: device.scram, Hash.SHA1: device.scram_sha1}
-    return [_scram_keys(one) for each, one in secrets.items() if one is not None and kind in (None, each)]
-
-
-def make_credential(password: str, salt: bytes | None = None) -> Credential:
-    """What is kept of a new password: an Argon2id hash and the keys of SCRAM (RFC 5803). About 30 ms. `salt` is
-    that of the keys before, so that those of the user's device passwords stay good (decision 0107).
-
-    Passwords are prepared by SASLprep, so that PLAIN and SCRAM agree (RFC 4013). Raises ValueError, with a sentence for
-    the user, where that forbids a character, or the length is not 1 to PASSWORD_LENGTH octets.
-    """
-    if len(password) > sasl.PASSWORD_LENGTH:  # SASLprep takes no longer one
-        raise ValueError(TOO_LONG)
-    prepared = scram.saslprep(password)
-    if prepared is None:
-        raise ValueError("The password holds a control character or another one that no mail program can send")
-    if not prepared:
-        raise ValueError("The password is empty")
-    if len(prepared.encode("utf-8")) > sasl.PASSWORD_LENGTH:
-        raise ValueError(TOO_LONG)
-    salt = salt or token_bytes(scram.SALT_LENGTH)
-    return Credential(HASHER.hash(prepared), _secret(password, salt, Hash.SHA256), _secret(password, salt, Hash.SHA1))
 
 
 def load_secret(directory: Path) -> bytes:
