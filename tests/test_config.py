@@ -313,7 +313,7 @@ def test_certbots_keys_are_opened_to_the_group_that_certbot_keeps() -> None:
 
 def test_quotas_are_checked() -> None:
     assert problems('[quota]\nadministrators = ["anna@home.test", "anna"]') == [
-        "quota.administrators[1]: 'anna' is no address such as anna@example.org"
+        "quota.administrators[1]: 'anna' is no address: the @ and the domain are missing, as in anna@example.org"
     ]
     assert problems("[quota]\nwarn_percent = [95, 80]") == [
         "quota.warn_percent: each percentage once, the lowest first"
