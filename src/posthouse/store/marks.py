@@ -60,17 +60,15 @@ def _anywhere(page: Page, form: Form) -> Iterator[int]:
 
 
 def _within(page: Page, head: bytes, form: Form) -> Iterator[int]:
-    """In the fields that begin so."""
-    if not _holds(page, form.octets):
-        return
-    octets, starts = page.octets, page.starts
-    at = octets.find(head, page.begin)
+    """In the fields that begin so. Looked at are only those in which the octets of the form stand."""
+    octets, starts, begin = page.octets, page.starts, page.begin
+    at = octets.find(form.octets, begin)
     while at >= 0:
-        value = at + len(head)
-        stop = octets.find(END, value)
-        if _search(form, octets, value, stop if stop >= 0 else len(octets)) >= 0:
-            yield bisect_right(starts, at - page.begin) - 1
-        at = octets.find(head, value)
+        field, stop = octets.rfind(END, begin, at), octets.find(END, at)
+        stop = stop if stop >= 0 else len(octets)
+        if octets.startswith(head, field) and _search(form, octets, field + len(head), stop) >= 0:
+            yield bisect_right(starts, field - begin) - 1
+        at = octets.find(form.octets, stop)
 
 
 def _holds(page: Page, octets: bytes) -> bool:
