@@ -11,7 +11,7 @@ from posthouse.mail.address import Address, parse_address, parse_domain
 from posthouse.mail.ids import Millis
 from posthouse.mail.structure import describe
 from posthouse.mail.summary import summarize
-from posthouse.serve.login import make_credential
+from posthouse.serve.passwords import make_credential
 from posthouse.store import accounts, aliases, emails, mailboxes
 from posthouse.store.accounts import Credential
 from posthouse.store.emails import NewEmail
