@@ -123,11 +123,14 @@ async def test_a_store_that_writes_nothing_keeps_nobody_out(
     async def fail(*args: object, **kwargs: object) -> None:
         raise Unavailable("the disk is full")
 
-    monkeypatch.setattr(store, "run", fail)
-    assert isinstance(await gate.verify(NAME, RIGHT, IMAP), Login)
-    await gate.logbook.flush()
+    with monkeypatch.context() as full:
+        full.setattr(store, "run", fail)
+        assert isinstance(await gate.verify(NAME, RIGHT, IMAP), Login)
+        await gate.logbook.flush()
     assert "not written to the logbook: the disk is full" in caplog.text
     assert isinstance(await gate.verify(NAME, RIGHT, IMAP), Login)
+    await gate.logbook.flush()
+    assert await store.read(logins.at_home, (await anna(store)).account, f"{IP}/32", NOW)
 
 
 async def test_an_attack_is_a_bounded_number_of_rows_and_hides_no_login(store: Store) -> None:

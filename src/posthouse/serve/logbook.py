@@ -169,6 +169,7 @@ class Logbook:
                 await self._store.run(logins.record, Batch(visits[part], guesses[part], used[part], homes[part]))
         except StoreError as error:
             log.warning("some logins were not written to the logbook: %s", error)
+            self._known.clear()  # homes among them are written at the next login from there
 
     def _used_by_now(self) -> list[Used]:
         """Device passwords that were used, without those whose program may still say what it is."""
