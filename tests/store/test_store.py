@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import apsw
@@ -360,6 +361,51 @@ async def test_the_log_is_moved_into_the_database_beside_the_writers(
         assert await store.read(consistency) == []
     finally:
         await store.close()
+
+
+def test_a_log_that_could_not_begin_anew_is_not_moved_again_at_each_commit(tmp_path: Path) -> None:
+    with open_sync(tmp_path) as store:
+        checkpoints = Checkpoints(tmp_path)
+        connection = store._database.connection
+        due = []
+        for pages in (1_999, 2_000, 2_001, 3_999, 4_000, 4_001, 10, 1_999, 2_000):
+            checkpoints.grown(connection, "main", pages)
+            due.append(checkpoints._wake.is_set())
+            checkpoints._wake.clear()
+        assert due == [False, True, False, False, True, False, False, False, True]
+        checkpoints.stop()
+
+
+def test_what_came_during_a_checkpoint_does_not_keep_the_log_from_beginning_anew(tmp_path: Path) -> None:
+    with open_sync(tmp_path) as store:
+        anna, _ = furnish(store)
+        row = store.read(mailboxes.find, anna, "INBOX")
+        assert row is not None
+        box = row.box
+        checkpoints = Checkpoints(tmp_path)
+        log: list[int] = []
+        store._database.connection.set_wal_hook(lambda _connection, _name, pages: log.append(pages) or 0)
+        reader = apsw.Connection(str(tmp_path / "posthouse.db"))
+        turn = checkpoints._database.turn
+
+        @contextmanager
+        def held() -> Iterator[None]:
+            reader.execute("COMMIT")  # until here a checkpoint finds the log as it was when it began
+            with turn():
+                yield
+
+        checkpoints._database.turn = held  # type: ignore[method-assign]
+        for _ in range(20):
+            store.run(emails.add, box, [new_email(store, message())])
+        reader.execute("BEGIN; SELECT count(*) FROM email").fetchall()
+        store.run(emails.add, box, [new_email(store, message())])
+        before = log[-1]
+        checkpoints._checkpoint()
+        store.run(emails.add, box, [new_email(store, message())])
+        assert log[-1] < 20 < before
+        assert store.read(consistency) == []
+        reader.close()
+        checkpoints.stop()
 
 
 async def test_a_bug_of_the_driver_is_said_and_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,8 @@ QUEUE = 10_000  # scripts waiting; beyond, Unavailable at once: better said than
 BATCH = 256  # scripts in one transaction
 BATCH_SECONDS = 0.1  # after this a transaction takes no more scripts, so that the first one is not kept waiting
 CHECKPOINT_PAGES = 2_000  # 8 MiB of log: move it into the database beside the writers
+PASSES = 3  # times what was written meanwhile is moved beside the writers, before they are held for the rest
+REST_PAGES = 200  # so few are moved in a moment: some ten commits
 RESTART_PAGES = 16_000  # 64 MiB: readers and writers never left a gap; hold the writers and begin the log anew
 RESTART_MILLISECONDS = 100  # how long that waits for readers, and so how long writers may be held
 CLOSE_SECONDS = 30.0  # for what is queued at the end
@@ -247,6 +249,7 @@ class Checkpoints:
     def __init__(self, directory: Path) -> None:
         self._database = Database(directory)
         self._pages = 0
+        self._due = CHECKPOINT_PAGES  # in the log: time for the next
         self._shorten = False
         self._wake = threading.Event()
         self._stopped = False
@@ -254,8 +257,11 @@ class Checkpoints:
 
     def grown(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
         """The writer's hook after each commit: so many pages are in the log."""
+        if pages < self._pages:  # it has begun anew
+            self._due = CHECKPOINT_PAGES
         self._pages = pages
-        if pages >= CHECKPOINT_PAGES:
+        if pages >= self._due:
+            self._due = pages + CHECKPOINT_PAGES
             self._wake.set()
         return apsw.SQLITE_OK
 
@@ -288,13 +294,23 @@ class Checkpoints:
     def _checkpoint(self) -> None:
         crashpoint("store.before_checkpoint")
         connection = self._database.connection
-        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        before = 0
+        for _ in range(PASSES):
+            pages, _ = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)  # those that there were
+            if pages - before <= REST_PAGES:
+                break
+            before = pages
         shorten, self._shorten = self._shorten, False
         if shorten or self._pages >= RESTART_PAGES:
             connection.set_busy_timeout(RESTART_MILLISECONDS)
             with self._database.turn():
                 mode = apsw.SQLITE_CHECKPOINT_TRUNCATE if shorten else apsw.SQLITE_CHECKPOINT_RESTART
                 connection.wal_checkpoint(mode=mode)
+        else:
+            # The log begins anew only where nothing is left of it, and beside busy writers something always is
+            # (decision 0116).
+            with self._database.turn():
+                connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
         crashpoint("store.after_checkpoint")
 
 
