@@ -101,6 +101,42 @@ def test_members_are_here(rig: Rig) -> None:
         rig.run(accounts.add_account, TEAM, CREDENTIAL)
 
 
+def test_an_alias_of_a_group_changes_into_nothing_that_no_member_may_be(rig: Rig) -> None:
+    within, via = address("within@home.test"), address("via@home.test")
+    rig.run(aliases.add_alias, within, [ANNA])
+    rig.run(aliases.add_alias, via, [within])
+    rig.run(aliases.add_alias, address("out@home.test"), [address("x@elsewhere.example")])
+    rig.run(groups.add_group, TEAM, [via], Senders.MEMBERS)
+    for target, why in (
+        ("x@elsewhere.example", r"the members of the group team@home\.test are here"),
+        ("out@home.test", r"the members of the group team@home\.test are here"),
+        ("team@home.test", r"team@home\.test leads to within@home\.test, which would lead to itself"),
+        ("via@home.test", r"via@home\.test leads to within@home\.test, which would lead to itself"),
+    ):
+        with pytest.raises(Refused, match=why):
+            rig.run(aliases.set_alias, within, [BEN, address(target)])
+    assert to(rig, "team@home.test") == [str(ANNA)]
+    rig.run(aliases.set_alias, within, [BEN])
+    assert to(rig, "team@home.test") == [str(BEN)]
+
+
+def test_an_alias_of_the_catch_all_leads_to_no_other_server(rig: Rig) -> None:
+    caught = address("caught@home.test")
+    rig.run(aliases.add_alias, caught, [ANNA])
+    rig.run(accounts.set_catch_all, Domain("home.test"), caught)
+    with pytest.raises(Refused, match=r"the catch-all of home\.test leads to caught@home\.test"):
+        rig.run(aliases.set_alias, caught, [address("x@elsewhere.example")])
+
+
+def test_a_group_of_everybody_where_nobody_is_yet_takes_no_mail(rig: Rig) -> None:
+    rig.run(accounts.add_domain, Domain("new.test"))
+    group = address("all@new.test")
+    rig.run(groups.add_group, group, [], Senders.USERS)
+    assert isinstance(rig.read(accounts.resolve, group), NoSuchUser)
+    rig.run(accounts.add_account, address("first@new.test"), CREDENTIAL)
+    assert to(rig, "all@new.test") == ["first@new.test"]
+
+
 def test_strangers_reach_the_postmaster_and_the_catch_all(rig: Rig) -> None:
     with pytest.raises(Refused, match="everybody must be able to write"):
         rig.run(groups.add_group, address("Postmaster@home.test"), [ANNA], Senders.USERS)

@@ -144,6 +144,12 @@ def test_another_name_of_a_domain(rig: Rig) -> None:
         rig.run(renaming.name_domain, HOME, WORK)
 
 
+def test_an_alias_that_led_to_another_server_before_its_domain_was_here(rig: Rig) -> None:
+    rig.run(aliases.add_alias, address("x@home.test"), [ANNA, address("Ben@new.test")])
+    rig.run(renaming.name_domain, NEW, HOME)
+    assert to(rig, "x@home.test") == [str(ANNA), str(BEN)]
+
+
 def test_a_domain_moves_with_all_that_is_in_it(rig: Rig) -> None:
     furnish(rig)
     rig.run(groups.add_group, address("all@home.test"), [], Senders.ANYONE)

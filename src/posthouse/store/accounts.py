@@ -438,10 +438,10 @@ def resolve(address: Address, *, catch_all: bool = True) -> Script[Resolution]:
     targets, outside = expanded
     if outside:
         return Elsewhere(outside, targets)
+    if not targets:  # a group of everybody where nobody is yet
+        return NoSuchUser(address)
     senders = None if name is None else (yield from senders_of(name))
-    if senders not in (None, Senders.ANYONE):
-        return Closed(senders, targets)
-    return targets if targets else NoSuchUser(address)
+    return targets if senders in (None, Senders.ANYONE) else Closed(senders, targets)
 
 
 def resolve_postmaster(host: Domain) -> Script[Resolution]:
@@ -473,8 +473,8 @@ def _expand(pending: list[Target | Address]) -> Script[tuple[tuple[Target, ...],
         visited.add(canonical(found))
         if found.local == EVERYBODY:
             pending += yield from users_of(found.domain)
-        elif (yield from is_local(found.domain)):
-            pending += (yield from _lookup(found))[1] or []
+        elif (here := (yield from at_home(found))) is not None:  # its domain may be another name of one since then
+            pending += (yield from _lookup(here))[1] or []
         else:
             outside[found] = None
     if pending or len(targets) > READERS:

@@ -6,11 +6,13 @@ import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from posthouse.mail.address import Address, Domain
+from posthouse.mail.address import Address, Domain, parse_address
 from posthouse.store.accounts import (
     EVERYBODY,
     READERS,
     TARGETS,
+    VISITS,
+    Elsewhere,
     Nobody,
     Overfull,
     at_home,
@@ -83,17 +85,59 @@ def _accept_target(address: Address, target: Address) -> Script[None]:
     if here is None:
         if target.domain.literal:
             raise Refused(f"{target} names a machine and no domain; only mail for domains is sent on")
+        yield from _may_leave(address, target)
         return
     if here.local == EVERYBODY:
         raise Refused(f"only a group has all users of a domain: posthouse group add {address} --everyone")
     if canonical(here) == canonical(address):
         raise Refused(f"{address} would lead to itself")
-    # A name that does not exist can be no part of a loop: an alias only ever leads to what was there before it.
+    if (yield from leads_to(here, address)):
+        raise Refused(f"{target} leads to {address}, which would lead to itself")
     found = yield from resolve(here, catch_all=False)
     if isinstance(found, Overfull):
         raise Refused(f"{target} leads to more than {READERS} users")
     if isinstance(found, Nobody):
         raise Refused(f"{target} leads nowhere; make the user or the alias first")
+    if isinstance(found, Elsewhere):
+        yield from _may_leave(address, target)
+
+
+def _may_leave(address: Address, target: Address) -> Script[None]:
+    """Whether what leads to the address, over others or directly, may lead to another server. Raises Refused."""
+    pending, visited = [canonical(address)], set[str]()
+    while pending and len(visited) < VISITS:
+        name = pending.pop()
+        if name in visited:
+            continue
+        visited.add(name)
+        caught = yield sql("SELECT name FROM domain WHERE catch_all = $1 LIMIT 1", name)
+        if caught:
+            raise Refused(f"{target} is on another server, which would get all that is written to nobody: the catch-all"
+                          f" of {caught[0][0]} leads to {address}")  # fmt: skip
+        rows = yield sql(
+            "SELECT a.local, a.domain, g.fold FROM alias a LEFT JOIN grouping g"
+            " ON g.domain = a.domain AND g.fold = a.fold WHERE a.target = $1",
+            name,
+        )
+        for local, domain, group in rows:
+            if group is not None:
+                raise Refused(f"{target} is on another server, and the members of the group {local}@{domain} are here")
+            pending.append(canonical(Address(local, Domain(domain))))
+
+
+def leads_to(start: Address, wanted: Address) -> Script[bool]:
+    """Whether aliases and groups lead from one address to another."""
+    pending, visited = [canonical(start)], set[str]()
+    while pending and len(visited) < VISITS:
+        name = pending.pop()
+        if name in visited:
+            continue
+        visited.add(name)
+        address = parse_address(name)
+        if address is None:  # a target is always one
+            continue
+        pending += [canonical(target) for target in (yield from targets_of(address))]
+    return canonical(wanted) in visited
 
 
 def list_aliases() -> Script[list[AliasRow]]:

@@ -7,13 +7,12 @@ one transaction for all. Its sender stays as it is (RFC 5321 §3.9.1): answers g
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from posthouse.mail.address import Address, Domain, parse_address
+from posthouse.mail.address import Address, Domain
 from posthouse.store import accounts, aliases
 from posthouse.store.accounts import (
     DUTIES,
     EVERYBODY,
     TARGETS,
-    VISITS,
     Elsewhere,
     Nobody,
     Overfull,
@@ -114,31 +113,13 @@ def _member(group: Address, member: Address) -> Script[str]:
     found = yield from accounts.resolve(here, catch_all=False)
     if isinstance(found, Elsewhere):
         raise Refused(f"{member} leads to another server, and the members of a group are here")
-    if canonical(here) == canonical(group) or (yield from _leads_to(here, group)):
+    if canonical(here) == canonical(group) or (yield from aliases.leads_to(here, group)):
         raise Refused(f"{member} leads to {group}, which would lead to itself")
     if isinstance(found, Overfull):
         raise Refused(f"{member} leads to more users than one message can be for")
     if isinstance(found, Nobody):
         raise Refused(f"{member} leads nowhere; make the user or the group first")
     return canonical(here)
-
-
-def _leads_to(start: Address, wanted: Address) -> Script[bool]:
-    """Whether aliases and groups lead from one address to another."""
-    pending, visited = [canonical(start)], set[str]()
-    while pending and len(visited) < VISITS:
-        name = pending.pop()
-        if name in visited:
-            continue
-        visited.add(name)
-        address = parse_address(name)
-        if address is None:  # a target is always one
-            continue
-        rows = yield sql(
-            "SELECT target FROM alias WHERE domain = $1 AND fold = $2", address.domain.name, fold(address.local)
-        )
-        pending += [target for (target,) in rows]
-    return canonical(wanted) in visited
 
 
 def _senders(address: Address, senders: Senders) -> Script[None]:
