@@ -18,7 +18,7 @@ from posthouse.serve.caller import Caller
 from posthouse.serve.limits import PeerLimits, Peers, Refusal, Service, WorkerLimits
 from posthouse.serve.login import PROVEN_SECONDS, Ask, Door, load_secret
 from posthouse.serve.passwords import make_credential, password_matches
-from posthouse.store import accounts, aliases
+from posthouse.store import accounts, aliases, renaming
 from posthouse.store.accounts import Login
 from posthouse.store.store import Store
 from posthouse.wire.sasl import PASSWORD_LENGTH
@@ -410,6 +410,15 @@ async def test_both_kinds_have_one_salt(gate: Door, time_: Time) -> None:
         salts = [(await scram(gate, name, "wrong", kind))[1][0].partition(b",s=")[2] for kind in KINDS]
         assert salts[0] == salts[1]
     assert time_.slept == [PeerLimits().refusal_seconds] * 4
+
+
+async def test_all_spellings_of_a_name_have_one_salt(gate: Door, store: Store) -> None:
+    """A user's salt does not depend on how the name is spelled, so that of nobody must not either (RFC 5802 §5.1)."""
+    await store.run(renaming.name_domain, Domain("house.test"), Domain("home.test"))
+    for name in ("anna", "nobody"):
+        spellings = (f"{name}@home.test", f"{name.upper()}@Home.Test", f"{name}@HOUSE.test", f"{name}@home.test.")
+        salts = {(await scram(gate, each, "wrong"))[1][0].partition(b",s=")[2] for each in spellings}
+        assert len(salts) == 1, name
 
 
 def test_the_secret_is_made_once_and_kept_private(tmp_path: Path) -> None:

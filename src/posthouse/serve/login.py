@@ -382,7 +382,8 @@ class Door:
         """The keys of every password that opens the service now, which have one salt: first those of the user's own
         password. Where none does, keys nobody can prove (RFC 5802 §5.1)."""
         entrance = attempt.seen.entrance
-        fake = scram.fake_keys(attempt.name, self._secret, kind)
+        # One salt for all spellings of a name, as a user has it: two exchanges must not tell who is one.
+        fake = scram.fake_keys(attempt.seen.spelled or attempt.name, self._secret, kind)
         if entrance is None:
             return [fake]
         credential = entrance.login.credential

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from posthouse.mail.address import Address
 from posthouse.mail.ids import AccountId, DeviceId, Millis
-from posthouse.store import logins
-from posthouse.store.accounts import Login, ScramSecret, find_login, known_as
+from posthouse.store import accounts, logins
+from posthouse.store.accounts import Login, ScramSecret, canonical, find_login, known_as
 from posthouse.store.mailboxes import next_modseq
 from posthouse.store.script import Exists, NotFound, Refused, Row, Script, sql
 
@@ -103,32 +103,42 @@ class Asked:
 class Seen(NamedTuple):
     """What is known: by what the account can be entered, None where there is none, or where only a directory knows;
     whose name that is; how often logins of this name failed in the last hour, from these networks in the last day;
-    whether the user came in from there, where that matters."""
+    whether the user came in from there, where that matters; one spelling for all that would lead to the same user, ""
+    where the name is none or an account can be entered."""
 
     entrance: Entrance | None
     account: AccountId | None = None
     failures: int = 0
     of_networks: tuple[int, ...] = ()
     at_home: bool = False
+    spelled: str = ""
 
 
 def look(asked: Asked, now: Millis) -> Script[Seen]:
     """All that the door asks the store about one login."""
     found = None if asked.address is None else (yield from find_entrance(asked.address))
     account = (yield from _whose(asked.address)) if found is None else found.login.account
+    spelled = "" if found is not None else (yield from _spelled(asked.address))
     if not asked.home:
-        return Seen(found, account)
+        return Seen(found, account, spelled=spelled)
     failures, of_networks = yield from logins.counted(asked.name, asked.networks, now)
     if account is None or not (asked.suspect or any(of_networks)):
-        return Seen(found, account, failures, of_networks)
+        return Seen(found, account, failures, of_networks, spelled=spelled)
     known = yield from logins.at_home(account, asked.home, now)
-    return Seen(found, account, failures, of_networks, known)
+    return Seen(found, account, failures, of_networks, known, spelled)
 
 
 def _whose(address: Address | None) -> Script[AccountId | None]:
     """The account of a user whose password is not here."""
     known = None if address is None else (yield from known_as(address))
     return None if known is None else known.account
+
+
+def _spelled(address: Address | None) -> Script[str]:
+    """An address as its user would be found by it: without regard to case, in the domain that its domain leads to."""
+    if address is None:
+        return ""
+    return canonical((yield from accounts.at_home(address)) or address)
 
 
 def _device(row: Row) -> Device:
