@@ -4,7 +4,7 @@ import pytest
 
 from posthouse.mail.ids import Millis
 from posthouse.mail.keyword import DELETED_BIT, SEEN_BIT
-from posthouse.store import accounts, emails, gc, mailboxes, quota, removed, restore
+from posthouse.store import access, accounts, across, emails, gc, mailboxes, quota, removed, restore
 from posthouse.store.emails import ALL, Column, FlagChange, Mode
 from posthouse.store.mailboxes import Box
 from posthouse.store.removed import Removal
@@ -58,6 +58,19 @@ def test_a_message_comes_back_as_it_was(rig: Rig) -> None:
     assert acts(rig) == []
     assert rig.run(restore.restore, rig.anna, act.id, (1,), NOW) is None, "once is enough"
     assert len(in_box(rig, box)) == 2
+
+
+def test_what_a_guest_moves_out_can_come_back_to_its_owner(rig: Rig) -> None:
+    box, other, target = rig.box("Team"), rig.box("Other"), rig.run(mailboxes.create, rig.ben, "Mine").box
+    rig.run(emails.add, box, [rig.email(), rig.email()])
+    rig.run(emails.copy, box, ((2, 2),), other.mailbox, NOW)
+    rig.run(across.cross, box, ALL, target, across.Crossing(access.EVERY, NOW, True, KEPT))
+    assert [len(in_box(rig, each)) for each in (box, other, target)] == [0, 1, 2]
+    assert kept(rig) == [("Team", [1])], "the other one is not gone"
+    assert back(rig, acts(rig)[0], 1).first == 3
+    assert [len(in_box(rig, each)) for each in (box, other, target)] == [1, 1, 2]
+    rig.run(across.cross, other, ALL, target, across.Crossing(access.EVERY, NOW, True))
+    assert acts(rig) == []
 
 
 def test_sessions_learn_of_it_as_of_new_mail(rig: Rig) -> None:

@@ -10,10 +10,11 @@ from typing import NamedTuple
 from posthouse.mail.ids import UID, AccountId, EmailId, Millis, ModSeq
 from posthouse.mail.keyword import DELETED_BIT, SEEN_BIT
 from posthouse.mail.summary import Summary
-from posthouse.store import threads
+from posthouse.store import removed, threads
 from posthouse.store.access import Rights, settable
-from posthouse.store.emails import Copied, bury, count_in, take_away, take_uids
-from posthouse.store.mailboxes import Box, get, lock, next_modseq
+from posthouse.store.emails import Copied, Count, bury, count_in, take_away, take_uids
+from posthouse.store.mailboxes import Box, MailboxRow, get, lock, next_modseq
+from posthouse.store.removed import Removal
 from posthouse.store.script import OverQuota, Row, Script, sql
 from posthouse.store.spans import Spans, clip
 
@@ -22,11 +23,13 @@ HEADERS = 64 << 20  # octets of their header blocks, which are kept once more
 
 
 class Crossing(NamedTuple):
-    """How: with the flags that these rights on the target allow (RFC 4314 §4), saved `now` (RFC 8514 §3)."""
+    """How: with the flags that these rights on the target allow (RFC 4314 §4), saved `now` (RFC 8514 §3). `kept`: what
+    is moved can come back to its owner (removed.py)."""
 
     rights: Rights
     now: Millis
     move: bool
+    kept: Removal | None = None
 
 
 def cross(box: Box, spans: Spans, target: Box, crossing: Crossing) -> Script[Copied]:
@@ -36,7 +39,8 @@ def cross(box: Box, spans: Spans, target: Box, crossing: Crossing) -> Script[Cop
     accounts = sorted({box.account, target.account})
     for account in accounts:
         yield from lock(account)
-    spans = clip(spans, (yield from get(box)).uidnext)
+    row = yield from get(box)
+    spans = clip(spans, row.uidnext)
     there = yield from get(target)
     rows = yield from _chosen(box, spans, crossing.rights)
     if not rows:
@@ -58,11 +62,21 @@ def cross(box: Box, spans: Spans, target: Box, crossing: Crossing) -> Script[Cop
             target.mailbox, uid, identity, flags, keywords, modseq, crossing.now,
         )  # fmt: skip
     if crossing.move:
-        yield from take_away(box.mailbox, spans, modseqs[box.account], going)
-        yield from bury(box.mailbox, modseqs[box.account], going)
+        yield from _leave(row, spans, modseqs[box.account], going, crossing.kept)
     return Copied(
         uidvalidity, tuple(UID(uid) for uid, *_ in rows), tuple(map(UID, range(base, base + len(rows)))), modseq
     )
+
+
+def _leave(row: MailboxRow, spans: Spans, modseq: ModSeq, going: Count, kept: Removal | None) -> Script[None]:
+    """What was moved leaves the mailbox where it stood."""
+    act = None if kept is None else (yield from removed.begin(row.account, row.id, row.name, kept))
+    if act is not None:
+        yield from removed.keep(act, spans, shared=going.shared > 0)
+    yield from take_away(row.id, spans, modseq, going)
+    yield from bury(row.id, modseq, going, act)
+    if act is not None and going.shared:
+        yield from removed.settle(act, spans)
 
 
 def _chosen(box: Box, spans: Spans, rights: Rights) -> Script[list[Row]]:

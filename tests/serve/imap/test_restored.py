@@ -4,7 +4,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from household import ANNA
+from household import ANNA, BEN
 from posthouse.mail.ids import AccountId, Millis
 from posthouse.serve.login import Door
 from posthouse.store import accounts, gc, restore
@@ -118,3 +118,17 @@ async def test_search_finds_it_only_where_it_is(house: House, door: Door) -> Non
         await restored(house)
         await client.do("NOOP")
         assert await client.do("UID SEARCH TEXT afternoon") == [b"* SEARCH 2"]
+
+
+async def test_what_a_guest_moves_to_their_own_comes_back_to_the_owner(house: House, door: Door) -> None:
+    """What the owner moves there does not: it is where the owner wants it."""
+    async with connect(house, door) as owner, connect(house, door, user=str(BEN)) as guest:
+        await owner.append()
+        await owner.do("SETACL INBOX ben@work.test lrite")
+        await guest.do('SELECT "Other Users/anna@home.test/INBOX"')
+        await guest.do("MOVE 1 INBOX")
+        assert await restored(house) == [("INBOX", "ben@work.test by IMAP from 127.0.0.1", 1)]
+        await guest.do("SETACL INBOX anna@home.test lrite")
+        await owner.do("SELECT INBOX")
+        await owner.do('MOVE 1 "Other Users/ben@work.test/INBOX"')
+        assert await restored(house) == []

@@ -24,6 +24,7 @@ from posthouse.store.emails import Changes, Copied, FlagChange, Mode, Spans, Sto
 from posthouse.store.mailboxes import Box
 from posthouse.store.names import Reader
 from posthouse.store.quota import Asked, Rules
+from posthouse.store.removed import Removal
 from posthouse.store.script import Forbidden, NotFound, OverQuota, Script, Stale
 from posthouse.wire.imap import code
 from posthouse.wire.imap.command import Copy, Expunge, Move, StoreFlags, StoreMode
@@ -213,7 +214,7 @@ async def _show_flags(session: Session, rows: Sequence[tuple[UID, int, str, ModS
 
 class Transfer(NamedTuple):
     """A COPY or MOVE to do, saved `now` in the mailbox of this name (RFC 8514 §3). `wanted`: how many messages there
-    must be, lest a part be taken for the whole (RFC 9051 §6.4.7)."""
+    must be, lest a part be taken for the whole (RFC 9051 §6.4.7). `kept`: what a guest takes away may come back."""
 
     spans: Spans
     name: str
@@ -221,6 +222,7 @@ class Transfer(NamedTuple):
     move: bool
     now: Millis
     rules: Rules
+    kept: Removal | None = None
 
 
 def place(box: Box, target: MailboxId, order: Transfer) -> Script[Copied]:
@@ -245,7 +247,8 @@ def transfer(reader: Reader, box: Box, order: Transfer) -> Script[Transferred]:
         copied = yield from place(box, target.row.id, order)
     else:
         yield from _entitled(reader, box, "rte" if order.move else "r")
-        crossing = across.Crossing(target.rights, order.now, order.move)
+        taken = box.account not in (reader.account, target.row.account)
+        crossing = across.Crossing(target.rights, order.now, order.move, order.kept if taken else None)
         copied = yield from across.cross(box, order.spans, target.row.box, crossing)
     if order.wanted is not None and len(copied.source) != order.wanted:
         raise Stale("Some of the messages were expunged meanwhile")
@@ -313,7 +316,8 @@ async def _transfer(session: Session, command: Copy | Move, ranges: Ranges) -> C
     spans = selected.view.uid_spans(ranges)
     wanted = None if command.uid else count(ranges)
     moving, rules = isinstance(command, Move), session.house.quota.rules
-    order = Transfer(spans, command.mailbox, wanted, moving, session.house.clock(), rules)
+    now, kept = session.house.clock(), doings.removal(session)
+    order = Transfer(spans, command.mailbox, wanted, moving, now, rules, kept)
     try:
         copied, target, over = await session.store.run(transfer, session.reader, selected.box, order)
     except NotFound:
