@@ -6,7 +6,7 @@ from posthouse.mail.address import Domain
 from posthouse.store import access, accounts, aliases, emails, groups, mailboxes, renaming
 from posthouse.store.accounts import NoSuchDomain, NoSuchUser, Senders
 from posthouse.store.namespace import prefix_of
-from posthouse.store.script import Exists, NotFound, Refused, sql
+from posthouse.store.script import Exists, NotFound, Refused, Script, sql
 from store_rig import CREDENTIAL, Rig, address
 
 ANNA, BEN = address("anna@home.test"), address("ben@home.test")
@@ -142,6 +142,43 @@ def test_another_name_of_a_domain(rig: Rig) -> None:
     assert to(rig, "anna@new.test") is NoSuchDomain
     with pytest.raises(Refused, match="still has 2 users"):
         rig.run(renaming.name_domain, HOME, WORK)
+
+
+def test_what_leads_to_a_user_in_another_spelling_follows(rig: Rig) -> None:
+    """With a tag, and a catch-all as it was typed, here or in another name of the domain."""
+    rig.run(renaming.name_domain, NEW, HOME)
+    rig.run(accounts.add_domain, WORK)
+    rig.run(accounts.add_account, address("anna+own@home.test"), CREDENTIAL)
+    rig.run(aliases.add_alias, address("x@home.test"), [address("Anna+shop@new.test"), ANNA])
+    rig.run(aliases.add_alias, address("own@home.test"), [address("anna+own@home.test")])
+    rig.run(accounts.set_catch_all, HOME, address("ANNA@new.test"))
+    rig.run(accounts.set_catch_all, WORK, address("anna+lost@home.test"))
+    rig.run(renaming.rename_user, ANNA, address("Anne@home.test"), keep=False)
+    for name in ("x@home.test", "nobody@home.test", "nobody@work.test"):
+        assert to(rig, name) == ["Anne@home.test"], name
+    assert to(rig, "own@home.test") == ["anna+own@home.test"]
+    assert names(rig, "SELECT target FROM alias WHERE fold = 'x'") == ["anne@home.test"]
+
+
+def test_a_user_to_whom_something_leads_by_a_tag_is_not_removed(rig: Rig) -> None:
+    rig.run(aliases.add_alias, address("x@home.test"), [address("anna+shop@home.test")])
+    with pytest.raises(Refused, match=r"the alias x@home\.test leads to anna@home\.test"):
+        rig.run(accounts.remove_account, ANNA)
+    rig.run(accounts.add_account, address("anna+shop@home.test"), CREDENTIAL)
+    rig.run(accounts.remove_account, ANNA)
+
+
+def test_a_catch_all_that_was_typed_in_capitals_before(rig: Rig) -> None:
+    rig.run(put_catch_all, "ANNA@Home.test")
+    with pytest.raises(Refused, match=r"the catch-all of home\.test leads to anna@home\.test"):
+        rig.run(accounts.remove_account, ANNA)
+    rig.run(renaming.rename_user, ANNA, address("anne@home.test"), keep=False)
+    assert to(rig, "nobody@home.test") == ["anne@home.test"]
+
+
+def put_catch_all(text: str) -> Script[None]:
+    """As version 4 stored it."""
+    yield sql("UPDATE domain SET catch_all = $1", text)
 
 
 def test_an_alias_that_led_to_another_server_before_its_domain_was_here(rig: Rig) -> None:

@@ -215,8 +215,9 @@ def set_catch_all(domain: Domain, address: Address | None) -> Script[None]:
         raise Refused(f"not everybody may write to the group {address}: it cannot have what is written to nobody")
     if not isinstance(found, tuple):
         raise NotFound(f"{address} is not an address here")
+    here = None if address is None else (yield from at_home(address))
     yield sql(
-        "UPDATE domain SET catch_all = $2 WHERE name = $1", domain.name, None if address is None else str(address)
+        "UPDATE domain SET catch_all = $2 WHERE name = $1", domain.name, None if here is None else canonical(here)
     )
 
 
@@ -334,13 +335,39 @@ def _forget_elsewhere(address: Address) -> Script[None]:
 
 def leading_to(address: Address) -> Script[str]:
     """What names the address as its target, in words; "" when nothing does."""
-    rows = yield sql("SELECT local, domain FROM alias WHERE target = $1 LIMIT 1", canonical(address))
-    if rows:
-        leading = Address(rows[0][0], Domain(rows[0][1]))
-        kind = "alias" if (yield from senders_of(leading)) is None else "group"
-        return f"the {kind} {leading}"
-    rows = yield sql("SELECT name FROM domain WHERE catch_all = $1 LIMIT 1", canonical(address))
-    return f"the catch-all of {rows[0][0]}" if rows else ""
+    for text in (canonical(address), *(yield from spellings_of(address))):
+        rows = yield sql("SELECT local, domain FROM alias WHERE target = $1 LIMIT 1", text)
+        if rows:
+            leading = Address(rows[0][0], Domain(rows[0][1]))
+            kind = "alias" if (yield from senders_of(leading)) is None else "group"
+            return f"the {kind} {leading}"
+        rows = yield sql("SELECT name FROM domain WHERE catch_all = $1 LIMIT 1", text)
+        if rows:
+            return f"the catch-all of {rows[0][0]}"
+    return ""
+
+
+def spellings_of(address: Address) -> Script[list[str]]:
+    """The other texts by which aliases, groups and catch-alls lead to the address: with a `+tag`, and catch-alls that
+    stand as they were typed once."""
+    begin = fold(address.local) + TAG
+    rows = yield sql(
+        "SELECT target FROM alias WHERE target >= $1 AND target < $2"
+        " UNION SELECT catch_all FROM domain WHERE catch_all IS NOT NULL",
+        begin, begin[:-1] + chr(ord(TAG) + 1),
+    )  # fmt: skip
+    found = []
+    for (text,) in rows:
+        there = yield from at_home(readable(text))
+        if there is None or there.domain != address.domain or text == canonical(address):
+            continue
+        base, tag, _ = there.local.partition(TAG)
+        exact = canonical(there) == canonical(address)
+        if not exact and tag and fold(base) == fold(address.local):
+            exact = (yield from find(there)) is None and not (yield from targets_of(there))
+        if exact:
+            found.append(text)
+    return found
 
 
 def set_password(address: Address, credential: Credential) -> Script[None]:

@@ -6,10 +6,11 @@ import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from posthouse.mail.address import Address, Domain, parse_address
+from posthouse.mail.address import Address, Domain
 from posthouse.store.accounts import (
     EVERYBODY,
     READERS,
+    TAG,
     TARGETS,
     VISITS,
     Elsewhere,
@@ -17,12 +18,14 @@ from posthouse.store.accounts import (
     Overfull,
     at_home,
     canonical,
+    find,
     fold,
     leading_to,
     readable,
     require_domain,
     require_free,
     resolve,
+    spellings_of,
     targets_of,
 )
 from posthouse.store.script import NotFound, Refused, Script, sql
@@ -107,36 +110,44 @@ def _may_leave(address: Address, target: Address) -> Script[None]:
     pending, visited = [canonical(address)], set[str]()
     while pending and len(visited) < VISITS:
         name = pending.pop()
-        if name in visited:
-            continue
-        visited.add(name)
-        caught = yield sql("SELECT name FROM domain WHERE catch_all = $1 LIMIT 1", name)
+        if name not in visited:
+            visited.add(name)
+            pending += yield from _above(name, address, target)
+
+
+def _above(name: str, address: Address, target: Address) -> Script[list[str]]:
+    """The aliases that lead to this name in any spelling. Raises Refused where groups or catch-alls do."""
+    above: list[str] = []
+    for text in (name, *(yield from spellings_of(readable(name)))):
+        caught = yield sql("SELECT name FROM domain WHERE catch_all = $1 LIMIT 1", text)
         if caught:
             raise Refused(f"{target} is on another server, which would get all that is written to nobody: the catch-all"
                           f" of {caught[0][0]} leads to {address}")  # fmt: skip
         rows = yield sql(
             "SELECT a.local, a.domain, g.fold FROM alias a LEFT JOIN grouping g"
             " ON g.domain = a.domain AND g.fold = a.fold WHERE a.target = $1",
-            name,
+            text,
         )
         for local, domain, group in rows:
             if group is not None:
                 raise Refused(f"{target} is on another server, and the members of the group {local}@{domain} are here")
-            pending.append(canonical(Address(local, Domain(domain))))
+            above.append(canonical(Address(local, Domain(domain))))
+    return above
 
 
 def leads_to(start: Address, wanted: Address) -> Script[bool]:
     """Whether aliases and groups lead from one address to another."""
-    pending, visited = [canonical(start)], set[str]()
+    pending, visited = [start], set[str]()
     while pending and len(visited) < VISITS:
-        name = pending.pop()
-        if name in visited:
+        address = pending.pop()
+        if canonical(address) in visited:
             continue
-        visited.add(name)
-        address = parse_address(name)
-        if address is None:  # a target is always one
-            continue
-        pending += [canonical(target) for target in (yield from targets_of(address))]
+        visited.add(canonical(address))
+        targets = yield from targets_of(address)
+        base, tag, _ = address.local.partition(TAG)
+        if not targets and tag and base and (yield from find(address)) is None:
+            targets = [Address(base, address.domain)]
+        pending += targets
     return canonical(wanted) in visited
 
 

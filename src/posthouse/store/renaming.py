@@ -30,11 +30,13 @@ def rename_user(old: Address, new: Address, *, keep: bool) -> Script[None]:
     yield from accounts.require_domain(new.domain)
     if canonical(new) != canonical(old):
         yield from _make_room(account, new)
+    others = yield from accounts.spellings_of(old)
     yield sql(
         "UPDATE account SET domain = $2, fold = $3, local = $4 WHERE id = $1",
         account, new.domain.name, fold(new.local), unicodedata.normalize("NFC", new.local),
     )  # fmt: skip
-    yield from _in_texts(canonical(old), canonical(new))
+    for text in (canonical(old), *others):  # inside one script, in the writer's thread
+        yield from _in_texts(text, canonical(new))
     yield from _in_subscriptions(prefix_of(old), prefix_of(new))
     if keep and canonical(new) != canonical(old):
         yield from aliases.put_targets(old, [canonical(new)])
