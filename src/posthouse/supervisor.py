@@ -21,6 +21,7 @@ from posthouse.config import ConfigError
 from posthouse.config_sections import Settings
 from posthouse.orders import CANNOT_START, LEAVING, READY, Orders, print_orders
 from posthouse.ports import Bound, CannotListen, bind_all
+from posthouse.store.crashpoint import disarm
 
 STABLE_SECONDS = 5.0  # a worker that lived this long is replaced at once; one that dies earlier again and again is not
 BACK_OFF = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds before the next try, by early deaths in a row
@@ -264,6 +265,7 @@ class Supervisor:
             self._status = 1
             self.stop()
             return
+        disarm()  # where a test let it die
         self._replace(worker, _reason(status))
 
     def _replace(self, worker: Worker, reason: str) -> None:

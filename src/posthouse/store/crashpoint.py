@@ -3,6 +3,8 @@
 import os
 import signal
 
+_VARIABLE = "POSTHOUSE_CRASH"
+
 # Every name there is, so that a typing error in a test or a call is found here.
 CRASHPOINTS: tuple[str, ...] = (
     "smtp.data_half_read",
@@ -34,12 +36,17 @@ CRASHPOINTS: tuple[str, ...] = (
 )
 
 
+def disarm() -> None:
+    """Processes that this one starts from here on do not die: somebody must take over from the dead."""
+    os.environ.pop(_VARIABLE, None)
+
+
 def _armed() -> tuple[str, int]:
-    name, _, count = os.environ.get("POSTHOUSE_CRASH", "").partition(":")
+    name, _, count = os.environ.get(_VARIABLE, "").partition(":")
     if not name:
         return "", 0
     if name not in CRASHPOINTS:
-        raise ValueError(f"POSTHOUSE_CRASH names no crash point: {name}")
+        raise ValueError(f"{_VARIABLE} names no crash point: {name}")
     return name, int(count or "1")
 
 

@@ -22,6 +22,7 @@ from posthouse.transport.house import House
 from posthouse.transport.journey import Doing
 from posthouse.wire.imap.number_set import print_numbers, runs
 
+FIRST_SECONDS = 30.0  # after the start: people wait for what comes first
 LOOK_SECONDS = 300.0  # between two looks at the clocks; so much of a jump's surroundings stays unsure
 WORK_SECONDS = 3_600.0  # between two rounds: rules speak of days
 PAUSE_SECONDS = 0.05  # between two steps: three quarters of the writer's time are left to others
@@ -50,6 +51,7 @@ class Round(NamedTuple):
 async def keep_rules(house: House, retention: Retention) -> None:
     """The duty of one worker, until cancelled."""
     worked = -WORK_SECONDS
+    await asyncio.sleep(FIRST_SECONDS)
     while True:
         try:
             gaps = await house.store.run(expiry.keep_time, house.moment(house.clock()))
