@@ -66,6 +66,7 @@ class Wish:
     hash: Any = field(default_factory=hashes.SHA256)  # None for keys that sign without one
     hosts: tuple[str, ...] = ()
     padding: Any = None  # of RSA
+    extension: x509.ExtensionType | None = None
 
 
 def issue(authority: Authority, folder: Path, wish: Wish = Wish()) -> CertificateFiles:
@@ -78,6 +79,8 @@ def issue(authority: Authority, folder: Path, wish: Wish = Wish()) -> Certificat
     alternatives += [x509.DNSName(one) for one in wish.hosts]
     if alternatives:
         builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
+    if wish.extension is not None:
+        builder = builder.add_extension(wish.extension, critical=False)
     certificate = builder.sign(authority.key, wish.hash, rsa_padding=wish.padding)
     files = CertificateFiles(folder / "leaf.pem", folder / "leaf.key")
     files.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))

@@ -1,13 +1,15 @@
 """net/clientcerts.py: whom the certificate of a client is for (RFC 4422 Appendix A; limits.md, S26)."""
 
 import ssl
+import weakref
 from pathlib import Path
 
 import pytest
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from certificates import Authority, Wish, client_context, issue, make_authority, name, revoked, shake
-from posthouse.net import tls
+from posthouse.net import openssl, tls
 from posthouse.net.clientcerts import names_of_client
 from posthouse.net.tls import CertificateError, CertificateFiles, Certificates, ClientCertificates, NamedBy
 
@@ -171,3 +173,40 @@ def test_a_file_that_cannot_be_used_is_said(server: CertificateFiles, tmp_path: 
     monkeypatch.setattr(tls, "never_refuse_certificates", lambda context: False)
     with pytest.raises(CertificateError, match="this Python"):
         asking(server, tmp_path, make_authority().pem)
+
+
+def test_what_cannot_be_read_is_as_none(authority: Authority, server: CertificateFiles, tmp_path: Path) -> None:
+    """Anybody can show a certificate with an address that is no UTF-8 (RFC 5280 §4.2.1.6: IA5String)."""
+    address = b"\xff\xfe@home.test"
+    octets = bytes([0x30, len(address) + 2, 0x81, len(address)]) + address
+    broken = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, octets)
+    for title, signer in (("ours", authority), ("strange", make_authority("Elsewhere"))):
+        client = issue(signer, tmp_path / title, Wish(extension=broken))
+        for tls12 in (False, True):
+            assert names_shown(asking(server, tmp_path, authority.pem), client, tls12=tls12) == ()
+
+
+def test_openssl_is_not_asked_about_what_has_gone(
+    authority: Authority, server: CertificateFiles, tmp_path: Path, monkeypatch
+) -> None:
+    """OpenSSL's SSL is freed with the Python object that has it."""
+    seen: list[weakref.ref[ssl.SSLObject]] = []
+    alive: list[bool] = []
+    library = openssl._library()
+    assert library is not None
+
+    def pointer(session: ssl.SSLObject):
+        seen.append(weakref.ref(session))
+        return openssl_pointer(session)
+
+    class Watched:
+        def __getattr__(self, called: str):
+            alive.append(seen[-1]() is not None)
+            return getattr(library, called)
+
+    openssl_pointer = openssl.pointer
+    monkeypatch.setattr(openssl, "pointer", pointer)
+    monkeypatch.setattr(openssl, "_library", Watched)
+    asking(server, tmp_path, authority.pem)
+    assert alive
+    assert all(alive)

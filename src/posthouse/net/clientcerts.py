@@ -19,13 +19,25 @@ def names_of_client(session: ssl.SSLObject | None) -> tuple[str, ...]:
     """The names of users that a client's certificate holds, as the settings say where they stand."""
     if session is None or not isinstance(session.context, ServerContext) or session.context.clients is None:
         return ()
-    shown: Any = session.getpeercert()
-    # A session that is resumed brings its certificate along without another look at the time.
-    if not shown or not certificate_good(session) or ssl.cert_time_to_seconds(shown["notAfter"]) < time.time():
+    shown = _good(session)
+    if not shown:
         return ()
     by = session.context.clients.named_by
     names = _emails(shown) if by is NamedBy.EMAIL else _subject(shown)
     return tuple(dict.fromkeys(names))[:NAMES]
+
+
+def _good(session: ssl.SSLObject) -> Any:
+    """The certificate as `ssl` reads it, where there is a good one. A bad one is not read, because anybody can show it;
+    and `ssl` raises for what it cannot read, text that is no UTF-8 for example."""
+    if not certificate_good(session):
+        return None
+    try:
+        shown: Any = session.getpeercert()
+        # A session that is resumed brings its certificate along without another look at the time.
+        return shown if shown and ssl.cert_time_to_seconds(shown["notAfter"]) >= time.time() else None
+    except (ValueError, ssl.SSLError):
+        return None
 
 
 def _emails(shown: Any) -> Iterator[str]:

@@ -105,7 +105,8 @@ def never_refuse_certificates(context: ssl.SSLContext) -> bool:
     """Ask clients for a certificate, and let the handshake go on whatever is wrong with it: `certificate_good` tells.
     False where that cannot be had; then the context is as it was."""
     library = _library()
-    ours = pointer(context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_side=True))
+    session = context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_side=True)  # named: OpenSSL's SSL goes with it
+    ours = pointer(session)
     if library is None or ours is None:
         return False
     inside = ctypes.c_void_p(library.SSL_get_SSL_CTX(ours))
