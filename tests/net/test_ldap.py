@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import pytest
 
@@ -177,3 +178,26 @@ def test_nobody_listens() -> None:
         port = listening.getsockname()[1]
     with pytest.raises(NoAnswer, match="does not answer"):
         ldap(f"ldap://127.0.0.1:{port}").find(ANNA)
+
+
+@pytest.mark.parametrize("password", ["\u00ad", "\u200d\u2060", "bell\a"])
+def test_a_password_that_sasl_does_not_allow_is_a_wrong_one(password: str) -> None:
+    """RFC 4513 §5.1.2, RFC 4013 §2.1, §2.3: nothing may be left of it for an anonymous bind, and a directory that was
+    not asked is not down."""
+    asked: list[int] = []
+    with server(lambda place, number, link: asked.append(number)) as url:
+        assert ldap(url).prove(ANNA, password) is None
+    assert asked == []
+
+
+def test_an_emoji_may_be_in_a_password() -> None:
+    with server(saying(bound, [entry(b"uid=anna,dc=test"), done()], bound)) as url:
+        assert ldap(url).prove(ANNA, "secret \N{OLD KEY}") == ("anna@home.test",)
+
+
+def test_a_connection_that_is_closed_is_not_opened_anew() -> None:
+    """RFC 4513 §3.1.1: TLS was agreed on that connection, and would not be on another."""
+    plan = Ldap(LdapPlan("ldap://127.0.0.1:1", base="dc=test", bind_password="hush"))
+    with pytest.raises(NoAnswer, match="closed the connection"):
+        plan._bound(SimpleNamespace(closed=True))
+    assert "hush" not in repr(plan._plan)

@@ -14,7 +14,7 @@ import ssl
 import threading
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from math import ceil
 from typing import Any
@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 from posthouse.mail.address import Address
 from posthouse.net.directory import NoAnswer, filled
+from posthouse.wire.scram import saslprep
 
 INSTALL = "pip install 'posthouse[ldap]'"
 DN_LENGTH = 8_192  # characters; a longer name of an entry is none that people have made
@@ -47,7 +48,7 @@ class LdapPlan:
     filter: str = "(mail={address})"
     attribute: str = "mail"
     bind_dn: str = ""
-    bind_password: str = ""
+    bind_password: str = field(default="", repr=False)
     tls: bool = True
     authorities: str = ""
     seconds: float = 5.0
@@ -102,13 +103,15 @@ class Ldap:
 
     def prove(self, address: Address, password: str) -> tuple[str, ...] | None:
         """The same, where a bind as the entry succeeds."""
-        if not password or "\0" in password:
+        # Here and not by ldap3, which takes for a broken connection what RFC 4013 forbids, and knows no emoji.
+        prepared = saslprep(password)  # RFC 4511 §4.2
+        if not prepared or "\0" in prepared:
             return None
         entry = self._entry(address)
         if entry is None:
             return None
         name, own = entry
-        with self._connection(name, password) as connection:
+        with self._connection(name, prepared) as connection:
             return own if self._bound(connection) else None
 
     def _entry(self, address: Address) -> tuple[str, tuple[str, ...]] | None:
@@ -149,6 +152,8 @@ class Ldap:
 
     def _bound(self, connection: Any) -> bool:
         """Bind; whether the server takes the name and password."""
+        if connection.closed:
+            raise NoAnswer("the directory has closed the connection")  # ldap3 would open another, without TLS
         if connection.bind():
             return True
         code = connection.result["result"]
@@ -162,7 +167,7 @@ class Ldap:
         connection = self._ldap3.Connection(
             self._server,
             user=name or None,
-            password=password or None,
+            password=password.encode("utf-8") or None,
             authentication=self._ldap3.SIMPLE if name else self._ldap3.ANONYMOUS,
             auto_referrals=False,
             check_names=False,
