@@ -10,6 +10,7 @@ import pytest
 
 from net.lines import Lines
 from posthouse.net import authority, tls
+from posthouse.net.binding import end_point
 from posthouse.net.link import Link, open_link
 from posthouse.net.tls import CertificateError, CertificateFiles, Certificates
 
@@ -171,3 +172,12 @@ async def test_a_failed_handshake_is_a_connection_error(ca: CertificateFiles, tm
     assert link.closing
     theirs.close()
     await asyncio.wait_for(link.wait_closed(), 2)
+
+
+def test_a_form_of_certificate_that_only_openssl_knows(ca: CertificateFiles, tmp_path: Path) -> None:
+    """BEGIN TRUSTED CERTIFICATE: TLS works as ever, and no login is bound to the certificate."""
+    files = authority.issue(ca, tmp_path, ("home.test",))
+    text = files.certificate.read_text("ascii").replace(" CERTIFICATE-", " TRUSTED CERTIFICATE-")
+    files.certificate.write_text(text, "ascii")
+    assert tls.load(files).certificate == b""
+    assert end_point(b"") is None

@@ -150,3 +150,9 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(NoAnswer, match=r"posthouse\[hashes\]"):
             belongs("secret", stored)
     assert "hashes" in hashes.INSTALL
+
+
+def test_a_hash_that_is_no_ascii_is_nobodys() -> None:
+    import argon2
+
+    assert not belongs("secret", argon2.PasswordHasher(1, 8, 1).hash("secret") + "é")

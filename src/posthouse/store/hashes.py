@@ -62,13 +62,13 @@ def _digest(password: str, name: str, text: str) -> bool:
 
 def _argon2(password: str, stored: str, found: re.Match[str]) -> bool:
     from argon2 import PasswordHasher
-    from argon2.exceptions import InvalidHashError, VerificationError
+    from argon2.exceptions import VerificationError
 
     if int(found[1]) > ARGON2_MEMORY or int(found[2]) > ARGON2_PASSES:
         raise NoAnswer("a password hash in the directory takes too much work")
     try:
         return PasswordHasher().verify(stored, password)
-    except (VerificationError, InvalidHashError):
+    except (VerificationError, ValueError):  # also of a hash that is no ASCII
         return False
 
 
