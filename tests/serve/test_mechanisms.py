@@ -34,6 +34,7 @@ from posthouse.transport.connection import Connection, Sending, begin
 from posthouse.transport.house import House, SmtpRole
 from posthouse.transport.target import RelayLogin, Target, TlsDemand, TlsLevel
 from posthouse.trust.tokens import Rules
+from posthouse.wire.sasl import MECHANISMS
 from posthouse.wire.scram_client import ScramClient
 from provider import ISSUER, Signer, claims, documents
 from webserver import https_server
@@ -459,3 +460,14 @@ async def test_a_smart_host_is_logged_in_to_by_plus(
     await connection.link.wait_closed()
     await task
     await link.wait_closed()
+
+
+async def test_pop3_says_nothing_of_sasl_where_all_is_withheld(rig: Rig) -> None:
+    """RFC 5034 §3: SASL is followed by at least one mechanism."""
+    rig.door.withheld = frozenset(MECHANISMS)
+    async with rig.client("pop3") as client:
+        lines = [await client.line(), await client.say("CAPA")]
+        while lines[-1] != ".":
+            lines.append(await client.line())
+    assert "USER" in lines
+    assert not [line for line in lines if line.startswith("SASL")]

@@ -51,7 +51,8 @@ async def capabilities(talk: Session, command: Capa) -> Pop3Reply:
     if talk.login is None and talk.house.tls is not None and talk.link.tls is None:
         names.append("STLS")
     if login_possible(talk):
-        names += ["USER", f"SASL {' '.join(talk.offer.mechanisms)}"]
+        mechanisms = talk.offer.mechanisms
+        names += ["USER", *([f"SASL {' '.join(mechanisms)}"] if mechanisms else ())]
     names.append("IMPLEMENTATION Posthouse" if talk.login is None else f"IMPLEMENTATION Posthouse-{__version__}")
     return ok("This is what can be done:", lines=several(names))
 
