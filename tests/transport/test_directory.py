@@ -176,6 +176,22 @@ async def test_several_addresses_are_one_mailbox(directory: Directory, people: P
     assert one.account == other.account
 
 
+async def test_an_address_that_was_somebody_elses_opens_the_own_mailbox(
+    directory: Directory, people: People, clock: Clock, store: Store
+) -> None:
+    """Carl left, and his mailbox is kept; Zoe has his address now, beside her own."""
+    zoe = Address("zoe", HOME)
+    people.words |= {"zoe@home.test": "zoes word"}
+    carls, zoes = await directory.sign_in(CARL, b"carls word"), await directory.sign_in(zoe, b"zoes word")
+    people.own = {"zoe@home.test": ("carl@home.test", "Zoe@home.test")}
+    clock.now += 60
+    again = await directory.sign_in(zoe, b"zoes word")
+    assert carls is not None
+    assert zoes is not None
+    assert again is not None
+    assert again.account == zoes.account != carls.account
+
+
 async def test_sign_in(door: Door, people: People, clock: Clock) -> None:
     found = await door.verify("CARL@home.test", b"carls word", CALLER)
     assert isinstance(found, Login)

@@ -126,9 +126,11 @@ class Directory:
     async def _admit(self, asked: Address, own: Own) -> Target | None:
         """The account of whom the directory knows by this address; None where that is a local user, or elsewhere."""
         names = tuple(address for address in map(parse_address, own) if address is not None) if own else (asked,)
+        # First the one that was asked for: another may have been somebody else's, whose mailbox is still here.
+        names = tuple(sorted(names, key=lambda name: canonical(name) != canonical(asked)))
         found = await self._store.read(mailbox_of, names)
         if found is None:
-            found = await self._store.run(admit, (asked, *names) if asked in names else names)
+            found = await self._store.run(admit, names)
         if found is None:
             log.warning("a user of the directory has no address that is free here", extra={"user": str(asked)})
         return found
