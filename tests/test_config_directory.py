@@ -65,3 +65,12 @@ def test_check_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         with pytest.raises(ValueError, match=r"pip install 'posthouse\[ldap\]'"):
             source_of(settle({"directory": LDAP}).directory)
         assert any("pip install" in one for one in check.problems(settle(quiet | {"directory": LDAP})))
+
+
+def test_authorities_that_cannot_be_used_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "ca.pem"
+    with pytest.raises(ValueError, match=r"directory.authorities: .*ca.pem: No such file"):
+        source_of(settle({"directory": LDAP | {"authorities": str(path)}}).directory)
+    path.write_text("nothing", "ascii")
+    with pytest.raises(ValueError, match=r"directory.authorities: .*ca.pem: it holds no certificates"):
+        source_of(settle({"directory": LDAP | {"authorities": str(path)}}).directory)

@@ -1,6 +1,7 @@
 """Settings of the directory of users, and the Source that they describe. Part of config.py."""
 
 import ipaddress
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
@@ -129,3 +130,7 @@ def source_of(section: DirectorySection) -> Source:
         return Ldap(plan)
     except ImportError:
         raise ValueError(f"directory.url: LDAP wants a package that is not installed: {INSTALL}") from None
+    except ssl.SSLError:
+        raise ValueError(f"directory.authorities: {section.authorities}: it holds no certificates (PEM)") from None
+    except OSError as error:
+        raise ValueError(f"directory.authorities: {section.authorities}: {error.strerror}") from None
