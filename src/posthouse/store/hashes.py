@@ -16,7 +16,7 @@ from posthouse.net.directory import NoAnswer
 INSTALL = "pip install 'posthouse[hashes]'"
 HASH_LENGTH = 1_024  # characters
 ARGON2_MEMORY = 256 * 1024  # KiB
-ARGON2_PASSES = 20
+ARGON2_WORK = 1_536 * 1024  # KiB times passes: about a second
 CRYPT_ROUNDS = 1_000_000  # of sha512-crypt: about a second
 BCRYPT_COST = 14  # about a second
 BCRYPT_PASSWORD = 72  # octets; bcrypt has never looked at more
@@ -64,7 +64,8 @@ def _argon2(password: str, stored: str, found: re.Match[str]) -> bool:
     from argon2 import PasswordHasher
     from argon2.exceptions import VerificationError
 
-    if int(found[1]) > ARGON2_MEMORY or int(found[2]) > ARGON2_PASSES:
+    memory, passes = int(found[1]), int(found[2])
+    if memory > ARGON2_MEMORY or memory * passes > ARGON2_WORK:
         raise NoAnswer("a password hash in the directory takes too much work")
     try:
         return PasswordHasher().verify(stored, password)
