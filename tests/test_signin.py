@@ -77,6 +77,7 @@ def test_a_device_password_is_shown_once(run: Run, tmp_path: Path) -> None:
         (("add", ANNA, "x", "--protocols", ","), "name at least one protocol"),
         (("add", ANNA, "x", "--expires", "soon"), "'soon' is no time; say 90d"),
         (("add", ANNA, "x", "--expires", "2001-01-01"), "2001-01-01 is over already"),
+        (("add", ANNA, "x", "--expires", "0d"), "0d from now is over already"),
         (("add", ANNA, "with\nline"), "1 to 60 characters"),
         (("add", ANNA, "x" * 61), "1 to 60 characters"),
         (("revoke", ANNA, "x"), "has no device password of that name: x"),

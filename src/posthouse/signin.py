@@ -52,6 +52,8 @@ def expiry(text: str | None, now: Millis) -> Millis | None:
     if text is None:
         return None
     found = _SPAN.match(text.strip().lower())
+    if found is not None and not int(found[1]):
+        raise Refused(f"{text} from now is over already")
     if found is not None:
         return Millis(now + int(found[1]) * _SECONDS[found[2]] * 1000)
     try:

@@ -100,6 +100,10 @@ REFUSAL_WORDS: dict[Refusal, Words] = {
         reply(454, "4.7.0", "The directory of users does not answer; try again later"),
         (code.UNAVAILABLE, "The directory of users does not answer; try again later"),
     ),
+    Refusal.PROVIDER: Words(
+        reply(454, "4.7.0", "The provider of the token does not answer; try again later"),
+        (code.UNAVAILABLE, "The provider of the token does not answer; try again later"),
+    ),
     Refusal.CONNECTIONS: Words(
         reply(421, "4.7.0", "Too many connections from your address; close some or try again later", close=True),
         (code.LIMIT, "Too many connections from your address; close some or try again later"),

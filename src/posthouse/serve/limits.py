@@ -55,6 +55,7 @@ class Refusal(Enum):
     FAILURES = "too many failed logins"
     BUSY = "too many logins being checked"
     DIRECTORY = "the directory of users does not answer"
+    PROVIDER = "the token could not be checked"
     CONNECTIONS = "too many connections"
     RATE = "too many new connections"
     FULL = "all connections of this worker are taken"

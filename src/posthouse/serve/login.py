@@ -231,7 +231,7 @@ class Door:
             found = await self._owner(bearer, attempt)
         except NotNow as reason:
             log.warning("a token was not checked: %s", reason, extra={"peer": attempt.caller.ip})
-            return Refusal.BUSY
+            return Refusal.PROVIDER
         if isinstance(found, Login):
             return self._let_in(attempt, found)
         log.info("a token opens nothing: %s", found.fault.value, extra={"peer": attempt.caller.ip})
