@@ -7,7 +7,7 @@ from cyclopts import App, Parameter
 from posthouse.cli_parts import HERE, Json, Place, do, fail
 
 device_app = App(name="device", help="Device passwords: one for each mail program of a user.")
-totp_app = App(name="totp", help="The second factor of a user, for the administrator's pages.")
+totp_app = App(name="totp", help="The second factor of a user, for the administrator's pages to come.")
 
 
 @device_app.command(name="add")

@@ -1,7 +1,7 @@
 """The second factor: whether what a person typed is their code of this moment, or one of those for who lost the device
 (RFC 6238 §5.2).
 
-Each code opens once, over all workers. The mail protocols do not ask for it: the administrator's pages do.
+Each code opens once, over all workers. The mail protocols do not ask for it: the administrator's pages to come will.
 """
 
 from hashlib import sha256

@@ -1,4 +1,4 @@
-"""One-time passwords by time: the second factor for the administrator's pages (RFC 6238, RFC 4226).
+"""One-time passwords by time: the second factor for the administrator's pages to come (RFC 6238, RFC 4226).
 
 A secret of 160 bits (RFC 4226 §4, R6), HMAC-SHA-1, steps of 30 seconds and six digits: what every authenticator app
 understands. `verify` looks one step back and one ahead (RFC 6238 §5.2) and never at a step that was used.
