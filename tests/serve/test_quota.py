@@ -20,6 +20,7 @@ from posthouse.store.queue import Claimed
 from posthouse.store.quota import UNLIMITED, Limits, Rules, Whose
 from posthouse.store.store import Store
 from posthouse.transport import journey
+from posthouse.transport.directory import Directory, DirectoryLimits
 from posthouse.transport.home import deliver
 from posthouse.transport.house import House, QuotaPolicy, SmtpRole
 from posthouse.transport.letter import take_letter
@@ -93,6 +94,27 @@ async def test_a_full_mailbox_is_refused_at_rcpt_until_there_is_room(house: Hous
         assert await asked(caller, [str(ANNA)]) == [RCPT_OK]
         await fill(house, door, ANNA)
         assert await asked(caller, [str(ANNA)]) == [FULL]
+
+
+class Nobody:
+    """A directory without users."""
+
+    def find(self, address: Address) -> tuple[str, ...] | None:
+        return None
+
+    def prove(self, address: Address, password: str) -> tuple[str, ...] | None:
+        return None
+
+
+async def test_full_at_rcpt_beside_a_directory_too(house: House, door: Door, store: Store) -> None:
+    """Nothing was remembered of those whom the directory was asked about."""
+    await limit(store, ANNA, messages=1)
+    await fill(house, door, ANNA)
+    directory = Directory(Nobody(), store, DirectoryLimits())
+    async with call(replace(house, directory=directory, routes=Routes()), door) as caller:
+        await caller.say("EHLO far.test")
+        assert await asked(caller, [str(ANNA), str(BEN)]) == [FULL, RCPT_OK]
+    directory.close()
 
 
 async def test_an_old_look_may_promise_and_the_transaction_looks_again(house: House, door: Door, store: Store) -> None:

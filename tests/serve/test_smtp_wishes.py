@@ -13,7 +13,8 @@ from posthouse.mail.envelope import BodyType, DeliverBy, DsnReturn, Notify, Orig
 from posthouse.mail.ids import Millis
 from posthouse.mail.outcome import Action, Outcome
 from posthouse.serve.login import Door
-from posthouse.store import accounts, aliases, journal, queue
+from posthouse.store import accounts, aliases, groups, journal, queue
+from posthouse.store.accounts import Senders
 from posthouse.store.moment import Moment
 from posthouse.store.queue import QueueItem
 from posthouse.store.script import Script, sql
@@ -98,6 +99,21 @@ async def test_success_is_told(
         assert sentences(journey.read(rows[1]))[0] == "its sender, ben@work.test, was told so in a mail"
         assert b"Return-Path" not in report.returned
         assert report.returned.startswith(b"Received: from client.test")
+
+
+@pytest.mark.parametrize(("senders", "told"), [(Senders.ANYONE, 1), (Senders.USERS, 0), (Senders.MEMBERS, 0)])
+async def test_a_dsn_goes_round_no_rule_of_a_group(
+    house: House, door: Door, store: Store, senders: Senders, told: int
+) -> None:
+    """RFC 3464 §2: whoever says that a group is the sender does not write to it so."""
+    await store.run(groups.add_group, Address("team", Domain("home.test")), [BEN], senders)
+    async with call(house, door) as caller:
+        await caller.say("EHLO client.test")
+        assert (await caller.say("MAIL FROM:<team@home.test>")).startswith("250")
+        assert (await caller.say("RCPT TO:<anna@home.test> NOTIFY=SUCCESS")).startswith("250")
+        assert (await caller.message(MESSAGE)).startswith("250")
+    assert len(await inbox(store, ANNA)) == 1
+    assert len(await inbox(store, BEN)) == told
 
 
 async def test_an_alias_that_leads_elsewhere_too_is_expanded(house: House, door: Door, store: Store) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from posthouse.mail.ids import Millis
+from posthouse.mail.ids import AccountId, Millis
 from posthouse.mail.keyword import DELETED_BIT, SEEN_BIT
 from posthouse.store import access, accounts, across, emails, gc, mailboxes, quota, removed, restore
 from posthouse.store.emails import ALL, Column, FlagChange, Mode
@@ -254,9 +254,10 @@ def test_the_oldest_of_too_much_goes(rig: Rig) -> None:
     remove(rig, box, 1, 2, 3, at=HOUR)
     remove(rig, box, 4, at=0)
     remove(rig, box, 5, 6, at=2 * HOUR)
-    total = sum(sizes[uid] for uid in range(1, 7))
-    assert rig.read(removed.beyond, total) == []
-    assert rig.read(removed.beyond, total - 5) == [(rig.anna, 5)]
+    assert rig.read(removed.next_account, AccountId(0)) == rig.anna
+    assert rig.read(removed.next_account, rig.anna) is None
+    assert rig.read(removed.kept_octets, rig.anna) == sum(sizes[uid] for uid in range(1, 7))
+    assert rig.read(removed.kept_octets, rig.ben) == 0
     assert rig.run(removed.end_oldest, rig.anna, 5) == (1, sizes[4])
     assert rig.run(removed.end_oldest, rig.anna, sizes[1] + 1) == (2, sizes[1] + sizes[2])
     assert kept(rig) == [("INBOX", [5, 6]), ("INBOX", [3])]

@@ -197,7 +197,7 @@ def at_home(account: AccountId, network: str, now: Millis) -> Script[bool]:
 def forget(now: Millis, days: int) -> Script[bool]:
     """Remove some of what is too old; whether there is more."""
     rows = yield sql(
-        "SELECT id FROM login WHERE hour < $1 ORDER BY id LIMIT $2", (now - days * DAY) // HOUR, FORGOTTEN_AT_ONCE
+        "SELECT id FROM login WHERE hour < $1 ORDER BY hour LIMIT $2", (now - days * DAY) // HOUR, FORGOTTEN_AT_ONCE
     )
     for (number,) in rows:  # inside one script, in the writer's thread
         yield sql("DELETE FROM login WHERE id = $1", number)

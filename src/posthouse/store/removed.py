@@ -128,14 +128,20 @@ def _end_some(act: int, limit: int) -> Script[int]:
     return len(rows)
 
 
-def beyond(octets: int) -> Script[list[tuple[AccountId, int]]]:
-    """Accounts of which more is kept than this, and by how much."""
-    rows = yield sql(
-        "SELECT r.account, sum(e.size) - $1 FROM removal r JOIN removed d ON d.removal = r.id"
-        " JOIN email e ON e.id = d.email GROUP BY r.account HAVING sum(e.size) > $1",
-        octets,
+def next_account(after: AccountId) -> Script[AccountId | None]:
+    """The next account that removed something."""
+    rows = yield sql("SELECT account FROM removal WHERE account > $1 ORDER BY account LIMIT 1", after)
+    return AccountId(rows[0][0]) if rows else None
+
+
+def kept_octets(account: AccountId) -> Script[int]:
+    """How much of an account is kept."""
+    [(octets,)] = yield sql(
+        "SELECT coalesce(sum(e.size), 0) FROM removal r CROSS JOIN removed d ON d.removal = r.id"
+        " CROSS JOIN email e ON e.id = d.email WHERE r.account = $1",
+        account,
     )
-    return [(AccountId(account), excess) for account, excess in rows]
+    return int(octets)
 
 
 def end_oldest(account: AccountId, octets: int, limit: int = END_CHUNK) -> Script[tuple[int, int]]:

@@ -10,7 +10,7 @@ CREATE TABLE removal (
     agent TEXT NOT NULL                 -- who or what removed it, for people
 );
 CREATE INDEX removal_at ON removal (at);
-CREATE INDEX removal_account ON removal (account);
+CREATE INDEX removal_account ON removal (account, at);
 
 -- Recently deleted: each Email that has no placement any more, as it stood where it stood last. The row of the Email,
 -- its header block and its reference to the blob stay as they are.
@@ -25,6 +25,7 @@ CREATE TABLE removed (
 
 -- The removal that messages of a deleted mailbox belong to; 0: they are not kept.
 ALTER TABLE discarded ADD COLUMN removal BIGINT NOT NULL DEFAULT 0;
+CREATE INDEX discarded_removal ON discarded (removal);
 
 -- The wall clock as retention knows it, one row, and the stretches of it that do not count (decision 0100).
 CREATE TABLE retention_clock (boot TEXT NOT NULL, ahead BIGINT NOT NULL, seen BIGINT NOT NULL);

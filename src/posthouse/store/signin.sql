@@ -41,6 +41,7 @@ CREATE TABLE login (
     refused TEXT NOT NULL               -- why, '' for who came in
 );
 CREATE INDEX login_account ON login (account, hour);
+CREATE INDEX login_hour ON login (hour);
 
 -- Failed logins of names and networks, of all workers (decision 0108). subject: 8 octets of a digest, as a number.
 CREATE TABLE guess (subject BIGINT NOT NULL, slot BIGINT NOT NULL, count BIGINT NOT NULL, PRIMARY KEY (subject, slot)) WITHOUT ROWID;

@@ -11,7 +11,7 @@ from posthouse.transport.accept import TO_INBOX, Filing, Tell, accept, prepare
 from posthouse.transport.bounce import Letter
 from posthouse.transport.depart import Departing, Departures, departures
 from posthouse.transport.house import House
-from posthouse.transport.resolve import leads_of
+from posthouse.transport.resolve import sender_leads
 from posthouse.transport.trace import return_path
 
 
@@ -27,7 +27,7 @@ class Ready(NamedTuple):
 
 async def make_ready(letter: Letter, trail: Trail, house: House, tell: Tell | None = None) -> Ready | None:
     """Find out where it goes; None where nobody has the address. Raises Unavailable."""
-    leads = [await leads_of(each.path.address, house) for each in letter.envelope.recipients]  # one: the sender
+    leads = [await sender_leads(each.path.address, house) for each in letter.envelope.recipients]  # one: the sender
     accounts = tuple(sorted({account for way in leads for account in way.accounts}))
     front = return_path(letter.envelope) if accounts else b""
     now = house.clock()

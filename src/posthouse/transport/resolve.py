@@ -10,9 +10,20 @@ from posthouse.transport.route import Leads
 
 
 async def leads_of(address: Address, house: House) -> Leads:
-    """Where mail of the house itself leads, as far as it may leave; to nothing where nobody has the address. Raises
+    """Where mail in the queue leads, as far as it may leave; to nothing where nobody has the address. Raises
     Unavailable."""
-    leads = leads_to(await resolve(address, house))
+    return _allowed(await resolve(address, house), house)
+
+
+async def sender_leads(address: Address, house: House) -> Leads:
+    """The same of what the house itself tells a sender. Nobody sends as a group: who names one that not everybody may
+    write to has forged the sender, and would write to it by what we tell. Raises Unavailable."""
+    found = await resolve(address, house)
+    return Leads() if isinstance(found, Closed) else _allowed(found, house)
+
+
+def _allowed(found: Resolution, house: House) -> Leads:
+    leads = leads_to(found)
     return leads if house.leave else Leads(leads.accounts)
 
 

@@ -123,7 +123,10 @@ async def _end_beyond(store: Store, most: int) -> int:
     """End the oldest of those of whom more is kept than is allowed: it does not count for a quota, and whoever brings
     in and removes all day must not fill the disk."""
     ended = 0
-    for account, excess in await store.read(removed.beyond, most):  # one after another, as the rules do
+    account = AccountId(0)
+    while (after := await store.read(removed.next_account, account)) is not None:  # one after another, as the rules do
+        account = after
+        excess = await store.read(removed.kept_octets, account) - most
         while excess > 0:
             emails, octets = await store.run(removed.end_oldest, account, excess)
             if not emails:  # brought back meanwhile

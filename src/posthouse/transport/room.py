@@ -13,9 +13,9 @@ from posthouse.mail.address import Address
 from posthouse.mail.ids import AccountId
 from posthouse.mail.status import Reply, reply
 from posthouse.store.accounts import address_of
-from posthouse.store.quota import Standing, Usage, standings
+from posthouse.store.quota import Usage, standings
 from posthouse.transport.house import House
-from posthouse.transport.route import Leads
+from posthouse.transport.route import ROOMS, Leads, Rooms
 
 NEARLY_FULL = 90  # percent of a limit from which on each RCPT looks anew
 TRIES = 3  # others may fill mailboxes between two looks at them; then the peer is told to come back
@@ -38,16 +38,16 @@ async def refused(address: Address, leads: Leads, size: int, house: House) -> Re
     return refusal(house) if _all_full(leads, rooms, size, house) else None
 
 
-def _sure(leads: Leads, rooms: dict[AccountId, Standing], size: int, house: House) -> bool:
+def _sure(leads: Leads, rooms: Rooms, size: int, house: House) -> bool:
     """Whether somebody has room by a look that may be a second old. Where little is left it says nothing: much mail
-    comes in a second. Of many behind one address nothing is known, and the transaction will say."""
+    comes in a second. Many behind one address are not looked at, and the transaction will say."""
     known = [rooms[account].under(house.quota.rules) for account in leads.accounts if account in rooms]
-    return len(known) < len(leads.accounts) or any(
+    return len(leads.accounts) > ROOMS or any(
         found.percent < NEARLY_FULL and found.fits(Usage(size, 1), found.limits) for found in known
     )
 
 
-def _all_full(leads: Leads, rooms: dict[AccountId, Standing], size: int, house: House) -> bool:
+def _all_full(leads: Leads, rooms: Rooms, size: int, house: House) -> bool:
     rules = house.quota.rules
     for account in leads.accounts:
         found = rooms.get(account)

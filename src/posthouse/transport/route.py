@@ -62,7 +62,7 @@ class Routes:
     def rooms(self, address: Address) -> Rooms:
         """The quotas of those to whom it led a moment ago, as far as they are known."""
         known = self._known.get(address)
-        return {} if known is None else known[2]
+        return known[2] if known is not None and known[0] > self._now() else {}
 
     async def is_local(self, domain: Domain, store: Store) -> bool:
         """Whether mail for the domain is for people here. Raises Unavailable."""
