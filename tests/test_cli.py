@@ -144,6 +144,8 @@ def test_groups_and_other_names(run) -> None:  # type: ignore[no-untyped-def]
         (["domain", "add", "hоme.test"], "did you mean home?"),
         (["domain", "alias", "new.test", "work.test"], "work.test is not a domain of this server"),
         (["domain", "rename", "home.test", "home.test"], "home.test is its name already"),
+        (["user", "rename", "anna@home.test", "anna@home.test"], "anna@home.test is its name already"),
+        (["domain", "add", "192.0.2.1"], "its last part has only digits"),
         (["user", "rename", "anna@home.test", "a b@home.test"], "has a blank in it"),
         (["user", "rename", "anna@home.test", "anna@other.org"], "posthouse domain add other.org"),
         (["user", "rename", "ben@home.test", "eve@home.test"], "there is no user ben@home.test"),

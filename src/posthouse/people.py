@@ -92,6 +92,8 @@ def rename_user(store: SyncStore, old: str, new: str, *, keep: bool) -> None:
     """posthouse user rename."""
     before, after = address_of(old), new_address_of(new)
     require_domain(store, after.domain, ADD_IT)
+    if before == after:
+        raise Refused(f"{before} is its name already")
     store.run(renaming.rename_user, before, after, keep=keep)
     print(f"{before} is {after} now; password, mail and rights are as they were. Open sessions have to log in again.")
     if keep:

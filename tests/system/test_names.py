@@ -73,14 +73,14 @@ def test_a_group(posthouse: Running) -> None:
 
 def test_a_renamed_user_keeps_everything(posthouse: Running) -> None:
     posthouse.command("domain", "add", "old.test")
-    posthouse.command("domain", "add", "new.test")
+    posthouse.command("domain", "add", "newer.test")
     anna, ben = posthouse.person("old.test"), posthouse.person("old.test")
     anna.receive(b"Message-ID: <1@far.test>\r\nSubject: kept\r\n\r\nhello\r\n")
     uids = anna.uids()
     device = _device(posthouse, anna.address)
     with anna.imap() as client:
         client.setacl("INBOX", ben.address, "lr")
-    new = "anne@new.test"
+    new = "anne@newer.test"
     with ben.imap() as other:
         assert f"Other Users/{anna.address}/INBOX" in _names(other)
         mine = plain(posthouse, anna.address, anna.password)

@@ -111,6 +111,8 @@ def doubt(address: Address) -> str | None:
 
 def doubt_of_domain(domain: Domain) -> str | None:
     """The same for a domain."""
+    if domain.name.rpartition(".")[2].isdigit():  # a top-level domain is never all digits
+        return "its last part has only digits, as in the address of a machine, and there is no such domain"
     for label in unicode_of(domain).split("."):
         mixed = _mixed(label)
         if mixed:
