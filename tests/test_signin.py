@@ -135,6 +135,9 @@ def test_a_second_factor(run: Run, tmp_path: Path) -> None:
         assert found.totp
         assert factor is not None
         assert (len(factor.secret), factor.recovery) == (20, 8)
+    again = run("user", "totp", "enable", ANNA)
+    assert (again.status, again.out) == (1, "")
+    assert "posthouse user totp disable anna@home.test" in again.err
     assert run("user", "totp", "disable", ANNA).status == 0
     assert "has no second factor" in run("user", "totp", "disable", ANNA).err
 

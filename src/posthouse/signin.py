@@ -161,7 +161,9 @@ def set_devices_only(store: SyncStore, user: str, *, only: bool) -> None:
 
 def enable_totp(store: SyncStore, user: str, issuer: str) -> None:
     """posthouse user totp enable."""
-    address, _ = login_of(store, user)
+    address, login = login_of(store, user)
+    if store.read(totp.find, login.account) is not None:
+        raise Refused(f"{address} has a second factor; it ends first by: posthouse user totp disable {address}")
     secret, codes = new_secret(), new_recovery_codes()
     store.run(totp.enable, address, secret, [recovery_digest(code) for code in codes], wall_clock())
     print(f"Second factor of {address}, shown only now. For an authenticator app:\n")

@@ -21,7 +21,7 @@ from posthouse.store.script import DirectoryDown
 from posthouse.store.store import Store
 from posthouse.transport import receive
 from posthouse.transport.client import Client
-from posthouse.transport.directory import NOWHERE, Directory, DirectoryLimits
+from posthouse.transport.directory import NOWHERE, REST, Directory, DirectoryLimits
 from posthouse.transport.house import House
 from posthouse.transport.resolve import resolve
 from posthouse.transport.route import Leads
@@ -286,6 +286,26 @@ async def test_a_directory_that_stalls_holds_up_nobody_else(
         assert isinstance(await door.verify(str(ANNA), PASSWORD.encode(), CALLER), Login)
     finally:
         people.gate.set()
+
+
+async def test_who_comes_after_one_who_waited_in_vain_does_not_wait(
+    door: Door, people: People, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = people.prove
+
+    def in_vain(address: Address, password: str) -> tuple[str, ...] | None:
+        people.asked.append(f"prove {address}")
+        clock.now += 1.0  # longer than the directory is waited for
+        raise NoAnswer("no answer in time")
+
+    monkeypatch.setattr(people, "prove", in_vain)
+    for _ in range(3):
+        assert await door.verify(str(CARL), b"carls word", CALLER) is Refusal.DIRECTORY
+    assert people.asked == [f"prove {CARL}"]
+    monkeypatch.setattr(people, "prove", answers)
+    assert await door.verify(str(CARL), b"carls word", CALLER) is Refusal.DIRECTORY
+    clock.now += REST
+    assert isinstance(await door.verify(str(CARL), b"carls word", CALLER), Login)
 
 
 async def test_an_alias_may_lead_to_a_user_of_the_directory(housed: House, people: People, clock: Clock) -> None:

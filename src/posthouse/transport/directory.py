@@ -26,6 +26,7 @@ from posthouse.store.store import Store
 
 REMEMBERED = 10_000  # addresses, and proven passwords: about 3 MiB
 MARGIN = 3.0  # a question may have two connections, and time to end; then it is given up
+REST = 5.0  # seconds for which a directory that was waited for in vain is not asked again
 NOWHERE = Credential("", ScramSecret(b"", 0, b"", b""))  # the secret is not here
 
 log = logging.getLogger("posthouse.directory")
@@ -54,6 +55,7 @@ class Directory:
         self._source, self._store, self._limits, self._now = source, store, limits, now
         self._threads = ThreadPoolExecutor(limits.threads, "directory")
         self._asking = 0
+        self._rests_until = 0.0
         self._key = token_bytes(32)
         self._known: OrderedDict[str, tuple[float, Own | None]] = OrderedDict()
         self._proven: OrderedDict[bytes, tuple[float, Own]] = OrderedDict()
@@ -169,7 +171,7 @@ class Directory:
         if self._asking >= self._limits.threads + self._limits.waiting:
             raise DirectoryDown("too many questions wait for the directory of users")
         self._asking += 1
-        asked = asyncio.get_running_loop().run_in_executor(self._threads, question)
+        asked = asyncio.get_running_loop().run_in_executor(self._threads, self._patiently, question)
         asked.add_done_callback(self._answered)
         try:
             async with asyncio.timeout(self._limits.seconds * MARGIN):
@@ -180,6 +182,19 @@ class Directory:
         except NoAnswer as error:
             log.warning("the directory of users gives no answer", extra={"why": str(error)})
             raise DirectoryDown("the directory of users does not answer") from error
+
+    def _patiently(self, question: Callable[[], Own | None]) -> Own | None:
+        """In a thread: ask, but not a directory that somebody has just waited for in vain: whoever is next in the queue
+        would wait as long. Raises NoAnswer."""
+        if self._now() < self._rests_until:
+            raise NoAnswer("it did not answer in time a moment ago")
+        began = self._now()
+        try:
+            return question()
+        except NoAnswer:
+            if self._now() - began >= self._limits.seconds:
+                self._rests_until = self._now() + REST
+            raise
 
     def _answered(self, done: "asyncio.Future[Own | None]") -> None:
         self._asking -= 1
