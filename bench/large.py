@@ -172,13 +172,13 @@ def copy(side: Side, rep: int) -> Work:
 def move(side: Side, rep: int) -> Work:
     side.do(f"CREATE move{rep}")
     side.select(mailbox=f"copy{rep}")
-    return lambda side: side.do(f"MOVE 1:* move{rep}", b" EXPUNGE")
+    return lambda side: side.do(f"MOVE 1:* move{rep}", b" EXPUNGE\r\n")
 
 
 def expunge(side: Side, rep: int) -> Work:
     side.select(mailbox=f"move{rep}")
     side.do("STORE 1:* +FLAGS.SILENT (\\Deleted)")
-    return lambda side: side.do("EXPUNGE", b" EXPUNGE")
+    return lambda side: side.do("EXPUNGE", b" EXPUNGE\r\n")
 
 
 def multiappend(side: Side, rep: int) -> Work:
