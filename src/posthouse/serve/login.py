@@ -17,7 +17,6 @@ import hmac
 import logging
 import os
 import threading
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -50,6 +49,7 @@ from posthouse.store.devices import Asked, Device, Entrance, Seen
 from posthouse.store.script import DirectoryDown, StoreError
 from posthouse.store.store import Store
 from posthouse.transport.directory import NOWHERE, Directory
+from posthouse.transport.recent import Recent
 from posthouse.trust.tokens import Fault
 from posthouse.wire import sasl, scram
 from posthouse.wire.oauth import Bearer
@@ -69,8 +69,6 @@ NOTHING_SEEN = Seen(None)
 
 log = logging.getLogger("posthouse.login")
 
-Key = TypeVar("Key")
-Value = TypeVar("Value")
 Malformed = TypeVar("Malformed")
 Ask = Callable[[bytes], Awaitable[bytes | None]]
 Outcome = sasl.Credentials | sasl.Proven | sasl.Certified | sasl.Failed
@@ -119,7 +117,7 @@ class Door:
         self._hash_threads = limits.hash_threads
         self._most_checking = limits.hash_threads + limits.hash_queue  # beyond it 454 or [UNAVAILABLE]
         self._checking: dict[bytes, asyncio.Future[bool]] = {}
-        self._proven: OrderedDict[bytes, float] = OrderedDict()
+        self._proven: Recent[bytes, bool] = Recent(PROVEN_ENTRIES, PROVEN_SECONDS)
         self._renewing: set[AccountId] = set()
         self._resting: asyncio.TimerHandle | None = None
 
@@ -192,7 +190,6 @@ class Door:
             attempt.why = Why.DEVICES_ONLY
             return await self._refuse(Refusal.WRONG, attempt)
         await self._renew(entrance.login, password)
-        await self._complete(entrance.login, password)
         return self._let_in(attempt, entrance.login)
 
     async def _of_directory(self, attempt: Attempt, directory: Directory, password: bytes) -> Login | Refusal:
@@ -335,8 +332,7 @@ class Door:
         same cost is checked."""
         stored = NOBODY if login is None else login.credential.password_hash
         key = self._key(login, stored, password)
-        until = self._proven.get(key)
-        if until is not None and until > self.peers.now():
+        if self._proven.get(key, self.peers.now()):
             return True
         checking = self._checking.get(key)
         if checking is None:
@@ -349,7 +345,7 @@ class Door:
         # Shielded, because other sessions may wait for the same password.
         correct = await asyncio.shield(checking)
         if correct:
-            remember(self._proven, key, self.peers.now() + PROVEN_SECONDS, PROVEN_ENTRIES)
+            self._proven.put(key, True, self.peers.now())
         return correct
 
     def _checked(self, key: bytes) -> None:
@@ -397,31 +393,25 @@ class Door:
         return [fake if self._devices_only(entrance) else own, *alike]
 
     async def _renew(self, login: Login, password: bytes) -> None:
-        """A hash that was made with other parameters than today's is made anew, now that the password is known."""
-        stored = login.credential.password_hash
-        if login.account in self._renewing or not outdated(stored):
+        """Keep of a password that is known now what would be kept of it today: a hash by today's parameters, and keys
+        for SCRAM-SHA-1 (decision 0103). The login is good also where that fails."""
+        credential = login.credential
+        stored, own = credential.password_hash, credential.scram_sha256
+        lacks_keys = credential.scram_sha1 is None and bool(own.stored_key)
+        if login.account in self._renewing or not (lacks_keys or outdated(stored)):
             return
         self._renewing.add(login.account)
+        loop = asyncio.get_running_loop()
         try:
-            fresh = await asyncio.get_running_loop().run_in_executor(self._threads, hash_of, password)
-            await self._store.run(accounts.renew_hash, login.account, stored, fresh)
+            if outdated(stored):
+                fresh = await loop.run_in_executor(self._threads, hash_of, password)
+                await self._store.run(accounts.renew_hash, login.account, stored, fresh)
+            if lacks_keys:
+                make = partial(device_scram, password.decode("utf-8"), own, Hash.SHA1)
+                secret = await loop.run_in_executor(self._threads, make)
+                await self._store.run(accounts.add_scram_sha1, login.account, own, secret)
         except StoreError as error:
-            log.warning("a password's hash could not be renewed: %s", error)
-        finally:
-            self._renewing.discard(login.account)
-
-    async def _complete(self, login: Login, password: bytes) -> None:
-        """Keys for SCRAM-SHA-1 of a password that was set when none were made (decision 0103)."""
-        own = login.credential.scram_sha256
-        if login.credential.scram_sha1 is not None or not own.stored_key or login.account in self._renewing:
-            return
-        self._renewing.add(login.account)
-        try:
-            make = partial(device_scram, password.decode("utf-8"), own, Hash.SHA1)
-            secret = await asyncio.get_running_loop().run_in_executor(self._threads, make)
-            await self._store.run(accounts.add_scram_sha1, login.account, own, secret)
-        except StoreError as error:  # the login is good all the same
-            log.warning("keys for SCRAM-SHA-1 could not be kept: %s", error)
+            log.warning("what is kept of a password could not be renewed: %s", error)
         finally:
             self._renewing.discard(login.account)
 
@@ -462,14 +452,6 @@ def noted(attempt: Attempt, found: Login | Refusal) -> Login | Refusal:
     if isinstance(found, Refusal):
         note(attempt.name, attempt.caller.ip, attempt.caller.service, found)
     return found
-
-
-def remember(table: OrderedDict[Key, Value], key: Key, value: Value, most: int) -> None:
-    """Put an entry at the young end of a bounded table; the oldest leaves."""
-    table[key] = value
-    table.move_to_end(key)
-    if len(table) > most:
-        table.popitem(last=False)
 
 
 @lru_cache(4_096)

@@ -9,13 +9,11 @@ get their mail meanwhile.
 import asyncio
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import blake2b
 from secrets import token_bytes
-from typing import TypeVar
 
 from posthouse.mail.address import Address, parse_address
 from posthouse.net.directory import NoAnswer, Source
@@ -23,6 +21,7 @@ from posthouse.store import accounts
 from posthouse.store.accounts import TAG, Credential, Login, NoSuchUser, Resolution, ScramSecret, Target, canonical
 from posthouse.store.script import DirectoryDown, Script, sql
 from posthouse.store.store import Store
+from posthouse.transport.recent import Recent
 
 REMEMBERED = 10_000  # addresses, and proven passwords: about 3 MiB
 MARGIN = 3.0  # a question may have two connections, and time to end; then it is given up
@@ -31,8 +30,6 @@ NOWHERE = Credential("", ScramSecret(b"", 0, b"", b""))  # the secret is not her
 
 log = logging.getLogger("posthouse.directory")
 
-T = TypeVar("T")
-V = TypeVar("V")
 Own = tuple[str, ...]  # addresses of one user, as the directory has them
 
 
@@ -57,8 +54,8 @@ class Directory:
         self._asking = 0
         self._rests_until = 0.0
         self._key = token_bytes(32)
-        self._known: OrderedDict[str, tuple[float, Own | None]] = OrderedDict()
-        self._proven: OrderedDict[bytes, tuple[float, Own]] = OrderedDict()
+        self._known: Recent[str, tuple[Own | None]] = Recent(REMEMBERED, limits.remember_seconds)
+        self._proven: Recent[bytes, Own] = Recent(REMEMBERED, limits.remember_seconds)
 
     def close(self) -> None:
         """Let the threads end."""
@@ -75,15 +72,14 @@ class Directory:
             return None
         named = canonical(asked)
         key = blake2b(named.encode() + b"\0" + password, key=self._key, digest_size=32).digest()
-        held = self._proven.get(key)
-        own = held[1] if held is not None and held[0] > self._now() else None
+        own = self._proven.get(key, self._now())
         if own is None:
             own = await self._ask(lambda: self._source.prove(asked, text))
             if own is None:
-                self._proven.pop(key, None)
+                self._proven.forget(key)
                 return None
-            self._remember(self._proven, key, own)
-            self._remember(self._known, named, own)
+            self._proven.put(key, own, self._now())
+            self._known.put(named, (own,), self._now())
         target = await self._admit(asked, own)
         return None if target is None else Login(target.account, target.address, NOWHERE)
 
@@ -153,18 +149,12 @@ class Directory:
 
     async def _known_as(self, address: Address) -> Own | None:
         name = canonical(address)
-        held = self._known.get(name)
-        if held is not None and held[0] > self._now():
-            return held[1]
+        known = self._known.get(name, self._now())
+        if known is not None:
+            return known[0]
         own = await self._ask(lambda: self._source.find(address))
-        self._remember(self._known, name, own)
+        self._known.put(name, (own,), self._now())
         return own
-
-    def _remember(self, table: OrderedDict[T, tuple[float, V]], key: T, value: V) -> None:
-        table[key] = (self._now() + self._limits.remember_seconds, value)
-        table.move_to_end(key)
-        if len(table) > REMEMBERED:
-            table.popitem(last=False)
 
     async def _ask(self, question: Callable[[], Own | None]) -> Own | None:
         """Ask in a thread, when one is free, for a while."""

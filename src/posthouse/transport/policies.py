@@ -47,7 +47,7 @@ class Policies:
         self._store = store
         self._https = https
         self._clock = clock
-        self._kept: Recent[tuple[KeptPolicy | None]] = Recent()
+        self._kept: Recent[str, tuple[KeptPolicy | None]] = Recent()
         self._failed: OrderedDict[str, tuple[Millis, str]] = OrderedDict()
         self._fetching: dict[str, asyncio.Task[Policy | str]] = {}
 

@@ -1,35 +1,37 @@
-"""What was looked up a moment ago, so that a burst of mail to one domain asks the store once."""
+"""What was looked up a moment ago, so that whoever asks again soon gets the same answer without another question."""
 
 from collections import OrderedDict
+from collections.abc import Hashable
 from typing import Generic, TypeVar
 
-from posthouse.mail.ids import Millis
-
+K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 ENTRIES = 10_000
-LIFE = 30_000  # milliseconds; what another worker has changed is seen after so long
+LIFE = 30_000.0  # milliseconds; what another worker has changed is seen after so long
 
 
-class Recent(Generic[T]):
-    """A small cache by name."""
+class Recent(Generic[K, T]):
+    """A small cache, bounded in entries and in their life. `now` and `life` are of one clock, and in its unit."""
 
-    def __init__(self, entries: int = ENTRIES, life: int = LIFE) -> None:
+    __slots__ = ("_entries", "_known", "_life")
+
+    def __init__(self, entries: int = ENTRIES, life: float = LIFE) -> None:
         self._entries, self._life = entries, life
-        self._known: OrderedDict[str, tuple[Millis, T]] = OrderedDict()
+        self._known: OrderedDict[K, tuple[float, T]] = OrderedDict()
 
-    def get(self, name: str, now: Millis) -> T | None:
+    def get(self, key: K, now: float) -> T | None:
         """What is known of it, if that is not too old; a clock that was set back makes it too old."""
-        at, value = self._known.get(name, (None, None))
+        at, value = self._known.get(key, (None, None))
         return value if at is not None and 0 <= now - at < self._life else None
 
-    def put(self, name: str, value: T, now: Millis) -> None:
-        """Know it from now on."""
-        self._known[name] = (now, value)
-        self._known.move_to_end(name)
-        while len(self._known) > self._entries:
+    def put(self, key: K, value: T, now: float) -> None:
+        """Know it from now on; beyond the bound the oldest is forgotten."""
+        self._known[key] = (now, value)
+        self._known.move_to_end(key)
+        if len(self._known) > self._entries:
             self._known.popitem(last=False)
 
-    def forget(self, name: str) -> None:
+    def forget(self, key: K) -> None:
         """Look it up anew next time."""
-        self._known.pop(name, None)
+        self._known.pop(key, None)

@@ -30,7 +30,7 @@ class Remembered:
     def __init__(self, store: Store, clock: Callable[[], Millis]) -> None:
         self._store = store
         self._clock = clock
-        self._seen: Recent[Seen] = Recent()
+        self._seen: Recent[str, Seen] = Recent()
 
     async def level(self, domain: str) -> TlsLevel:
         """The least that this domain must show."""

@@ -5,7 +5,6 @@ used for REMEMBERED_SECONDS more, as a login that was changed (VOUCH_SECONDS) an
 """
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 
 from posthouse.mail.address import Address
@@ -13,6 +12,7 @@ from posthouse.mail.ids import AccountId
 from posthouse.store import accounts
 from posthouse.store.script import Script
 from posthouse.store.store import Store
+from posthouse.transport.recent import Recent
 from posthouse.transport.route import REMEMBERED_SECONDS
 
 RIGHTS = 10_000  # pairs of user and address remembered: about 4 MiB
@@ -25,7 +25,7 @@ class Rights:
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
-        self._known: OrderedDict[tuple[AccountId, Address], tuple[float, bool]] = OrderedDict()
+        self._known: Recent[tuple[AccountId, Address], bool] = Recent(RIGHTS, REMEMBERED_SECONDS)
 
     async def strangers(
         self, account: AccountId, addresses: frozenset[Address], store: Store, *, refused: bool
@@ -33,24 +33,14 @@ class Rights:
         """Those of the addresses that are not the user's. Where something is `refused` for it, that is not remembered:
         who is given an address may use it at once. Raises Unavailable."""
         now = self._now()
-        known = {address: self._remembered(account, address, now) for address in addresses}
+        known = {address: self._known.get((account, address), now) for address in addresses}
         unknown = frozenset(address for address, mine in known.items() if mine is None)
         if unknown:
             owned = await store.read(_owned, account, unknown)
             known.update((address, address in owned) for address in unknown)
             for address in owned if refused else unknown:
-                self._remember((account, address), (now + REMEMBERED_SECONDS, address in owned))
+                self._known.put((account, address), address in owned, now)
         return {address for address, mine in known.items() if not mine}
-
-    def _remembered(self, account: AccountId, address: Address, now: float) -> bool | None:
-        until, mine = self._known.get((account, address), (0.0, False))
-        return mine if until > now else None
-
-    def _remember(self, pair: tuple[AccountId, Address], known: tuple[float, bool]) -> None:
-        self._known[pair] = known
-        self._known.move_to_end(pair)
-        if len(self._known) > RIGHTS:
-            self._known.popitem(last=False)
 
 
 def _owned(account: AccountId, addresses: frozenset[Address]) -> Script[set[Address]]:

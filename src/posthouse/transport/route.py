@@ -1,7 +1,6 @@
 """Where a recipient's mail goes: accounts here, and addresses on other servers (RFC 5321 §3.6, §3.9)."""
 
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import ParamSpec
@@ -13,6 +12,7 @@ from posthouse.store.accounts import Resolution, Target
 from posthouse.store.quota import Standing, standings
 from posthouse.store.script import Script
 from posthouse.store.store import Store
+from posthouse.transport.recent import Recent
 
 REMEMBERED_SECONDS = 1.0  # a user or alias that was removed still gets mail for this long; the commit looks again
 ROUTES = 10_000  # addresses remembered: about 4 MiB
@@ -52,8 +52,8 @@ class Routes:
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
-        self._domains: OrderedDict[Domain, tuple[float, bool]] = OrderedDict()
-        self._known: OrderedDict[Address, tuple[float, tuple[Target, ...], Rooms]] = OrderedDict()
+        self._domains: Recent[Domain, bool] = Recent(ROUTES, REMEMBERED_SECONDS)
+        self._known: Recent[Address, tuple[tuple[Target, ...], Rooms]] = Recent(ROUTES, REMEMBERED_SECONDS)
 
     async def resolve(self, address: Address, store: Store) -> Resolution:
         """Where mail for the address goes (RFC 5321 §3.6). Raises Unavailable."""
@@ -61,20 +61,17 @@ class Routes:
 
     def rooms(self, address: Address) -> Rooms:
         """The quotas of those to whom it led a moment ago, as far as they are known."""
-        known = self._known.get(address)
-        return known[2] if known is not None and known[0] > self._now() else {}
+        known = self._known.get(address, self._now())
+        return {} if known is None else known[1]
 
     async def is_local(self, domain: Domain, store: Store) -> bool:
         """Whether mail for the domain is for people here. Raises Unavailable."""
         now = self._now()
-        known = self._domains.get(domain)
-        if known is None or known[0] <= now:
-            known = now + REMEMBERED_SECONDS, await store.read(accounts.is_local, domain)
-            self._domains[domain] = known
-            self._domains.move_to_end(domain)
-            if len(self._domains) > ROUTES:
-                self._domains.popitem(last=False)
-        return known[1]
+        known = self._domains.get(domain, now)
+        if known is None:
+            known = await store.read(accounts.is_local, domain)
+            self._domains.put(domain, known, now)
+        return known
 
     async def postmaster(self, host: Domain, store: Store) -> Resolution:
         """Where mail for `<Postmaster>` alone goes, on a server of this name (RFC 5321 §4.5.1). Raises Unavailable."""
@@ -83,16 +80,10 @@ class Routes:
 
     async def _looked_up(self, address: Address, look: Callable[[], Awaitable[tuple[Resolution, Rooms]]]) -> Resolution:
         now = self._now()
-        known = self._known.get(address)
-        if known is not None and known[0] > now:
-            return known[1]
+        known = self._known.get(address, now)
+        if known is not None:
+            return known[0]
         found, rooms = await look()
         if isinstance(found, tuple):
-            self._remember(address, (now + REMEMBERED_SECONDS, found, rooms))
+            self._known.put(address, (found, rooms), now)
         return found
-
-    def _remember(self, address: Address, known: tuple[float, tuple[Target, ...], Rooms]) -> None:
-        self._known[address] = known
-        self._known.move_to_end(address)
-        if len(self._known) > ROUTES:
-            self._known.popitem(last=False)
