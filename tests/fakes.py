@@ -41,6 +41,15 @@ class FakeClock:
         self.millis = Millis(self.millis + int(seconds * 1000))
 
 
+class Seconds:
+    """A clock that never goes back, in seconds, and stands still until it is pushed: it is called itself."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 class WarpLoop(asyncio.SelectorEventLoop):
     """An event loop whose timers can be made to fire at once: `loop.warp(1800)` and half an hour has passed for it.
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from posthouse import cli, restoring
+from posthouse.admin import user_of
 from posthouse.mail.ids import Millis
 from posthouse.mail.keyword import SEEN_BIT
 from posthouse.store import emails, mailboxes
@@ -108,7 +109,7 @@ def test_all_in_the_order_in_which_it_stood(
         ("INBOX", 4, 1), ("INBOX", 5, 2), ("INBOX", 6, 3), ("Work", 1, 1), ("Work", 2, 2), ("Work", 3, 3),
     ]  # fmt: skip
     with open_sync(folder) as store:
-        anna = restoring.account_of(store, "anna@home.test")
+        anna = user_of(store, "anna@home.test").account
         ids = []
         for name in ("INBOX", "Work"):
             row = store.read(mailboxes.find, anna, name)

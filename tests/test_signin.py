@@ -12,11 +12,11 @@ import pytest
 from posthouse.cli import main
 from posthouse.mail.address import Address, Domain
 from posthouse.mail.ids import Millis
-from posthouse.serve.logbook import wall_clock
 from posthouse.serve.passwords import device_digest
 from posthouse.signin import expiry
 from posthouse.store import devices, logins, totp
 from posthouse.store.logins import Batch, Times, Used, Visit
+from posthouse.store.moment import wall_clock
 from posthouse.store.store import SyncStore, open_sync
 from test_cli import Said
 

@@ -14,7 +14,7 @@ from posthouse.mail.address import Address, Domain, parse_address, parse_domain
 from posthouse.mail.spelling import doubt, doubt_of_domain, skeleton, unicode_of, why_no_address, why_no_domain
 from posthouse.serve.passwords import make_credential
 from posthouse.store import accounts, aliases
-from posthouse.store.accounts import Credential
+from posthouse.store.accounts import Credential, Target
 from posthouse.store.gc import purge_all
 from posthouse.store.script import StoreError
 from posthouse.store.sqlite import DATABASE
@@ -77,6 +77,15 @@ def address_of(text: str) -> Address:
     if address is None:
         raise Refused(f"{text!r} is not an address: {why_no_address(text)}")
     return address
+
+
+def user_of(store: SyncStore, text: str) -> Target:
+    """The user of exactly this address. Raises Refused."""
+    address = address_of(text)
+    found = store.read(accounts.find, address)
+    if found is None:
+        raise Refused(f"there is no user {address}; `posthouse user list` shows them")
+    return found
 
 
 def new_domain_of(text: str) -> Domain:

@@ -101,45 +101,30 @@ def _unchosen(ids: Sequence[str], which: Which, *, every: bool) -> str | None:
     return None if every or ids or which != ANY else UNCHOSEN
 
 
-@queue_app.command(name="retry")
-def queue_retry(*ids: str, which: Which = ANY, every: All = False, place: Place = HERE) -> int:
-    """Try now, and do not wait for the next try."""
+def _change(ids: Sequence[str], which: Which, place: Place, what: str, *, every: bool) -> int:
     from posthouse import queueing
-    from posthouse.store import waiting
 
     if problem := _unchosen(ids, which, every=every):
         return fail(problem)
-    otherwise = "it is held, is being sent just now, or waits for a moment that its sender chose"
-    return do(
-        place,
-        lambda store: queueing.change(store, which.choice(ids), waiting.retry, "tried as soon as may be", otherwise),
-    )
+    return do(place, lambda store: queueing.change(store, which.choice(ids), what))
+
+
+@queue_app.command(name="retry")
+def queue_retry(*ids: str, which: Which = ANY, every: All = False, place: Place = HERE) -> int:
+    """Try now, and do not wait for the next try."""
+    return _change(ids, which, place, "retry", every=every)
 
 
 @queue_app.command(name="hold")
 def queue_hold(*ids: str, which: Which = ANY, every: All = False, place: Place = HERE) -> int:
     """Keep messages back until they are released; they grow no older meanwhile."""
-    from posthouse import queueing
-    from posthouse.store import waiting
-
-    if problem := _unchosen(ids, which, every=every):
-        return fail(problem)
-    return do(
-        place, lambda store: queueing.change(store, which.choice(ids), waiting.hold, "held", "it is held already")
-    )
+    return _change(ids, which, place, "hold", every=every)
 
 
 @queue_app.command(name="release")
 def queue_release(*ids: str, which: Which = ANY, every: All = False, place: Place = HERE) -> int:
     """Let held messages go on."""
-    from posthouse import queueing
-    from posthouse.store import waiting
-
-    if problem := _unchosen(ids, which, every=every):
-        return fail(problem)
-    return do(
-        place, lambda store: queueing.change(store, which.choice(ids), waiting.release, "released", "it is not held")
-    )
+    return _change(ids, which, place, "release", every=every)
 
 
 @queue_app.command(name="cancel")

@@ -3,15 +3,14 @@
 import json
 import re
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from posthouse.admin import Refused, confirmed, domain_of
 from posthouse.mail.ids import QUEUE_LETTER, Millis, QueueId
 from posthouse.store import journal, waiting
-from posthouse.store.moment import Moment, moment
+from posthouse.store.moment import Moment, format_minute, moment, wall_clock
 from posthouse.store.queue import State
 from posthouse.store.script import Script
 from posthouse.store.store import SyncStore
@@ -91,18 +90,38 @@ def show_item(store: SyncStore, text: str, *, as_json: bool) -> None:
         return
     print(f"{_id(item)}: {_from(row.sender)} writes to {len(people)} at {row.domain}")
     print(f"  now       {sentence(row, now)}")
-    print(f"  came      {_date(row.created)}, {_octets(row.size)}, id {row.trail}")
+    print(f"  came      {format_minute(row.created)}, {_octets(row.size)}, id {row.trail}")
     print(f"  tried     {row.attempts} times" if row.attempts != 1 else "  tried     once")
     if row.priority:
         print(f"  priority  {row.priority}")
     if row.state is not State.HELD:
-        print(f"  given up  {_date(row.expires)}, {_span(row.expires - now)}")
+        print(f"  given up  {format_minute(row.expires)}, {_span(row.expires - now)}")
     for one in people:
         print(f"  {one.path}: {_fate(one)}")
 
 
-def change(store: SyncStore, choice: Choice, verb: Verb, done: str, otherwise: str) -> None:
-    """posthouse queue retry, hold, release: `done` says what was, `otherwise` why it was not with some."""
+class Order(NamedTuple):
+    """What may be done with items: how, what is said of it, and why it was not done with some."""
+
+    verb: Verb
+    done: str
+    otherwise: str
+
+
+ORDERS = {
+    "retry": Order(
+        waiting.retry,
+        "tried as soon as may be",
+        "it is held, is being sent just now, or waits for a moment that its sender chose",
+    ),
+    "hold": Order(waiting.hold, "held", "it is held already"),
+    "release": Order(waiting.release, "released", "it is not held"),
+}
+
+
+def change(store: SyncStore, choice: Choice, what: str) -> None:
+    """posthouse queue retry, hold, release."""
+    verb, done, otherwise = ORDERS[what]
     changed, seen = 0, set[QueueId]()
     for page in _pages(store, choice):
         seen.update(page)
@@ -155,7 +174,7 @@ def _pages(store: SyncStore, choice: Choice) -> Iterator[list[QueueId]]:
 
 
 def _now() -> Moment:
-    return moment(Millis(time.time_ns() // 1_000_000))
+    return moment(wall_clock())
 
 
 # --- words
@@ -170,7 +189,7 @@ def sentence(row: Waiting, now: Millis) -> str:
     if row.next_attempt <= now:
         return f"has its turn soon: {row.reason}" if row.reason else "has its turn soon"
     if not row.reason:
-        return f"waits until {_date(row.next_attempt)}, as its sender wished"
+        return f"waits until {format_minute(row.next_attempt)}, as its sender wished"
     return f"waits for {row.domain}: {row.reason}; next try {_span(row.next_attempt - now)}"
 
 
@@ -178,7 +197,7 @@ def _fate(one: RecipientRow) -> str:
     if one.outcome is None:
         return "not tried yet"
     server = f", {one.outcome.mta}" if one.outcome.mta else ""
-    return f"{'done: ' if one.settled else ''}{one.outcome.words}; {_date(one.outcome.at)}{server}"
+    return f"{'done: ' if one.settled else ''}{one.outcome.words}; {format_minute(one.outcome.at)}{server}"
 
 
 def _id(item: QueueId) -> str:
@@ -198,10 +217,6 @@ def _octets(size: int) -> str:
     if size < 10_000:
         return f"{size:,} octets"
     return f"{size // 1_000} kB" if size < 1_000_000 else f"{size / 1_000_000:.1f} MB"
-
-
-def _date(at: Millis) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(at / 1000))
 
 
 def _span(milliseconds: int) -> str:

@@ -8,14 +8,15 @@ from posthouse.admin import Refused
 from posthouse.config_octets import parse_octets
 from posthouse.mail.address import Domain
 from posthouse.mail.ids import AccountId
-from posthouse.mail.size import in_words
-from posthouse.store import accounts, quota
-from posthouse.store.quota import LARGEST, UNLIMITED, Account, Limits, Rules, Standing, Whose, Wrong
+from posthouse.mail.size import counted, in_words
+from posthouse.store import quota
+from posthouse.store.quota import LARGEST, UNLIMITED, Account, Limits, Rules, Standing, Whose, Wrong, percent_of
 from posthouse.store.script import NotFound
 from posthouse.store.store import SyncStore
 
 EVERYBODY = "default"
 NONE = "none"
+RESOURCES = ("storage", "messages", "mailboxes")  # in the order of quota.Limits
 PAGE = 500  # users read at once
 NUMBER = 10**15  # the highest number of messages or mailboxes that can be said
 
@@ -28,11 +29,7 @@ def whose_of(store: SyncStore, text: str) -> Whose:
         domain = admin.domain_of(text)
         admin.require_domain(store, domain, "`posthouse domain list` shows them")
         return Whose(domain=domain)
-    address = admin.address_of(text)
-    found = store.read(accounts.find, address)
-    if found is None:
-        raise Refused(f"there is no user {address}; `posthouse user list` shows them")
-    return Whose(found.account)
+    return Whose(admin.user_of(store, text).account)
 
 
 # --- showing
@@ -63,7 +60,7 @@ def _show_user(store: SyncStore, account: AccountId, rules: Rules, *, as_json: b
     for sentence in sentences(str(found.address), found.standing):
         print(sentence)
     for name, octets, count in store.read(quota.largest, account, 10):
-        print(f"  {name}: {in_words(octets)} in {count:,} message{'' if count == 1 else 's'}")
+        print(f"  {name}: {in_words(octets)} in {counted(count, 'message')}")
 
 
 def sentences(name: str, standing: Standing) -> Iterator[str]:
@@ -72,17 +69,14 @@ def sentences(name: str, standing: Standing) -> Iterator[str]:
     if most.octets is None:
         yield f"{name} uses {in_words(used.octets)}, without a limit"
     else:
-        yield f"{name} uses {in_words(used.octets)} of {in_words(most.octets)} ({_percent(used.octets, most.octets)} %)"
+        percent = percent_of(used.octets, most.octets)
+        yield f"{name} uses {in_words(used.octets)} of {in_words(most.octets)} ({percent} %)"
     for count, limit, thing in (
         (used.messages, most.messages, "messages"),
         (used.mailboxes, most.mailboxes, "mailboxes"),
     ):
         name = thing if count != 1 or limit is not None else thing.removesuffix("es" if thing == "mailboxes" else "s")
-        yield f"  {count:,} {name}" + ("" if limit is None else f" of {limit:,} ({_percent(count, limit)} %)")
-
-
-def _percent(used: int, most: int) -> int:
-    return used * 100 // most if most else 100
+        yield f"  {count:,} {name}" + ("" if limit is None else f" of {limit:,} ({percent_of(count, limit)} %)")
 
 
 def _said(limits: Limits) -> str:
@@ -96,17 +90,15 @@ def _said(limits: Limits) -> str:
 
 
 def _json_limits(limits: Limits) -> dict[str, int | str | None]:
-    named = zip(("storage", "messages", "mailboxes"), limits, strict=True)
+    named = zip(RESOURCES, limits, strict=True)
     return {name: NONE if most == UNLIMITED else most for name, most in named}
 
 
 def _json(user: Account) -> dict[str, object]:
     standing = user.standing
-    names = ("storage", "messages", "mailboxes")
-    used = dict(zip(names, standing.usage, strict=True))
     return {
         "user": str(user.address),
-        "used": used,
+        "used": dict(zip(RESOURCES, standing.usage, strict=True)),
         "limits": _json_limits(standing.limits),
         "percent": standing.percent,
     }

@@ -6,20 +6,21 @@ saying the same again, and what is back already is not brought back twice.
 """
 
 import json
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
-from posthouse.admin import Refused, address_of, confirmed
+from posthouse.admin import Refused, confirmed, user_of
 from posthouse.mail.address_list import mailboxes as addresses
 from posthouse.mail.header import decode_words, pairs
-from posthouse.mail.ids import EMAIL_LETTER, AccountId, Millis
-from posthouse.store import accounts, expiry, gc, mailboxes, restore
+from posthouse.mail.ids import EMAIL_LETTER, AccountId
+from posthouse.mail.size import counted
+from posthouse.store import expiry, gc, mailboxes, restore
 from posthouse.store.expiry import Rules
+from posthouse.store.moment import format_minute, wall_clock
 from posthouse.store.restore import LISTED, RESTORE_CHUNK, ActRow, KeptRow
-from posthouse.store.script import NotFound, StoreError
+from posthouse.store.script import StoreError
 from posthouse.store.spans import LAST_UID
 from posthouse.store.store import SyncStore
 from posthouse.trace import period
@@ -78,14 +79,6 @@ def _number(text: str) -> int:
     return int(digits)
 
 
-def account_of(store: SyncStore, user: str) -> AccountId:
-    """Raises Refused."""
-    try:
-        return store.read(accounts.require, address_of(user)).account
-    except NotFound:
-        raise Refused(f"there is no user {user}; `posthouse user list` shows all") from None
-
-
 def _find(store: SyncStore, account: AccountId, choice: Wanted) -> Iterator[Kept]:
     """The messages that are meant, those removed last first."""
     while store.run(gc.purge):
@@ -120,7 +113,7 @@ def _clean(text: str) -> str:
 
 def show(store: SyncStore, user: str, choice: Wanted, limit: int, *, as_json: bool) -> None:
     """What is recently deleted: `posthouse restore USER`."""
-    found = _find(store, account_of(store, user), choice)
+    found = _find(store, user_of(store, user).account, choice)
     if as_json:
         print(json.dumps([_json(one) for one in found], indent=2, ensure_ascii=False))
         return
@@ -128,7 +121,7 @@ def show(store: SyncStore, user: str, choice: Wanted, limit: int, *, as_json: bo
     for one in islice(found, limit):
         if one.act.id != act:
             act = one.act.id
-            print(f"{_clock(one.act.at)}  from {one.act.name}, removed by {one.act.agent}")
+            print(f"{format_minute(one.act.at)}  from {one.act.name}, removed by {one.act.agent}")
         sender, subject = _short(one.sender) or "(nobody)", _short(one.subject) or "(no subject)"
         print(f"  {EMAIL_LETTER}{one.row.email}  {sender}  {subject}  ({one.row.size:,} octets)")
         shown += 1
@@ -138,10 +131,6 @@ def show(store: SyncStore, user: str, choice: Wanted, limit: int, *, as_json: bo
         return
     print(f"These are the first {shown}; --limit shows more." if more else f"These are all {shown}.")
     print(f"To bring some back: posthouse restore {user} --all, or ids, --mailbox, --since, --subject, --from.")
-
-
-def _clock(at: Millis) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(at / 1000))
 
 
 def _short(text: str) -> str:
@@ -163,39 +152,35 @@ def _json(one: Kept) -> dict[str, object]:
 
 def bring_back(store: SyncStore, user: str, choice: Wanted, *, as_json: bool) -> None:
     """`posthouse restore USER` with something that is meant. Raises Refused."""
-    account = account_of(store, user)
-    counted: dict[str, int] = {}
+    account = user_of(store, user).account
+    back_to: dict[str, int] = {}
     back: list[dict[str, object]] = []
     for act, uids in _chunks(_find(store, account, choice)):
         try:
-            some = store.run(retention.bring_back, act, account, uids, _now())
+            some = store.run(retention.bring_back, act, account, uids, wall_clock())
         except StoreError as error:
-            done = f"; {sum(counted.values())} messages are back" if counted else ""
+            done = f"; {sum(back_to.values())} messages are back" if back_to else ""
             raise Refused(f"the messages from {act.name} cannot be brought back: {error}{done}") from error
         if some is not None:
             name = some.place.name
-            counted[name] = counted.get(name, 0) + len(some.uids)
+            back_to[name] = back_to.get(name, 0) + len(some.uids)
             back += [{"mailbox": name, "uid": some.first + place, "was": uid} for place, uid in enumerate(some.uids)]
     if as_json:
         print(json.dumps(back, indent=2, ensure_ascii=False))
-    for name, number in () if as_json else counted.items():
-        print(f"Brought back {_messages(number)} to {name}.")
-    if not counted and not as_json:
+    for name, number in () if as_json else back_to.items():
+        print(f"Brought back {counted(number, 'message')} to {name}.")
+    if not back_to and not as_json:
         print(NOTHING)
-
-
-def _messages(number: int) -> str:
-    return f"{number:,} message{'s' if number != 1 else ''}"
 
 
 def forget(store: SyncStore, user: str, choice: Wanted, *, sure: bool) -> None:
     """`posthouse restore USER --forget`: for good, at once, octets included. Raises Refused."""
-    account = account_of(store, user)
+    account = user_of(store, user).account
     if not sure and not confirmed(f"Remove what {user} has recently deleted, as far as it is meant, for ever?"):
         raise Refused("nothing was removed")
     gone = sum(store.run(restore.forget, account, act.id, uids) for act, uids in _chunks(_find(store, account, choice)))
-    gc.collect_now(store, _now())
-    print(f"Removed {_messages(gone)} for ever.")
+    gc.collect_now(store, wall_clock())
+    print(f"Removed {counted(gone, 'message')} for ever.")
 
 
 def _chunks(found: Iterator[Kept]) -> Iterator[tuple[ActRow, list[int]]]:
@@ -209,13 +194,9 @@ def _chunks(found: Iterator[Kept]) -> Iterator[tuple[ActRow, list[int]]]:
             yield act, uids[first : first + RESTORE_CHUNK]
 
 
-def _now() -> Millis:
-    return Millis(time.time_ns() // 1_000_000)
-
-
 def rules(store: SyncStore, user: str, usual: Rules, *, as_json: bool) -> None:
     """`posthouse retention USER`."""
-    found = store.read(expiry.rules_of, account_of(store, user), usual)
+    found = store.read(expiry.rules_of, user_of(store, user).account, usual)
     if as_json:
         rows = [{"mailbox": one.name, "days": one.days, "own": one.own} for one in found]
         print(json.dumps(rows, indent=2, ensure_ascii=False))
@@ -229,7 +210,7 @@ def rules(store: SyncStore, user: str, usual: Rules, *, as_json: bool) -> None:
 
 def set_rule(store: SyncStore, user: str, mailbox: str, days: int | None) -> None:
     """`posthouse retention USER MAILBOX`. Raises Refused."""
-    row = store.read(mailboxes.find, account_of(store, user), mailbox)
+    row = store.read(mailboxes.find, user_of(store, user).account, mailbox)
     if row is None:
         raise Refused(f"{user} has no mailbox {mailbox}")
     store.run(expiry.set_rule, row.box, days)

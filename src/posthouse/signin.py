@@ -11,12 +11,12 @@ from posthouse.admin import Refused, address_of, show
 from posthouse.mail.address import Address
 from posthouse.mail.ids import Millis
 from posthouse.serve.factor import new_recovery_codes, new_secret, recovery_digest
-from posthouse.serve.logbook import wall_clock
 from posthouse.serve.passwords import device_digest, device_scram, new_device_password
 from posthouse.store import accounts, devices, logins, totp
 from posthouse.store.accounts import Login
 from posthouse.store.devices import NAME_LENGTH, SERVICES, DeviceRow, NewDevice
 from posthouse.store.logins import Told
+from posthouse.store.moment import format_minute, wall_clock
 from posthouse.store.store import SyncStore
 from posthouse.trust.totp import base32, uri
 from posthouse.wire.scram import Hash
@@ -88,11 +88,7 @@ def add_device(store: SyncStore, user: str, name: str, protocols: str, expires: 
 
 
 def _until(expires: Millis | None) -> str:
-    return "when it is revoked" if expires is None else f"on {_moment(expires)}, or when it is revoked"
-
-
-def _moment(at: Millis) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(at / 1000))
+    return "when it is revoked" if expires is None else f"on {format_minute(expires)}, or when it is revoked"
 
 
 def _iso(at: Millis | None) -> str | None:
@@ -108,7 +104,8 @@ def list_devices(store: SyncStore, user: str, *, as_json: bool) -> None:
         return
     now = wall_clock()
     table = [
-        (row.name, ", ".join(sorted(row.services)), _moment(row.made), _ends(row, now), _last_use(row)) for row in rows
+        (row.name, ", ".join(sorted(row.services)), format_minute(row.made), _ends(row, now), _last_use(row))
+        for row in rows
     ]
     show(("device", "protocols", "made", "expires", "last_use"), table, as_json=False)
 
@@ -116,14 +113,14 @@ def list_devices(store: SyncStore, user: str, *, as_json: bool) -> None:
 def _ends(row: DeviceRow, now: Millis) -> str:
     if row.expires is None:
         return "never"
-    return f"{_moment(row.expires)}{' (over)' if row.expires <= now else ''}"
+    return f"{format_minute(row.expires)}{' (over)' if row.expires <= now else ''}"
 
 
 def _last_use(row: DeviceRow) -> str:
     if row.used is None:
         return "never"
     how = " ".join(filter(None, (row.used_service, row.used_program)))
-    return f"{_moment(row.used)} from {row.used_ip or 'this machine'}, {how}"
+    return f"{format_minute(row.used)} from {row.used_ip or 'this machine'}, {how}"
 
 
 def _device_json(row: DeviceRow) -> dict[str, object]:
@@ -200,9 +197,9 @@ def tell_logins(store: SyncStore, user: str, since: Millis, *, failed: bool, as_
 
 def _visit_row(row: Told) -> tuple[str, ...]:
     visit, times = row
-    when = _moment(times.last)
+    when = format_minute(times.last)
     if times.logins > 1:
-        when = f"{_moment(times.first)} - {time.strftime('%H:%M', time.localtime(times.last / 1000))}"
+        when = f"{format_minute(times.first)} - {time.strftime('%H:%M', time.localtime(times.last / 1000))}"
     how = f"{visit.mechanism}{f' ({visit.device})' if visit.device else ''}"
     result = f"refused: {visit.refused}" if visit.refused else "came in"
     many = f", {times.logins} times" if times.logins > 1 else ""

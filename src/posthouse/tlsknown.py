@@ -1,12 +1,11 @@
 """`posthouse tls`: what is known of the TLS of another domain, and how it is forgotten, while the server runs."""
 
 import json
-import time
 from datetime import UTC, datetime
 
 from posthouse.admin import Refused, domain_of
-from posthouse.mail.ids import Millis
 from posthouse.store import tlsmemory
+from posthouse.store.moment import wall_clock
 from posthouse.store.store import SyncStore
 from posthouse.transport.remembered import REMEMBERED, given_up
 
@@ -14,7 +13,7 @@ from posthouse.transport.remembered import REMEMBERED, given_up
 def show_known(store: SyncStore, domain: str, *, as_json: bool) -> None:
     """posthouse tls show. Raises Refused."""
     name = domain_of(domain).name
-    now = Millis(time.time_ns() // 1_000_000)
+    now = wall_clock()
     seen, policy = store.read(tlsmemory.seen, name), store.read(tlsmemory.policy, name)
     holds = seen is not None and seen.last + REMEMBERED >= now and not given_up(seen)
     if as_json:

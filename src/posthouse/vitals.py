@@ -16,6 +16,7 @@ from posthouse.serve.limits import Peers, WorkerLimits
 from posthouse.serve.stress import Load, Recent
 from posthouse.store import removed
 from posthouse.store.gc import make_room, reusable
+from posthouse.store.moment import format_minute
 from posthouse.store.script import StoreError
 from posthouse.store.store import Store
 from posthouse.transport.house import House
@@ -126,7 +127,7 @@ class DiskWatch:
                 self._house.disk.reusable = await store.read(reusable)
             more = ended.more
         if messages:
-            fields = {"messages": messages, "removed_until": time.strftime("%Y-%m-%d %H:%M", time.localtime(at / 1000))}
+            fields = {"messages": messages, "removed_until": format_minute(at)}
             log.warning("the disk is nearly full: recently deleted mail is gone for good, the oldest", extra=fields)
             store.shorten_log()
 

@@ -13,7 +13,6 @@ import signal
 import socket
 import ssl
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
@@ -26,7 +25,6 @@ from posthouse.config_quota import QuotaSection, rules_of
 from posthouse.config_sections import QueueSection, RetentionSection, millis
 from posthouse.identity import make_tokens, server_contexts
 from posthouse.mail.address import parse_address
-from posthouse.mail.ids import Millis
 from posthouse.net.link import LinkLimits
 from posthouse.net.listen import Listener, OnLink, inherited, serve
 from posthouse.net.tls import CertificateError
@@ -51,6 +49,7 @@ from posthouse.store.access import identifier
 from posthouse.store.expiry import Rules
 from posthouse.store.gc import collect_garbage
 from posthouse.store.indexer import keep_index
+from posthouse.store.moment import wall_clock
 from posthouse.store.queue import Patience
 from posthouse.store.script import StoreError
 from posthouse.store.store import Store
@@ -153,7 +152,7 @@ class Worker:
         house = House(
             store,
             settings.hostname,
-            now,
+            wall_clock,
             self._contexts[""],
             _plain(MessageLimits, limits.message),
             settings.login.allow_plaintext,
@@ -306,9 +305,9 @@ class Worker:
         while True:
             await asyncio.sleep(COLLECT_SECONDS)
             try:
-                await journey.forget(store, now(), kept.days, kept.wire_days)
-                await logbook.forget(store, now(), self._settings.login.logbook_days)
-                swept = await collect_garbage(store, now())
+                await journey.forget(store, wall_clock(), kept.days, kept.wire_days)
+                await logbook.forget(store, wall_clock(), self._settings.login.logbook_days)
+                swept = await collect_garbage(store, wall_clock())
             except StoreError as error:
                 log.warning("garbage was not collected: %s", error)
             else:
@@ -351,11 +350,6 @@ def _users_elsewhere(section: DirectorySection, store: Store) -> Directory | Non
         return None
     limits = DirectoryLimits(section.seconds, section.remember_seconds, section.threads, section.waiting)
     return Directory(source_of(section), store, limits)
-
-
-def now() -> Millis:
-    """The wall clock."""
-    return Millis(time.time_ns() // 1_000_000)
 
 
 def _plain(kind: type[T], section: msgspec.Struct) -> T:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from certificates import shake
 from net.lines import Lines
 from posthouse.net import authority, tls
 from posthouse.net.binding import end_point
@@ -20,28 +21,12 @@ def ca(tmp_path_factory: pytest.TempPathFactory) -> CertificateFiles:
     return authority.authority(tmp_path_factory.mktemp("ca"), "Test authority")
 
 
-def shake(context: ssl.SSLContext, client: ssl.SSLContext, name: str | None) -> ssl.SSLObject:
-    """Both sides of a handshake in memory; the client's end of it."""
-    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
-    theirs = client.wrap_bio(to_client, to_server, server_hostname=name)
-    ours = context.wrap_bio(to_server, to_client, server_side=True)
-    waiting = [theirs, ours]
-    while waiting:
-        for side in tuple(waiting):
-            try:
-                side.do_handshake()
-                waiting.remove(side)
-            except ssl.SSLWantReadError:
-                continue
-    return theirs
-
-
 def trusting(ca: CertificateFiles) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=str(ca.certificate))
 
 
 def presented(context: ssl.SSLContext, client: ssl.SSLContext, name: str | None) -> set[str]:
-    certificate = shake(context, client, name).getpeercert()
+    certificate = shake(context, client, name)[0].getpeercert()
     assert certificate is not None
     return {str(entry[1]) for entry in certificate["subjectAltName"]}
 
@@ -125,7 +110,7 @@ def test_old_tls_is_refused(ca: CertificateFiles, tmp_path: Path) -> None:
         shake(context, old, "localhost")
     new = trusting(ca)
     new.maximum_version = ssl.TLSVersion.TLSv1_2
-    assert shake(context, new, "localhost").version() == "TLSv1.2"
+    assert shake(context, new, "localhost")[0].version() == "TLSv1.2"
 
 
 async def start_tls(link: Link, engine: Lines, context: ssl.SSLContext) -> None:

@@ -1,7 +1,10 @@
 """transport/rights.py: as whom a user may send, and what is remembered of it."""
 
+from collections.abc import Callable
+
 import pytest
 
+from fakes import Seconds
 from household import ANNA, BEN, HELLO, INFO
 from posthouse.mail.address import Address
 from posthouse.mail.ids import AccountId
@@ -11,30 +14,10 @@ from posthouse.transport.rights import Rights
 from posthouse.transport.route import REMEMBERED_SECONDS
 
 
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def asked(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[Address]:
+def asked(store: Store, asked_by: Callable[[str], list[Address]]) -> list[Address]:
     """The addresses the store was really asked for."""
-    seen: list[Address] = []
-    really = accounts.may_send_as
-
-    def spy(account: AccountId, address: Address) -> object:
-        seen.append(address)
-        return really(account, address)
-
-    monkeypatch.setattr(accounts, "may_send_as", spy)
-    return seen
+    return asked_by("may_send_as")
 
 
 async def anna(store: Store) -> AccountId:
@@ -43,7 +26,7 @@ async def anna(store: Store) -> AccountId:
     return login.account
 
 
-async def test_what_is_the_users_is_remembered_for_a_second(store: Store, clock: Clock, asked: list[Address]) -> None:
+async def test_what_is_the_users_is_remembered_for_a_second(store: Store, clock: Seconds, asked: list[Address]) -> None:
     rights, account = Rights(clock), await anna(store)
     for _ in range(2):
         assert await rights.strangers(account, frozenset({INFO}), store, refused=True) == set()
@@ -53,7 +36,7 @@ async def test_what_is_the_users_is_remembered_for_a_second(store: Store, clock:
     assert await rights.strangers(account, frozenset({INFO}), store, refused=True) == {INFO}
 
 
-async def test_a_refusal_is_not_remembered(store: Store, clock: Clock) -> None:
+async def test_a_refusal_is_not_remembered(store: Store, clock: Seconds) -> None:
     rights, account = Rights(clock), await anna(store)
     await store.run(aliases.remove_alias, HELLO)
     assert await rights.strangers(account, frozenset({HELLO}), store, refused=True) == {HELLO}
@@ -61,14 +44,14 @@ async def test_a_refusal_is_not_remembered(store: Store, clock: Clock) -> None:
     assert await rights.strangers(account, frozenset({HELLO}), store, refused=True) == set()
 
 
-async def test_a_stranger_who_is_only_named_is_remembered(store: Store, clock: Clock, asked: list[Address]) -> None:
+async def test_a_stranger_who_is_only_named_is_remembered(store: Store, clock: Seconds, asked: list[Address]) -> None:
     rights, account = Rights(clock), await anna(store)
     for _ in range(2):
         assert await rights.strangers(account, frozenset({BEN, INFO}), store, refused=False) == {BEN}
     assert sorted(map(str, asked)) == sorted(map(str, (BEN, INFO)))
 
 
-async def test_one_users_right_is_no_other_users(store: Store, clock: Clock) -> None:
+async def test_one_users_right_is_no_other_users(store: Store, clock: Seconds) -> None:
     rights, account = Rights(clock), await anna(store)
     ben = await store.read(accounts.find_login, BEN)
     assert ben is not None
@@ -77,7 +60,7 @@ async def test_one_users_right_is_no_other_users(store: Store, clock: Clock) -> 
 
 
 async def test_what_is_remembered_is_bounded(
-    store: Store, clock: Clock, asked: list[Address], monkeypatch: pytest.MonkeyPatch
+    store: Store, clock: Seconds, asked: list[Address], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("posthouse.transport.rights.RIGHTS", 2)
     rights, account = Rights(clock), await anna(store)

@@ -1,7 +1,10 @@
 """transport/route.py: where a recipient's mail goes, and what is remembered of it."""
 
+from collections.abc import Callable
+
 import pytest
 
+from fakes import Seconds
 from household import ANNA, INFO, credential
 from posthouse.mail.address import Address, Domain
 from posthouse.store import accounts
@@ -10,33 +13,13 @@ from posthouse.store.store import Store
 from posthouse.transport.route import REMEMBERED_SECONDS, Routes
 
 
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def asked(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[Address]:
+def asked(store: Store, asked_by: Callable[[str], list[Address]]) -> list[Address]:
     """The addresses the store was really asked for."""
-    seen: list[Address] = []
-    really = accounts.resolve
-
-    def spy(address: Address) -> object:
-        seen.append(address)
-        return really(address)
-
-    monkeypatch.setattr(accounts, "resolve", spy)
-    return seen
+    return asked_by("resolve")
 
 
-async def test_success_is_remembered_for_a_second(store: Store, clock: Clock, asked: list[Address]) -> None:
+async def test_success_is_remembered_for_a_second(store: Store, clock: Seconds, asked: list[Address]) -> None:
     routes = Routes(clock)
     first = await routes.resolve(ANNA, store)
     assert await routes.resolve(ANNA, store) == first
@@ -46,13 +29,13 @@ async def test_success_is_remembered_for_a_second(store: Store, clock: Clock, as
     assert asked == [ANNA, ANNA]
 
 
-async def test_an_alias_leads_to_everybody(store: Store, clock: Clock) -> None:
+async def test_an_alias_leads_to_everybody(store: Store, clock: Seconds) -> None:
     found = await Routes(clock).resolve(INFO, store)
     assert isinstance(found, tuple)
     assert len(found) == 2
 
 
-async def test_failure_is_not_remembered(store: Store, clock: Clock, asked: list[Address]) -> None:
+async def test_failure_is_not_remembered(store: Store, clock: Seconds, asked: list[Address]) -> None:
     routes = Routes(clock)
     carl = Address("carl", Domain("new.test"))
     assert isinstance(await routes.resolve(carl, store), NoSuchDomain)
@@ -64,7 +47,7 @@ async def test_failure_is_not_remembered(store: Store, clock: Clock, asked: list
 
 
 async def test_what_is_remembered_is_bounded(
-    store: Store, clock: Clock, asked: list[Address], monkeypatch: pytest.MonkeyPatch
+    store: Store, clock: Seconds, asked: list[Address], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("posthouse.transport.route.ROUTES", 2)
     routes = Routes(clock)

@@ -1,4 +1,4 @@
-"""Sizes in words, as people read them."""
+"""Sizes and counts in words, as people read them."""
 
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
@@ -11,3 +11,8 @@ def in_words(octets: int) -> str:
     power = min((octets.bit_length() - 1) // 10, len(_UNITS))
     whole, tenths = divmod(octets * 10 >> 10 * power, 10)
     return f"{whole}.{tenths} {_UNITS[power - 1]}" if whole < 10 and tenths else f"{whole} {_UNITS[power - 1]}"
+
+
+def counted(number: int, thing: str) -> str:
+    """How many there are: "1 message", "1,200 messages"."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"

@@ -7,7 +7,6 @@ it is after the login (RFC 2971), has SETTLE seconds to do so. What a kill takes
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
 from enum import Enum
 
@@ -16,6 +15,7 @@ from posthouse.serve.caller import Caller
 from posthouse.store import logins
 from posthouse.store.accounts import Login
 from posthouse.store.logins import Batch, Times, Used, Visit
+from posthouse.store.moment import wall_clock
 from posthouse.store.script import StoreError
 from posthouse.store.store import Store
 
@@ -40,11 +40,6 @@ class Why(Enum):
     SERVICE = "this device password is not for this protocol"
     DEVICES_ONLY = "mail programs need a device password"
     FAILURES = "too many failed logins from there: not looked at"
-
-
-def wall_clock() -> Millis:
-    """The time of day."""
-    return Millis(time.time_ns() // 1_000_000)
 
 
 def shown(text: str, most: int) -> str:

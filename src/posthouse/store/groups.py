@@ -4,7 +4,7 @@ A group is an alias (accounts.py) with a row in `grouping`, so mail for it is re
 one transaction for all. Its sender stays as it is (RFC 5321 §3.9.1): answers go to who wrote.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from posthouse.mail.address import Address, Domain
@@ -96,13 +96,17 @@ def _require(address: Address) -> Script[Senders]:
 
 
 def _put(address: Address, members: Sequence[Address], senders: Senders) -> Script[None]:
-    if len(members) > TARGETS:
-        raise Refused(f"a group has at most {TARGETS} members; a group of groups can have more")
+    _demand_few(members)
     spellings = set()
     for member in members:  # inside one script, in the writer's thread
         spellings.add((yield from _member(address, member)))
     yield from aliases.put_targets(address, sorted(spellings) or [_everybody(address.domain)])
     yield from _senders(address, senders)
+
+
+def _demand_few(members: Collection[object]) -> None:
+    if len(members) > TARGETS:
+        raise Refused(f"a group has at most {TARGETS} members; a group of groups can have more")
 
 
 def _member(group: Address, member: Address) -> Script[str]:
@@ -150,8 +154,7 @@ def _change(address: Address, more: Sequence[Address], less: Sequence[Address]) 
         raise Refused(f"{address} would have no members; remove it: posthouse group remove {address}")
     for member in more:  # inside one script, in the writer's thread
         there.add((yield from _member(address, member)))
-    if len(there) > TARGETS:
-        raise Refused(f"a group has at most {TARGETS} members; a group of groups can have more")
+    _demand_few(there)
     yield from aliases.forget_targets(address)
     yield from aliases.put_targets(address, sorted(there))
     yield from _senders(address, senders)

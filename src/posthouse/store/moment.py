@@ -29,6 +29,16 @@ class Moment(NamedTuple):
     boot: str
 
 
+def wall_clock() -> Millis:
+    """The time of day, which somebody may set."""
+    return Millis(time.time_ns() // 1_000_000)
+
+
+def format_minute(at: Millis) -> str:
+    """A moment as people read it in a list, in the time of this machine: 2026-11-26 17:18."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(at / 1000))
+
+
 def uptime() -> Millis:
     """Milliseconds since the machine was started, the same for all processes, sleep included."""
     return Millis(time.clock_gettime_ns(_BOOTTIME) // 1_000_000)

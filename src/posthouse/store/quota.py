@@ -100,10 +100,13 @@ class Standing(NamedTuple):
     @property
     def percent(self) -> int:
         """How much of the limit on octets or messages is used, whichever is closer."""
-        return max(_percent(self.usage.octets, self.limits.octets), _percent(self.usage.messages, self.limits.messages))
+        return max(
+            percent_of(self.usage.octets, self.limits.octets), percent_of(self.usage.messages, self.limits.messages)
+        )
 
 
-def _percent(used: int, most: int | None) -> int:
+def percent_of(used: int, most: int | None) -> int:
+    """How much of a limit is used; 0 where there is none."""
     if most is None:
         return 0
     return used * 100 // most if most else 100

@@ -16,7 +16,7 @@ from posthouse.mail import compose
 from posthouse.mail.address import Address, Domain, parse_domain
 from posthouse.mail.dates import format_rfc5322
 from posthouse.mail.ids import AccountId, Millis, Trail
-from posthouse.mail.size import in_words
+from posthouse.mail.size import counted, in_words
 from posthouse.store import quota
 from posthouse.store.quota import Account, Standing
 from posthouse.store.script import Script, StoreError
@@ -113,7 +113,7 @@ def print_warning(user: Account, largest: Sequence[tuple[str, int, int]], hostna
 
 
 def _text(user: Account, largest: Sequence[tuple[str, int, int]], hostname: str) -> str:
-    rows = [f"  {name}: {in_words(octets)} in {_messages(count)}" for name, octets, count in largest]
+    rows = [f"  {name}: {in_words(octets)} in {counted(count, 'message')}" for name, octets, count in largest]
     state = f"Your mailbox {user.address} is {user.standing.percent} % full: {_how_much(user.standing)}."
     pieces = [
         f"This is the mail server {hostname}.",
@@ -136,9 +136,5 @@ def _how_much(standing: Standing) -> str:
     if most.octets is not None:
         said.append(f"{in_words(used.octets)} of {in_words(most.octets)}")
     if most.messages is not None:
-        said.append(f"{used.messages:,} of {_messages(most.messages)}")
+        said.append(f"{used.messages:,} of {counted(most.messages, 'message')}")
     return ", and ".join(said)
-
-
-def _messages(count: int) -> str:
-    return f"{count:,} message{'' if count == 1 else 's'}"
