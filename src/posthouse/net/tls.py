@@ -115,7 +115,7 @@ def load(files: CertificateFiles, clients: ClientCertificates | None = None) -> 
 def _leaf(path: Path) -> bytes:
     """The first certificate of a PEM file, DER; nothing where OpenSSL knows a form of it that `ssl` does not, as BEGIN
     TRUSTED CERTIFICATE: then no login is bound to it."""
-    _, begin, after = path.read_text("ascii", "replace").partition(ssl.PEM_HEADER)
+    _, begin, after = path.read_bytes().decode("ascii", "replace").partition(ssl.PEM_HEADER)
     try:
         return ssl.PEM_cert_to_DER_cert(begin + after.partition(ssl.PEM_FOOTER)[0] + ssl.PEM_FOOTER)
     except ValueError:
