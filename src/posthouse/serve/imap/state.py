@@ -276,7 +276,7 @@ class Session:
         held = expunge and bool(selected.view.held) and (notices is None or bool(notices.selected))
         if not look and not held and self.hinted <= selected.heard and "r" in selected.rights:
             return
-        await self.entitled()
+        await self.entitled(look=look)
         heard, hint = self.hinted, self.hinted > selected.heard
         view = selected.view
         try:
@@ -316,16 +316,17 @@ class Session:
         if changed and tell:
             self.say(ok(None, "URLs of this mailbox are authorized by another key now.", URLMECH))
 
-    async def entitled(self) -> None:
+    async def entitled(self, *, look: bool = False) -> None:
         """Look whether the user still has his rights on the selected mailbox of another: when a hint came, and once in
-        VOUCH_SECONDS because hints may be lost. Tells what has changed (RFC 4314 §5.1.1).
+        VOUCH_SECONDS because hints may be lost; with `look`, in any case, for the hint may still be on its way from
+        another worker. Tells what has changed (RFC 4314 §5.1.1).
 
         Raises MailboxGone where he may no longer read it."""
         selected = self._selected
         if selected is None or selected.box.account == self.who.account:
             return
         now = self.door.peers.now()
-        if self.hinted > selected.judged or now >= selected.vouched + VOUCH_SECONDS:
+        if look or self.hinted > selected.judged or now >= selected.vouched + VOUCH_SECONDS:
             hinted = self.hinted
             rights = await self.store.read(access.rights, selected.box.mailbox, self.reader.identifier)
             selected.judged, selected.vouched = hinted, now
