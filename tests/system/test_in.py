@@ -1,6 +1,7 @@
 """Mail comes in through programs that people really use: swaks, msmtp, curl and Python's smtplib."""
 
 import os
+import select
 import smtplib
 import subprocess
 from collections.abc import Callable
@@ -26,6 +27,23 @@ def run(*command: object, text: bytes = b"") -> subprocess.CompletedProcess[byte
     return subprocess.run(
         [str(c) for c in command], input=text, env=nobody, capture_output=True, timeout=60, check=False
     )
+
+
+def on_terminal(*command: object) -> None:
+    """Run a program that wants a terminal to its end, throwing away what it draws."""
+    ours, its = os.openpty()
+    nobody = {**os.environ, "HOME": "/nonexistent", "TERM": "xterm"}
+    program = subprocess.Popen([str(c) for c in command], stdin=its, stdout=its, stderr=its, env=nobody)
+    os.close(its)
+    try:
+        while select.select([ours], [], [], 60.0)[0] and os.read(ours, 65_536):
+            pass
+    except OSError:  # the other side is closed: it has ended
+        pass
+    finally:
+        os.close(ours)
+        program.kill()
+        program.wait()
 
 
 class TestSwaks:

@@ -22,7 +22,7 @@ from posthouse.net.authority import issue as issue_for_server
 from provider import Signer, claims
 from system.conftest import lifetime
 from system.running import Person, Running
-from system.test_in import letter, run
+from system.test_in import letter, on_terminal, run
 
 pytestmark = pytest.mark.timeout(120)
 HOST = "id.home.test"
@@ -250,5 +250,5 @@ def test_mutt_chooses_by_itself(house: Running, person: Person, tmp_path: Path) 
         f'set ssl_ca_certificates_file="{house.ca}"\nset certificate_file="{house.ca}"\n'
         f'set folder="imaps://localhost:{house.ports.imaps}/"\nset spoolfile="+INBOX"\n'
     )
-    run("script", "-qc", f"TERM=xterm timeout 20 mutt -n -F {muttrc} -e 'push <quit>'", "/dev/null")
+    on_terminal("mutt", "-n", "-F", muttrc, "-e", "push <quit>")
     assert came_in(house, person)
