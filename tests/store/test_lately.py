@@ -12,7 +12,7 @@ from posthouse.store.lately import OVERHEAD, Lately
 from posthouse.store.script import Unavailable
 from posthouse.store.spans import LAST_UID
 from posthouse.store.sqlite import DATABASE
-from posthouse.store.whole import fetch_whole
+from posthouse.store.whole import fetch_next, fetch_whole
 from store_rig import Rig, message, new_email
 
 ALL_UIDS = [(1, LAST_UID)]
@@ -38,6 +38,30 @@ def test_what_is_kept_is_what_a_fresh_read_gives(rig: Rig, room: int) -> None:
         assert rows == fresh
         assert all(len(octets) == size for _, size, _, octets in rows)
         assert sizes(lately) <= room
+
+
+def test_the_next_messages_have_room_together(rig: Rig) -> None:
+    """The first whatever its size, and of the others as many as there is room for; larger ones without octets."""
+    sizes = [3_000, 2_000, 200_000, 2_500, 900, 4_000]
+    several = [message(size) for size in sizes]
+    rig.store.run(emails.add, rig.box(), [new_email(rig.store, octets) for octets in several])
+    lately = Lately()
+
+    def found(first: int, limit: int, room: int) -> list[int]:
+        rows = rig.store.read(fetch_next, lately, rig.box(), [(first, LAST_UID)], limit, room)
+        for uid, _, size, _, octets in rows:
+            assert size == len(several[uid - 1])
+            assert octets == (None if uid == 3 else several[uid - 1])
+        return [row[0] for row in rows]
+
+    together = [len(octets) for octets in several]
+    assert found(1, 10, 1 << 20) == [1, 2, 3, 4, 5, 6]
+    assert found(1, 4, 1 << 20) == [1, 2, 3, 4]
+    assert found(1, 10, 0) == [1]
+    assert found(1, 10, together[0] + together[1]) == [1, 2, 3]
+    assert found(3, 10, together[3]) == [3, 4]
+    assert found(3, 10, together[3] - 1) == [3]
+    assert found(7, 10, 100) == []
 
 
 def test_a_message_that_is_read_once_more_is_kept_longer() -> None:

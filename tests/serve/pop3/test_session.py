@@ -1,6 +1,7 @@
 """serve/pop3: what one session does, beside others, with mail large and small (RFC 1939, RFC 2449, RFC 5034)."""
 
 import asyncio
+import gc
 import random
 from base64 import b64decode, b64encode
 
@@ -12,6 +13,7 @@ from posthouse.serve.pop3 import maildrop
 from posthouse.store import accounts, emails, restore
 from posthouse.store.blobs import INLINE_SIZE
 from posthouse.store.emails import Column
+from posthouse.store.script import Unavailable
 from posthouse.wire.scram_client import ScramClient
 from serve.imap.dialogue import connect as connect_imap
 from serve.pop3.dialogue import LETTER, connect, fill, inbox_of, uids
@@ -201,3 +203,79 @@ async def test_what_quit_removes_may_come_back(house, door):
     async with connect(house, door) as client:
         assert await client.lines("UIDL") != b""
         assert (await client.say("STAT")).startswith(b"+OK 2 ")
+
+
+class TestReadAhead:
+    """One message after the other is read before it is asked for (decision 0123)."""
+
+    @pytest.fixture(autouse=True)
+    def few(self, monkeypatch):
+        monkeypatch.setattr(maildrop, "AHEAD", 4)
+
+    async def test_every_message_is_its_own(self, house, door, store):
+        sizes = [10, 90_000, 20, 40_000, 40_000, INLINE_SIZE + 10, 30, 0, 70_000] * 4
+        mail = [LETTER % n + b"x" * size + b"\r\n" for n, size in enumerate(sizes)]
+        await fill(store, *mail)
+        async with connect(house, door) as client:
+            for number in [*range(1, 12), 5, 6, *range(12, 20), 30, *range(20, len(mail) + 1), 1, 2, 3]:
+                assert await client.lines(f"RETR {number}") == mail[number - 1]
+                if number % 3 == 0:
+                    assert await client.lines(f"TOP {number} 0") == LETTER[: -len(b"Hello.\r\n")] % (number - 1)
+
+    async def test_who_takes_one_reads_one(self, house, door, store, monkeypatch):
+        await fill(store, *(LETTER % n for n in range(20)))
+        limits, fetched = [], maildrop.fetch_next
+        monkeypatch.setattr(maildrop, "fetch_next", lambda *args: limits.append(args[3]) or fetched(*args))
+        async with connect(house, door) as client:
+            for number in (1, 9, 5):
+                await client.lines(f"RETR {number}")
+            assert limits == [1, 1, 1]
+            await client.lines("RETR 6")
+            await client.lines("RETR 7")
+            assert limits[3] == 4
+
+    async def test_what_goes_meanwhile_is_gone(self, house, door, store):
+        """A message that another session removes is not sent, though it was read ahead or is being read."""
+        count = 30
+        await fill(store, *(LETTER % n for n in range(count)))
+        async with connect(house, door) as client, connect_imap(house, door) as other:
+            await other.do("SELECT INBOX")
+            gone = set()
+            for number in range(1, count + 1):
+                answer = await client.say(f"RETR {number}")
+                assert answer.startswith(b"-ERR That") is (number in gone)
+                if number not in gone:
+                    assert await client.rest() == LETTER % (number - 1)
+                if number % 5 == 0 and number < count:
+                    gone |= {number + 1, number + 2} & set(range(count + 1))
+                    await other.do(rf"UID STORE {number + 1}:{number + 2} +FLAGS.SILENT (\Deleted)")
+                    await other.do("EXPUNGE")
+
+    async def test_a_damaged_message_is_nothing_to_the_others(self, house, door, store, monkeypatch, caplog):
+        """What cannot be read keeps nothing from who asks for its neighbours, one after the other."""
+        await fill(store, *(LETTER % n for n in range(20)))
+        fetched = maildrop.fetch_next
+
+        def broken(lately, box, spans, limit, room):
+            if any(first <= 10 <= last for first, last in spans):
+                raise Unavailable("its octets are damaged")
+            return (yield from fetched(lately, box, spans, limit, room))
+
+        monkeypatch.setattr(maildrop, "fetch_next", broken)
+        async with connect(house, door) as client:
+            for number in range(1, 21):
+                answer = await client.say(f"RETR {number}")
+                assert answer.startswith(b"-ERR [SYS/TEMP]" if number == 10 else b"+OK")
+                assert number == 10 or await client.rest() == LETTER % (number - 1)
+            await client.lines("RETR 7")
+            await client.lines("RETR 8")  # and goes with a fault on its way
+        gc.collect()
+        assert "never retrieved" not in caplog.text
+
+    async def test_only_so_many_octets(self, house, door, store, monkeypatch):
+        monkeypatch.setattr(maildrop, "AHEAD_OCTETS", 50_000)
+        mail = [LETTER % n + b"x" * 30_000 + b"\r\n" for n in range(6)]
+        await fill(store, *mail)
+        async with connect(house, door) as client:
+            for number, octets in enumerate(mail, 1):
+                assert await client.lines(f"RETR {number}") == octets

@@ -4,8 +4,10 @@ Nothing is locked. IMAP and other POP3 sessions go on beside it; a message that 
 and keeps its number to the end of the session. The UIDs are shared with the IMAP sessions of this worker.
 """
 
+import asyncio
 from array import array
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
@@ -20,15 +22,16 @@ from posthouse.store.blobs import BlobKey
 from posthouse.store.emails import Column
 from posthouse.store.mailboxes import Box, MailboxRow
 from posthouse.store.removed import Removal
-from posthouse.store.script import NotFound, Row, Script
+from posthouse.store.script import NotFound, Row, Script, StoreError, Unavailable
 from posthouse.store.store import Store
-from posthouse.store.whole import fetch_whole
+from posthouse.store.whole import fetch_next
 from posthouse.wire.imap.number_set import runs
 
-AHEAD = 16  # small messages (64 KiB at most) that are read at once for a client which takes one after the other
+# What is read at once for a client which takes one small message (64 KiB at most) after the other: a look into the
+# store costs as much as five of them. A session holds at most twice as much: the next are read while these are sent.
+AHEAD = 64  # messages
+AHEAD_OCTETS = 256 << 10
 RUNS_AT_ONCE = 1_000  # runs of UIDs removed in one transaction: nobody else waits longer than some 20 ms for it
-
-_COLUMNS = (Column.BLOB, Column.SIZE, Column.HEADER_SIZE)
 
 
 class Message(NamedTuple):
@@ -38,6 +41,14 @@ class Message(NamedTuple):
     size: int
     header: int  # octets of its header, with the empty line
     octets: bytes | None
+
+
+class Coming(NamedTuple):
+    """Messages that are being read."""
+
+    numbers: range
+    changes: int  # how often the account had changed when it began
+    rows: "asyncio.Future[list[Row]]"
 
 
 @dataclass(slots=True)
@@ -52,6 +63,7 @@ class Maildrop:
     marked: set[int] = field(default_factory=set)  # numbers of messages that QUIT removes
     sizes: "array[int] | None" = None  # -1 where the message was gone when they were read
     _ahead: dict[int, Message] = field(default_factory=dict)
+    _coming: Coming | None = None  # what will be ahead next
     _last: int = 0  # the number that was read last
     _changes: int = 0  # how often the account has changed since
     _unwatch: Callable[[], None] | None = None
@@ -88,31 +100,70 @@ class Maildrop:
         return self.sizes
 
     async def message(self, number: int) -> Message:
-        """A message to be read. Where the client takes one after the other, those behind it are read with it.
+        """A message to be read. Where the client takes one after the other, those behind it are read with it, and the
+        next of them while these are sent.
 
         Raises NotFound when it is gone, Unavailable."""
-        if number not in self._ahead:
-            await self._read(number, AHEAD if number == self._last + 1 and number > 1 else 1)
+        following = number == self._last + 1 and number > 1
         self._last = number
-        found = self._ahead.pop(number, None)
-        if found is None:
-            raise NotFound("the message was removed meanwhile")
+        if number not in self._ahead and self._coming is not None:
+            await self._come(self._coming, number)
+        found = self._ahead.pop(number, None) or await self._read(number, self._batch if following else 1)
+        if following and self._coming is None and 2 * len(self._ahead) < self._batch:
+            first = max(self._ahead, default=number) + 1
+            self._look_ahead(first)
         return found
 
-    async def _read(self, number: int, count: int) -> None:
-        before = self._changes
-        uids = self.uids[number - 1 : number - 1 + count]
-        verb = partial(fetch_whole, self.store.blobs.lately)
-        rows = await self.store.read(verb, self.box, ((uids[0], uids[-1]),), _COLUMNS, count)
-        numbers = {uid: number + at for at, uid in enumerate(uids)}
-        whole = all(row[-2] is not None for row in rows)
-        found: dict[int, Message] = {}
-        for uid, blob, size, header, *_, octets in rows:
-            found[numbers[uid]] = Message(blob, size, header, octets if whole else None)
-        if before == self._changes:
+    def _look_ahead(self, first: int) -> None:
+        if first > len(self.uids):
+            return
+        with suppress(StoreError):  # whoever asks for these messages will hear of it
+            self._coming = self._begin(first, self._batch)
+            self._coming.rows.add_done_callback(_heard)
+
+    @property
+    def _batch(self) -> int:
+        """How many messages are read at once."""
+        return max(1, min(AHEAD, AHEAD_OCTETS * len(self.uids) // max(1, self.size)))
+
+    def _begin(self, number: int, count: int) -> Coming:
+        numbers = range(number, min(number + count, len(self.uids) + 1))
+        span = (self.uids[numbers[0] - 1], self.uids[numbers[-1] - 1])
+        verb = partial(fetch_next, self.store.blobs.lately)
+        rows = self.store.reading(verb, self.box, (span,), len(numbers), AHEAD_OCTETS)
+        return Coming(numbers, self._changes, rows)
+
+    async def _read(self, number: int, count: int) -> Message:
+        """This message, as of now, and others with it. Raises NotFound, Unavailable."""
+        self._ahead.clear()
+        coming = self._begin(number, count)
+        try:
+            found = self._messages(coming, await coming.rows)
+        except Unavailable:  # one of them may be damaged, which is nothing to the others
+            if count == 1:
+                raise
+            return await self._read(number, 1)
+        message = found.pop(number, None)
+        if message is None:
+            raise NotFound("the message was removed meanwhile")
+        if coming.changes == self._changes:  # else others may be gone by now
             self._ahead = found
-        else:  # others may be gone by now
-            self._ahead = {number: found[number]} if number in found else {}
+        return message
+
+    async def _come(self, coming: Coming, number: int) -> None:
+        """Take what was asked for ahead, if it is what is wanted now."""
+        self._coming = None
+        if number not in coming.numbers:
+            coming.rows.cancel()
+            return
+        with suppress(StoreError):  # then it is asked for once more
+            found = self._messages(coming, await coming.rows)
+            if coming.changes == self._changes:
+                self._ahead = found
+
+    def _messages(self, coming: Coming, rows: list[Row]) -> dict[int, Message]:
+        numbers = {self.uids[number - 1]: number for number in coming.numbers}
+        return {numbers[uid]: Message(blob, size, header, octets) for uid, blob, size, header, octets in rows}
 
     async def pieces(self, message: Message) -> AsyncIterator[bytes]:
         """Its octets. A large message is never whole in memory. Raises NotFound, Unavailable."""
@@ -141,7 +192,7 @@ class Maildrop:
         """The session is over."""
         if self._unwatch is not None:
             self._unwatch()
-        self._ahead.clear()
+        self._forget()
 
     def watch(self) -> None:
         """Forget what was read ahead as soon as the account changes."""
@@ -149,7 +200,19 @@ class Maildrop:
 
     def _changed(self, _modseq: ModSeq) -> None:
         self._changes += 1
+        self._forget()
+
+    def _forget(self) -> None:
         self._ahead.clear()
+        if self._coming is not None:
+            self._coming.rows.cancel()
+            self._coming = None
+
+
+def _heard(rows: "asyncio.Future[list[Row]]") -> None:
+    """Nobody may ask for them, so that asyncio would report what went wrong."""
+    if not rows.cancelled():
+        rows.exception()
 
 
 async def open_maildrop(store: Store, account: AccountId) -> Maildrop:

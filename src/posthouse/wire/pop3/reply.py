@@ -14,11 +14,12 @@ A CR alone stays.
 import re
 from binascii import b2a_base64
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 END = b".\r\n"
 _BARE = re.compile(rb"(?<!\r)\n")
+_CHANGED = re.compile(rb"\n(?:\.|(?<!\r\n))")  # what needs another octet; found by LF, for re is quick at one octet
 
 
 # Those of RFC 3206 only: IN-USE is never said, because nothing is locked; nor LOGIN-DELAY, which is 0.
@@ -31,10 +32,10 @@ class Code(Enum):
     SYS_PERM = "SYS/PERM"  # RFC 3206 §4: somebody must do something
 
 
-@dataclass(frozen=True, slots=True)
-class Pop3Reply:
-    """One reply. `lines`: it is a multi-line one; they are not stuffed, so none may begin with a dot. `opens`: a
-    message follows. `challenge`: it goes on with the client's answer (RFC 5034 §4). `close`: the connection ends."""
+class Pop3Reply(NamedTuple):
+    """One reply; a tuple, for one goes before each message. `lines`: it is a multi-line one; they are not stuffed, so
+    none may begin with a dot. `opens`: a message follows. `challenge`: it goes on with the client's answer (RFC 5034
+    §4). `close`: the connection ends."""
 
     positive: bool
     text: str
@@ -86,11 +87,7 @@ class Stuffing:
         """The next piece as it is sent."""
         if not octets:
             return b""
-        out = octets
-        if octets.count(b"\n") != octets.count(b"\r\n") and not self._continues(octets):
-            out = self._with_cr(octets)
-        if b"\n." in out:
-            out = out.replace(b"\n.", b"\n..")
+        out = octets if _CHANGED.search(octets) is None else self._changed(octets)
         if self._last.endswith(b"\n") and out.startswith(b"."):
             out = b"." + out
         self._last = octets[-1:]
@@ -101,6 +98,11 @@ class Stuffing:
         if self._last == b"\n":
             return END
         return b"\r\n" + END if self._last != b"\r" else b"\n" + END
+
+    def _changed(self, octets: bytes) -> bytes:
+        if octets.count(b"\n") != octets.count(b"\r\n") and not self._continues(octets):
+            octets = self._with_cr(octets)
+        return octets.replace(b"\n.", b"\n..")
 
     def _continues(self, octets: bytes) -> bool:
         """Whether the only LF without a CR in this piece is the one whose CR ended the last piece."""

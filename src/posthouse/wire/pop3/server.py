@@ -133,22 +133,18 @@ class Pop3Server:
         if self.state is State.TLS:
             return None
         sasl = self.state is State.SASL
-        if not sasl and self._buffer.peek(1) == TLS_HANDSHAKE:
+        begins = self._buffer.peek(5)
+        if not sasl and begins.startswith(TLS_HANDSHAKE):
             return NOT_TLS
-        auth = sasl or self._buffer.peek(5).upper() == b"AUTH "
-        line = self._line(AUTH_LINE if auth else self._command_line)
-        if not isinstance(line, bytes):
-            return line
-        return self._answered(line) if sasl else self._command(line)
-
-    def _line(self, limit: int) -> bytes | Malformed | None:
-        """A line without its CRLF. One that is too long ends the connection, whether its end has come or not."""
+        auth = sasl or begins.upper() == b"AUTH "
         line = self._buffer.take_line()
-        if (len(self._buffer) if line is None else len(line)) > limit:
-            return LINE_TOO_LONG
+        if (len(self._buffer) if line is None else len(line)) > (AUTH_LINE if auth else self._command_line):
+            return LINE_TOO_LONG  # whether its end has come or not
         if line is None:
             return None
-        return line[:-2] if line.endswith(b"\r\n") else BARE_LF
+        if not line.endswith(b"\r\n"):
+            return BARE_LF
+        return self._answered(line[:-2]) if sasl else self._command(line[:-2])
 
     def _command(self, line: bytes) -> Event:
         if line.startswith(FOREIGN):
@@ -178,6 +174,8 @@ class Pop3Server:
     # --- from replies to states
 
     def _learn(self, answer: Pop3Reply) -> None:
+        if isinstance(self._asked, command.Retr):
+            return  # the commonest, and nothing is to be learned of it
         match self._asked:
             case command.User():
                 self._name = self._asked.name if answer.positive else None
