@@ -62,11 +62,15 @@ class Maildrop:
     size: int  # octets of all, at the login
     marked: set[int] = field(default_factory=set)  # numbers of messages that QUIT removes
     sizes: "array[int] | None" = None  # -1 where the message was gone when they were read
+    _batch: int = field(init=False)  # how many messages are read at once
     _ahead: dict[int, Message] = field(default_factory=dict)
     _coming: Coming | None = None  # what will be ahead next
     _last: int = 0  # the number that was read last
     _changes: int = 0  # how often the account has changed since
     _unwatch: Callable[[], None] | None = None
+
+    def __post_init__(self) -> None:
+        self._batch = max(1, min(AHEAD, AHEAD_OCTETS * len(self.uids) // max(1, self.size)))
 
     def has(self, number: int) -> bool:
         """Whether there is such a message, not marked as deleted."""
@@ -110,8 +114,7 @@ class Maildrop:
             await self._come(self._coming, number)
         found = self._ahead.pop(number, None) or await self._read(number, self._batch if following else 1)
         if following and self._coming is None and 2 * len(self._ahead) < self._batch:
-            first = max(self._ahead, default=number) + 1
-            self._look_ahead(first)
+            self._look_ahead(max(self._ahead, default=number) + 1)
         return found
 
     def _look_ahead(self, first: int) -> None:
@@ -120,11 +123,6 @@ class Maildrop:
         with suppress(StoreError):  # whoever asks for these messages will hear of it
             self._coming = self._begin(first, self._batch)
             self._coming.rows.add_done_callback(_heard)
-
-    @property
-    def _batch(self) -> int:
-        """How many messages are read at once."""
-        return max(1, min(AHEAD, AHEAD_OCTETS * len(self.uids) // max(1, self.size)))
 
     def _begin(self, number: int, count: int) -> Coming:
         numbers = range(number, min(number + count, len(self.uids) + 1))

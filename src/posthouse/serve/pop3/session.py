@@ -106,25 +106,21 @@ def _patiently(talk: Session, event: Event, answer: Pop3Reply | None) -> Pop3Rep
 
 
 async def _answer(talk: Session, event: Event) -> Pop3Reply | None:
-    """The answer to one event, whatever the store says; None where it is written already."""
+    """The answer to one event, whatever the store says; None where it is written already. Once in VOUCH_SECONDS it is
+    looked whether the login still holds."""
     if isinstance(event, Malformed):
         return event.reply
     try:
-        return await ANSWERS[type(event)](talk, event) if await _welcome(talk) else LOGIN_CHANGED
+        if talk.login is not None and talk.door.peers.now() >= talk.vouched + VOUCH_SECONDS:
+            talk.vouched = talk.door.peers.now()
+            if not await talk.door.holds(talk.login):
+                return LOGIN_CHANGED
+        return await ANSWERS[type(event)](talk, event)
     except NotFound:
         return retrieve.GONE
     except StoreError as error:
         log.warning("the store refused: %s", error, extra={"peer": talk.ip})
         return pop3_words(words(error))
-
-
-async def _welcome(talk: Session) -> bool:
-    """Whether the login still holds, as of VOUCH_SECONDS ago or later. Raises Unavailable."""
-    now = talk.door.peers.now()
-    if talk.login is None or now < talk.vouched + VOUCH_SECONDS:
-        return True
-    talk.vouched = now
-    return await talk.door.holds(talk.login)
 
 
 async def _noop(talk: Session, event: command.Noop) -> Pop3Reply:

@@ -132,13 +132,13 @@ class Pop3Server:
     def _read(self) -> Event | None:
         if self.state is State.TLS:
             return None
-        sasl = self.state is State.SASL
-        begins = self._buffer.peek(5)
-        if not sasl and begins.startswith(TLS_HANDSHAKE):
-            return NOT_TLS
-        auth = sasl or begins.upper() == b"AUTH "
         line = self._buffer.take_line()
-        if (len(self._buffer) if line is None else len(line)) > (AUTH_LINE if auth else self._command_line):
+        begins = self._buffer.peek(5) if line is None else line[:5]
+        sasl = self.state is State.SASL
+        if begins.startswith(TLS_HANDSHAKE) and not sasl:
+            return NOT_TLS
+        size = len(self._buffer) if line is None else len(line)
+        if size > self._command_line and size > (AUTH_LINE if sasl or begins.upper() == b"AUTH " else 0):
             return LINE_TOO_LONG  # whether its end has come or not
         if line is None:
             return None
