@@ -196,6 +196,20 @@ def test_check_says_all_is_well(run, tmp_path: Path) -> None:  # type: ignore[no
     assert len(said.err.splitlines()) == 2
 
 
+def test_check_reads_what_mail_to_others_needs(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    file = tmp_path / "posthouse.toml"
+    relay = '[relay]\nhost = "smtp.example.net"\nuser = "house"\npassword_file = "secret"\n'
+    file.write_text(f'hostname = "mail.example.org"\n{relay}[sending]\nauthorities = "ca.pem"\n')
+    first, second = run("check", str(file)).err.splitlines()
+    assert first.endswith(f"relay.password_file: {tmp_path}/secret: No such file or directory")
+    assert second.endswith(f"sending.authorities: {tmp_path}/ca.pem: No such file or directory")
+    (tmp_path / "secret").write_bytes("Größe\n".encode("latin-1"))
+    (tmp_path / "ca.pem").write_text("no certificate")
+    first, second = run("check", str(file)).err.splitlines()
+    assert first.endswith(f"relay.password_file: {tmp_path}/secret: it is not UTF-8")
+    assert f"sending.authorities: {tmp_path}/ca.pem: " in second
+
+
 def test_a_message_is_shown_as_json_and_its_parts_as_octets(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     file = tmp_path / "a.eml"
     file.write_bytes(MESSAGE)

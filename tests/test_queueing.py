@@ -170,6 +170,15 @@ def test_the_journey_tells_what_was_done_with_it(line: QueueRig, run: Run) -> No
     assert trace.find(line.store, "y@one.test", Period(Millis(0), Millis(2**53)))
 
 
+def test_the_journey_says_that_what_was_cancelled_may_have_arrived(line: QueueRig, run: Run) -> None:
+    line.send("x@one.test")
+    line.claim()
+    run("cancel", "Q1", "--yes")
+    [one] = trace.find(line.store, "Q1", Period(Millis(0), Millis(2**53)))
+    [text] = trace.sentences(one.entries[-1])
+    assert text.endswith("its sender was not told; it was being sent just then, and may have arrived")
+
+
 @pytest.mark.parametrize("command", ["retry", "hold", "release", "cancel"])
 def test_somebody_must_say_which(line: QueueRig, run: Run, command: str) -> None:
     chosen = "posthouse: say which: ids such as Q12, --sender, --recipient, --domain, or --all\n"

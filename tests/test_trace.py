@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,15 +13,21 @@ from caller import MESSAGE, call
 from household import ANNA, HOSTNAME, everybody
 from posthouse import trace
 from posthouse.cli import main
-from posthouse.mail.ids import MailboxId, Millis, Trail
-from posthouse.mail.status import reply
+from posthouse.mail.address import Address, Domain, ForwardPath, ReversePath
+from posthouse.mail.envelope import Envelope, Recipient
+from posthouse.mail.ids import MailboxId, Millis, QueueId, Trail
+from posthouse.mail.outcome import Action, Outcome
+from posthouse.mail.status import Status, reply
 from posthouse.serve.limits import PeerLimits, Peers
 from posthouse.serve.login import Door
 from posthouse.store import accounts, emails, journal, mailboxes
+from posthouse.store.blobs import BlobKey
 from posthouse.store.emails import FlagChange, Mode
 from posthouse.store.mailboxes import Box
+from posthouse.store.queue import QueueItem
 from posthouse.store.store import Store, open_sync
 from posthouse.transport import journey
+from posthouse.transport.accept import Queued
 from posthouse.transport.client import Client
 from posthouse.transport.house import House
 from posthouse.transport.journey import Doing, Journey, Subject, Told
@@ -126,6 +133,56 @@ async def test_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "Nothing from anna@home.test has reached this server" in told(
         tmp_path, "why", "anna@home.test", capsys=capsys
     )
+
+
+def written(folder: Path, *, notice: bool) -> None:
+    """A message of anna to sixty at one domain waits as Q1; with `notice`, the last was refused, and she was told."""
+    many = tuple(f"u{number}@far.test" for number in range(60))
+    sender = ReversePath(Address("anna", Domain("home.test")))
+    last = Recipient(ForwardPath(Address("u59", Domain("far.test"))))
+    item = QueueItem(
+        QueueId(1), Trail("0123456789abcdef"), BlobKey(1), 9, None, Envelope(sender, (last,)), Domain("far.test"), 1,
+        Millis(0), Millis(0), Millis(1_000),
+    )  # fmt: skip
+    subject = Subject(item.trail, "a@home.test", sender, many)
+    about = {"size": 9, **journey.where([], [Queued(QueueId(1), "far.test")])}
+    entries = [journey.taken(clock(), Client(ip="192.0.2.1"), subject, about)]
+    if notice:
+        refused = Outcome(
+            last, Action.FAILED, Status(5, 1, 1), "", clock(), "mx.far.test", "192.0.2.9", reply(550, "", "No")
+        )
+        back = Outcome(Recipient(ForwardPath(sender.address)), Action.RELAYED, Status(2, 0, 0), "", clock())  # type: ignore[arg-type]
+        entries += [
+            journey.attempted(clock(), item, [refused], None),
+            journey.answered(clock(), item, [], [Queued(QueueId(2), "home.test")]),
+            journey.attempted(clock(), replace(item, id=QueueId(2)), [back], None),
+        ]
+    with open_sync(folder) as store:
+        store.run(everybody)
+        store.run(journal.record, entries)
+
+
+def test_what_waits_is_found_by_its_queue_id_before_the_first_attempt(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written(tmp_path, notice=False)
+    for asked in ("Q1", "q1", "1"):
+        assert "put into the queue as Q1, to go out to far.test" in told(tmp_path, "trace", asked, capsys=capsys)
+    assert "It waits in the queue for far.test" in told(tmp_path, "why", "anna@home.test", capsys=capsys)
+
+
+def test_why_of_a_message_to_many_and_of_the_notice_about_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The notice travels under the same id; its reader is none of the message, nor is its fate."""
+    written(tmp_path, notice=True)
+    out = told(tmp_path, "why", "anna@home.test", "--to", "U59@far.test", capsys=capsys)
+    assert "a mail from anna@home.test to u0@far.test, u1@far.test" in out
+    assert "and 55 more" in out
+    assert 'u59@far.test could not be reached at mx.far.test [192.0.2.9]; it said "550 No"' in out
+    assert "handed over for anna@home.test" not in out
+    nothing = told(tmp_path, "why", "anna@home.test", "--to", "anna@home.test", capsys=capsys)
+    assert nothing.startswith("Nothing from anna@home.test has reached this server")
 
 
 async def test_found_by_the_author_that_people_know(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from msgspec import structs
 
 from household import one_worker
 from posthouse.config_sections import Octets, Settings
@@ -147,6 +148,20 @@ def test_what_cannot_start_says_why(tmp_path: Path) -> None:
     assert status == CANNOT_START
     assert "cannot start: " in log
     assert "self-signed.key" in log
+
+
+def test_what_keeps_mail_from_leaving_is_said(tmp_path: Path) -> None:
+    """A password that is no text kept all mail here, and nobody heard of it."""
+    (tmp_path / "secret").write_bytes(b"gr\xfc\n")
+    settings = settings_for(tmp_path)
+    relay = structs.replace(settings.relay, host="smtp.test", user="house", password_file=str(tmp_path / "secret"))
+    one = Work(tmp_path, structs.replace(settings, relay=relay))
+    while os.read(one.heartbeat, 100):
+        pass  # until it ends
+    status, log = one.close()
+    assert status == CANNOT_START
+    assert "mail cannot leave: " in log
+    assert "it is not UTF-8" in log
 
 
 def select_inbox(port: int) -> socket.socket:

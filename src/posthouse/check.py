@@ -16,6 +16,7 @@ from posthouse.net import authority
 from posthouse.net.directory import NoAnswer
 from posthouse.net.https import https_context
 from posthouse.net.tls import CertificateError, CertificateFiles, ask_clients, load, server_context
+from posthouse.outgoing import believed, make_relays
 from posthouse.serve.imap.entry import FOR_USERS
 
 NOBODY = Address("posthouse-check", Domain("invalid"))  # RFC 2606 §2
@@ -115,6 +116,7 @@ def _bad_certificates(settings: Settings) -> Iterator[str]:
         if end < datetime.now(UTC):
             yield f"{place}: {files.certificate} has expired on {end:%Y-%m-%d}"
     yield from _bad_authorities(settings)
+    yield from _smart_hosts(settings)
 
 
 def _bad_authorities(settings: Settings) -> Iterator[str]:
@@ -129,6 +131,18 @@ def _bad_authorities(settings: Settings) -> Iterator[str]:
             https_context(Path(provider.authorities) if provider.authorities else None)
         except OSError as error:  # ssl.SSLError is one
             yield f"login.providers[{index}].authorities: {provider.authorities}: {error.strerror or error}"
+
+
+def _smart_hosts(settings: Settings) -> Iterator[str]:
+    """What mail to others needs."""
+    try:
+        make_relays(settings)
+    except OSError as error:
+        yield f"relay.password_file: {error.filename}: {error.strerror}"
+    try:
+        believed(settings)
+    except OSError as error:
+        yield f"sending.authorities: {error.filename}: {error.strerror}"
 
 
 def _hostname(settings: Settings) -> Iterator[str]:

@@ -1,8 +1,10 @@
 """From settings to the way out: resolver, smart hosts, source addresses and TLS policies as transport knows them."""
 
 import asyncio
+import errno
 import functools
 import logging
+import ssl
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -57,7 +59,16 @@ def _servers(settings: Settings) -> tuple[Server, ...]:
 
 def make_https(settings: Settings, resolver: Resolver) -> Https:
     """How policies are fetched and reports handed over. Raises OSError for authorities that cannot be read."""
-    return Https(resolver, https_context(authorities(settings)), networks(settings.sending.private_networks))
+    return Https(resolver, believed(settings), networks(settings.sending.private_networks))
+
+
+def believed(settings: Settings) -> ssl.SSLContext:
+    """For HTTPS. Raises OSError, which names the file, for authorities that cannot be read."""
+    file = authorities(settings)
+    try:
+        return https_context(file)
+    except OSError as error:  # ssl.SSLError is one; neither names the file
+        raise OSError(error.errno, error.strerror or str(error), str(file or "")) from error
 
 
 def authorities(settings: Settings) -> Path | None:
@@ -121,12 +132,17 @@ def _plan(relay: RelaySection, port25: Port25) -> RelayPlan:
 
 
 def _relay(one: Route | RelaySection) -> Relay:
-    password = one.password
-    if one.password_file:
-        with Path(one.password_file).open(encoding="utf-8") as file:
-            password = file.readline(PASSWORD_OCTETS).rstrip("\r\n")
+    password = _first_line(one.password_file) if one.password_file else one.password
     login = RelayLogin(one.user, password, channel_binding=one.channel_binding) if one.user else None
     return Relay(one.host.lower(), one.port, login, TlsLevel(one.tls))
+
+
+def _first_line(file: str) -> str:
+    try:
+        with Path(file).open(encoding="utf-8") as opened:
+            return opened.readline(PASSWORD_OCTETS).rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise OSError(errno.EILSEQ, "it is not UTF-8", file) from error
 
 
 class WayOut:

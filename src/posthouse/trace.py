@@ -189,15 +189,24 @@ def _tell_one(one: Journey, *, wire: bool, say: Callable[[str], None]) -> None:
 
 
 def _head(one: Journey) -> Iterator[str]:
-    story = next((told.story for told in one.entries if told.kind in ("taken", "refused")), {})
+    story = _begun(one)
     sender = str(story.get("from") or "") or "<> (an automatic message)"
-    meant = [told for told in one.entries if told.kind in ("taken", "refused")]
-    everybody = dict.fromkeys(name for told in meant or one.entries for name in recipients(told))
-    yield f"{one.trail}  from {sender} to {_names({'to': list(everybody), 'more': story.get('more')})}"
+    yield f"{one.trail}  from {sender} to {addressed(one)}"
     if story.get("author"):
         yield f"  written by {story['author']}"
     if story.get("message_id"):
         yield f"  Message-ID <{story['message_id']}>"
+
+
+def _begun(one: Journey) -> Story:
+    return next((told.story for told in one.entries if told.kind in ("taken", "refused")), {})
+
+
+def addressed(one: Journey) -> str:
+    """Whom the message was for; not who was told of it afterwards."""
+    meant = [told for told in one.entries if told.kind in ("taken", "refused")]
+    everybody = dict.fromkeys(name for told in meant or one.entries for name in recipients(told))
+    return _names({"to": list(everybody), "more": _begun(one).get("more")})
 
 
 def _names(story: Story) -> str:
@@ -232,7 +241,8 @@ def sentences(told: Told) -> list[str]:
                 *(f"that mail: {line}" for line in _went(story)),
             ]
         case "ordered":
-            return [_ORDERS.get(str(story.get("what")), "{to}: {what}").format(**{**story, "to": _names(story)})]
+            order = _ORDERS.get(str(story.get("what")), "{to}: {what}").format(**{**story, "to": _names(story)})
+            return [f"{order}; it was being sent just then, and may have arrived" if story.get("sent") else order]
         case "did":
             return [_did(story)]
     return [f"{told.kind}: {story}"]

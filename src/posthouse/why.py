@@ -8,7 +8,7 @@ from posthouse.mail.ids import EMAIL_LETTER, UID, MailboxId
 from posthouse.mail.keyword import SEEN_BIT
 from posthouse.store.store import SyncStore
 from posthouse.store.whereabouts import Spot, restorable, whereabouts
-from posthouse.trace import Journey, Period, clock, find, recipients, sentences, stories
+from posthouse.trace import Journey, Period, addressed, clock, find, recipients, sentences, stories
 from posthouse.transport.journey import Told
 
 _NOTHING = """Nothing from {who} has reached this server since {since}.
@@ -30,7 +30,7 @@ def explain(store: SyncStore, who: str, to: str | None, when: Period, say: Calla
             say("")
         story = _begun(one).story
         author = story.get("author") or story.get("from") or "<>"
-        say(f"{clock(_begun(one).at)}  a mail from {author} to {_recipients(one)}")
+        say(f"{clock(_begun(one).at)}  a mail from {author} to {addressed(one)}")
         for line in _verdict(store, one):
             say(f"  {line}")
         say(f"  (all of it: posthouse trace {one.trail})")
@@ -49,9 +49,20 @@ def _begun(one: Journey) -> Told:
     return next((told for told in one.entries if told.kind in ("taken", "refused")), one.entries[0])
 
 
-def _recipients(one: Journey) -> str:
-    names = [name for told in one.entries for name in recipients(told)]
-    return ", ".join(dict.fromkeys(names)) or "nobody"
+def _fates(one: Journey) -> list[Told]:
+    """What became of the message itself: not of the notices about it, which travel under the same id."""
+    said = [told for told in one.entries if told.kind == "answered"]
+    notices = {each.get("id") for told in said for each in stories(told.story, "queued")}
+    return [told for told in one.entries if told not in said and told.story.get("queue") not in notices]
+
+
+def _readers(one: Journey) -> set[str]:
+    """Everybody the message was for, also those whom the entry of a large one does not name, and whom it came to."""
+    fates = _fates(one)
+    names = [name for told in fates for name in recipients(told)]
+    for what in ("outcomes", "delivered"):
+        names += [str(each.get("to")) for told in fates for each in stories(told.story, what)]
+    return {name.lower() for name in names}
 
 
 def _meant(one: Journey, who: str, to: str | None) -> bool:
@@ -62,18 +73,19 @@ def _meant(one: Journey, who: str, to: str | None) -> bool:
     writers = [str(begun.get(name, "")).lower() for name in ("from", "author")]
     if not any(wanted in (writer, writer.rpartition("@")[2]) for writer in writers if writer):
         return False
-    return to is None or any(to.lower() == name.lower() for told in one.entries for name in recipients(told))
+    return to is None or to.lower() in _readers(one)
 
 
 def _verdict(store: SyncStore, one: Journey) -> list[str]:
     lines: list[str] = []
-    for told in one.entries:
+    fates = _fates(one)
+    for told in fates:
         if told.kind == "refused":
             lines += _refused(told)
         elif told.kind in ("taken", "home"):
             for each in stories(told.story, "delivered"):
                 lines += _now(store, one, each)
-            tried = any(other.kind in ("attempt", "ordered") for other in one.entries)
+            tried = any(other.kind in ("attempt", "ordered") for other in fates)
             for each in () if tried else stories(told.story, "queued"):
                 lines.append(f"It waits in the queue for {each.get('for')}: posthouse queue show Q{each.get('id')}")
         elif told.kind in ("attempt", "ordered"):

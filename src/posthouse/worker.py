@@ -95,6 +95,12 @@ def _run(worker: "Worker") -> int:
     return uvloop.run(worker.work())
 
 
+def _fell(duty: asyncio.Task[None]) -> None:
+    """A duty that ended by an error is a bug of ours: the log must have it, for the rest goes on without it."""
+    if not duty.cancelled() and (error := duty.exception()) is not None:
+        log.error("a duty of this worker has ended", exc_info=error)
+
+
 class Worker:
     """One process that listens."""
 
@@ -190,6 +196,8 @@ class Worker:
             self._duties.append(loop.create_task(self._check_tokens(door)))
         if settings.queue.leave:
             self._duties.append(loop.create_task(self._leave(house)))
+        for duty in self._duties:
+            duty.add_done_callback(_fell)
         await self._stop.wait()
         ending = [listener.drain(self._drain) for listener in self._listeners]
         if self._departure is not None:

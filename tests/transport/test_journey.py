@@ -40,4 +40,4 @@ async def test_taken_tried_refused_and_answered(store: Store) -> None:
     assert len(answered) == 2
     assert sentences(answered[0])[0] == "its sender, anna@home.test, was told so in a mail"
     by_queue = await store.read(journal.find, [journey.queue_key(1)], *EVER)
-    assert [row.kind for row in by_queue] == ["attempt", "attempt"]
+    assert [row.kind for row in by_queue] == ["taken", "attempt", "attempt"]

@@ -21,7 +21,7 @@ from posthouse.mail.status import Reply
 from posthouse.store import journal
 from posthouse.store.blobs import pack
 from posthouse.store.journal import Entry, key
-from posthouse.store.queue import QueueItem
+from posthouse.store.queue import QueueItem, State
 from posthouse.store.script import StoreError
 from posthouse.store.store import Store
 from posthouse.store.waiting import Waiting
@@ -161,6 +161,12 @@ def _keys(subject: Subject) -> tuple[int, ...]:
     return (*keys, *map(address_key, subject.recipients[:NAMED]))
 
 
+def _queued_keys(arrived: Story) -> tuple[int, ...]:
+    """Of the items of the queue that a story names: each leads to it before anything was tried."""
+    queued = arrived.get("queued")
+    return tuple(queue_key(each["id"]) for each in queued) if isinstance(queued, list) else ()
+
+
 def subject(trail: Trail, envelope: Envelope, message_id: str = "", author: str = "") -> Subject:
     """What an entry about a message of this Envelope says; its author is told where it is not the sender."""
     other = "" if author.lower() == str(envelope.sender).lower() else author[:AUTHOR]
@@ -197,7 +203,8 @@ def _about(subject: Subject) -> Story:
 
 def taken(at: Millis, client: Client, subject: Subject, arrived: Story) -> Entry:
     """A message was accepted. `arrived`: its size, and where it went: `delivered`, `queued`."""
-    return _entry(at, "taken", _keys(subject), {**_speaker(client), **_about(subject), **arrived})
+    keys = (*_keys(subject), *_queued_keys(arrived))
+    return _entry(at, "taken", keys, {**_speaker(client), **_about(subject), **arrived})
 
 
 def refused(at: Millis, client: Client, subject: Subject, said: tuple[str, Reply]) -> Entry:
@@ -220,27 +227,30 @@ def ordered(at: Millis, what: str, row: Waiting) -> Entry:
     people = row.recipients[:NAMED]
     story: Story = {"trail": row.trail, "queue": row.id, "for": row.domain, "what": what, "to": people}
     keys = (trail_key(row.trail), queue_key(row.id), *map(address_key, people))
-    return _entry(at, "ordered", keys, {**story, "more": max(0, len(row.recipients) - NAMED) or None})
+    sending = (what == "cancelled" and row.state is State.LEASED) or None
+    return _entry(at, "ordered", keys, {**story, "more": max(0, len(row.recipients) - NAMED) or None, "sent": sending})
 
 
 def answered(at: Millis, item: QueueItem, delivered: Sequence[Delivered], queued: Sequence[Queued]) -> Entry:
     """The sender was told what became of an item: a DSN came into their mailbox, or is on its way to them."""
     sender = str(item.envelope.sender)
-    story = {"trail": item.trail, "queue": item.id, "to": [sender], **where(delivered, queued)}
-    return _entry(at, "answered", (trail_key(item.trail), address_key(sender)), story)
+    went = where(delivered, queued)
+    keys = (trail_key(item.trail), address_key(sender), *_queued_keys(went))
+    return _entry(at, "answered", keys, {"trail": item.trail, "queue": item.id, "to": [sender], **went})
 
 
 def came_home(at: Millis, item: QueueItem, delivered: Sequence[Delivered], queued: Sequence[Queued]) -> Entry:
     """A message that waited in the queue was for people here, or for those whom their aliases lead to."""
     people = [str(each.path) for each in item.envelope.recipients[:NAMED]]
     story = {"trail": item.trail, "queue": item.id, "to": people, **where(delivered, queued)}
-    return _entry(at, "home", (trail_key(item.trail), *map(address_key, people)), story)
+    return _entry(at, "home", (trail_key(item.trail), *map(address_key, people), *_queued_keys(story)), story)
 
 
 def confirmed(at: Millis, trail: Trail, sender: str, delivered: Sequence[Delivered], queued: Sequence[Queued]) -> Entry:
     """The sender was told that a message was delivered, as they had asked."""
-    story = {"trail": trail, "to": [sender], **where(delivered, queued)}
-    return _entry(at, "answered", (trail_key(trail), address_key(sender)), story)
+    went = where(delivered, queued)
+    keys = (trail_key(trail), address_key(sender), *_queued_keys(went))
+    return _entry(at, "answered", keys, {"trail": trail, "to": [sender], **went})
 
 
 def where(delivered: Sequence[Delivered], queued: Sequence[Queued]) -> Story:
@@ -263,7 +273,8 @@ def _outcome(outcome: Outcome) -> Story:
         "tls": outcome.tls,
     }
     if outcome.answer is not None:
-        story["answer"] = f"{outcome.answer.code} {outcome.answer.status or ''} {outcome.answer.text}"
+        status = f" {outcome.answer.status}" if outcome.answer.status else ""
+        story["answer"] = f"{outcome.answer.code}{status} {outcome.answer.text}"
     return {name: value for name, value in story.items() if value != ""}
 
 

@@ -171,6 +171,9 @@ RULES = (
         "The mailbox of {address} is full.", "Tell them by another way that they must make room, then send it again.")),
     Rule("disabled", "4 5", r"[45]\.2\.1", "", Words(
         "The mailbox of {address} is switched off, or takes no mail.", _ASK_THEM)),
+    Rule("moved-to", "551", "", r"\S@\S", Words(  # RFC 5321 §3.4
+        "{address} is not there any more, and their server names another address.",
+        "The address stands below. Ask them by another way whether it is right, then send it there.")),
     Rule("moved", "5", r"5\.1\.6", "", Words(
         "The mailbox of {address} has moved and left no new address.", _CHECK_ADDRESS)),
     Rule("null-mx", "5", r"5\.1\.10", "", Words(
