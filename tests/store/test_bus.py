@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from posthouse.mail.ids import AccountId, ModSeq
 from posthouse.store import bus
 from posthouse.store.bus import Bus
 
+WATCHED = 1000  # the accounts below this number
+
 Heard = list[tuple[AccountId, ModSeq]]
 
 
@@ -18,6 +21,8 @@ def opened(directory: Path) -> tuple[Bus, Heard]:
     heard: Heard = []
     made = Bus(directory, lambda account, modseq: heard.append((account, modseq)))
     made.open()
+    for number in range(WATCHED):
+        made.watch(AccountId(number))
     return made, heard
 
 
@@ -155,9 +160,84 @@ async def test_nonsense_is_passed_over(tmp_path: Path) -> None:
     sender, _ = opened(tmp_path)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stranger:
         for name in os.listdir(tmp_path):
-            stranger.sendto(b"nonsense!", str(tmp_path / name))
+            if name.endswith(bus.SUFFIX):
+                stranger.sendto(b"nonsense!", str(tmp_path / name))
     sender.publish({AccountId(1): ModSeq(2)})
     await until(heard, 1)
     assert heard == [(1, 2)]
     receiver.close()
     sender.close()
+
+
+async def test_a_worker_hears_of_what_it_watches_and_is_not_woken_by_the_rest(tmp_path: Path) -> None:
+    sender, _ = opened(tmp_path)
+    receiver, heard = opened(tmp_path)
+    receiver.watch(AccountId(5000))
+    receiver.watch(AccountId(5000))  # a second session
+    receiver.unwatch(AccountId(7))
+    receiver.unwatch(AccountId(5000))
+    sender.publish({AccountId(7): ModSeq(1), AccountId(6000): ModSeq(1)})
+    sender.publish({AccountId(5000): ModSeq(2), AccountId(7): ModSeq(2)})
+    await until(heard, 1)
+    receiver.unwatch(AccountId(5000))
+    sender.publish({AccountId(5000): ModSeq(3)})
+    assert sender._waiting == {}
+    sender.publish({AccountId(8): ModSeq(4)})
+    await until(heard, 2)
+    assert heard == [(5000, 2), (8, 4)]
+    receiver.close()
+    receiver.unwatch(AccountId(8))  # a session that ends behind its store
+    sender.close()
+
+
+async def test_a_command_tells_workers_of_what_they_watch(tmp_path: Path) -> None:
+    command = Bus(tmp_path, lambda account, modseq: None)
+    receiver, heard = opened(tmp_path)
+    command.publish({AccountId(5000): ModSeq(1), AccountId(3): ModSeq(2)})
+    await until(heard, 1)
+    assert heard == [(3, 2)]
+    command.close()
+    receiver.close()
+
+
+async def test_a_worker_that_does_not_say_what_it_watches_is_told_of_all(tmp_path: Path) -> None:
+    """So is one of a version before this file, until all were started anew."""
+    sender, _ = opened(tmp_path)
+    old = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    old.bind(str(tmp_path / "1-old.hint"))
+    sender.publish({AccountId(70_000): ModSeq(9)})
+    assert old.recv(100) == (70_000).to_bytes(8, sys.byteorder) + (9).to_bytes(8, sys.byteorder)
+    old.close()
+    sender.close()
+
+
+async def test_what_dead_workers_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    dead = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    dead.bind(str(tmp_path / "1-dead.hint"))
+    dead.close()
+    (tmp_path / "1-dead.watched").write_bytes(b"")
+    alive, heard = opened(tmp_path)
+    assert not (tmp_path / "1-dead.hint").exists()
+    assert not (tmp_path / "1-dead.watched").exists()
+    next_one, _ = opened(tmp_path)  # knocks, which is no hint
+    next_one.publish({AccountId(1): ModSeq(1)})
+    await until(heard, 1)
+    assert heard == [(1, 1)]
+    next_one.close()
+    alive.close()
+    assert os.listdir(tmp_path) == []
+
+
+async def test_a_disk_that_takes_nothing_costs_hints_and_no_session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker, _ = opened(tmp_path)
+
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    worker.watch(AccountId(5000))
+    worker.unwatch(AccountId(5000))
+    monkeypatch.undo()
+    worker.close()

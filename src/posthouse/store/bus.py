@@ -1,9 +1,9 @@
 """Hints between the workers of one machine: "account A is now at ModSeq M", by unix datagrams in DIR/run.
 
-Each worker binds one socket and sends to every other it finds. Nothing ever waits: what a full socket does not take
-is kept, newest ModSeq per account, and tried again a moment later. A hint goes at once, but those that come within
-PACE_SECONDS after one go together. A lost hint costs delay, never truth (decision
-0018). The sockets of dead workers are removed by whoever finds them dead.
+Each worker binds one socket and sends to every other it finds that watches the account (watched.py). Nothing ever
+waits: what a full socket does not take is kept, newest ModSeq per account, and tried again a moment later. A hint goes
+at once, but those that come within PACE_SECONDS after one go together. A lost hint costs delay, never truth (decision
+0018). The sockets of dead workers are removed by whoever finds them dead; a worker that begins looks for them.
 """
 
 import asyncio
@@ -17,6 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from posthouse.mail.ids import AccountId, ModSeq
+from posthouse.store import watched
+from posthouse.store.watched import Others, Watched
 
 PAIRS = 500  # of account and ModSeq in a datagram: 8 KB, below every system's limit
 BACKLOG = 10_000  # accounts remembered for a worker that does not read; beyond, hints to it are lost
@@ -43,7 +45,10 @@ class Bus:
         self._folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._plain = f"{directory}/"
         self._hinted = hinted
-        self._name = f"{os.getpid()}-{secrets.token_hex(4)}{SUFFIX}"
+        name = f"{os.getpid()}-{secrets.token_hex(4)}"
+        self._name, self._file = name + SUFFIX, name + watched.SUFFIX
+        self._watched: Watched | None = None
+        self._others = Others(self._folder)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: dict[str, dict[AccountId, ModSeq]] = {}
@@ -55,10 +60,23 @@ class Bus:
         self._changed = -1  # when it had been changed then; -1: look again
 
     def open(self) -> None:
-        """Bind and listen on the running loop."""
+        """Bind and listen on the running loop. Raises OSError."""
+        self._watched = Watched(self._folder, self._file)  # first: whoever finds the socket finds it too
         self._socket.bind(self._path(self._name))
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._socket.fileno(), self._receive)
+        for peer in self._peers():
+            self._offer(peer, b"")  # no hint at all: is anybody there?
+
+    def watch(self, account: AccountId) -> None:
+        """Hear of this account from now on."""
+        if self._watched is not None:
+            self._watched.add(account)
+
+    def unwatch(self, account: AccountId) -> None:
+        """Hear of it no more; as often as it was watched."""
+        if self._watched is not None:
+            self._watched.remove(account)
 
     def _path(self, name: str) -> str:
         # DIR may be longer than a unix address: Linux reaches it through the open descriptor.
@@ -76,11 +94,15 @@ class Bus:
                     self._hinted(AccountId(account), ModSeq(modseq))
 
     def publish(self, hints: Mapping[AccountId, ModSeq]) -> None:
-        """Tell every other worker. Never blocks, never raises."""
+        """Tell every other worker that watches. Never blocks, never raises."""
         for peer in self._peers():
-            waiting = self._waiting.setdefault(peer, {})
+            file = peer.removesuffix(SUFFIX) + watched.SUFFIX
+            wanted = {account: modseq for account, modseq in hints.items() if self._others.watches(file, account)}
+            waiting = self._waiting.setdefault(peer, {}) if wanted else {}
             if len(waiting) < BACKLOG:
-                waiting.update(hints)
+                waiting.update(wanted)
+        if not self._waiting:
+            return
         if self._loop is None:
             self._flush()
         elif self._pause is None:
@@ -99,6 +121,7 @@ class Bus:
                 self._found = [
                     name for name in os.listdir(self._folder) if name.endswith(SUFFIX) and name != self._name
                 ]
+                self._others.keep([name.removesuffix(SUFFIX) + watched.SUFFIX for name in self._found])
                 self._changed = changed if settled else -1
             return self._found
         return []
@@ -128,18 +151,26 @@ class Bus:
         """Whether nothing is left to be told to this peer."""
         while waiting:
             some = list(waiting.items())[:PAIRS]
-            try:
-                self._socket.sendto(b"".join(_PAIR.pack(*pair) for pair in some), self._path(peer))
-            except BlockingIOError:
-                return False
-            except ConnectionRefusedError:  # nobody has it open: its worker is dead
-                with suppress(OSError):
-                    os.unlink(peer, dir_fd=self._folder)
-                return True
-            except OSError:  # gone meanwhile, or no buffers: a hint may be lost
-                return True
+            taken = self._offer(peer, b"".join(_PAIR.pack(*pair) for pair in some))
+            if not taken:
+                return taken is None
             for account, _ in some:
                 del waiting[account]
+        return True
+
+    def _offer(self, peer: str, datagram: bytes) -> bool | None:
+        """Whether the peer has taken it; None where it never will."""
+        try:
+            self._socket.sendto(datagram, self._path(peer))
+        except BlockingIOError:
+            return False
+        except ConnectionRefusedError:  # nobody has it open: its worker is dead
+            for name in (peer, peer.removesuffix(SUFFIX) + watched.SUFFIX):
+                with suppress(OSError):
+                    os.unlink(name, dir_fd=self._folder)
+            return None
+        except OSError:  # gone meanwhile, or no buffers: a hint may be lost
+            return None
         return True
 
     def close(self) -> None:
@@ -150,6 +181,10 @@ class Bus:
             self._loop.remove_reader(self._socket.fileno())
             with suppress(OSError):
                 os.unlink(self._name, dir_fd=self._folder)
+        if self._watched is not None:
+            self._watched.close()
+            self._watched = None
+        self._others.keep([])
         if self._timer is not None:
             self._timer.cancel()
         self._socket.close()

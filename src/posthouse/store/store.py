@@ -132,13 +132,16 @@ class Store:
 
         A hint, not a message: it may come late, twice, or for nothing; look at the database, also once a minute."""
         token = object()
-        self._watchers.setdefault(account, {})[token] = callback
+        if account not in self._watchers:
+            self._watchers[account] = {}
+            self._bus.watch(account)
+        self._watchers[account][token] = callback
 
         def unwatch() -> None:
             watchers = self._watchers.get(account, {})
-            watchers.pop(token, None)
-            if not watchers:
-                self._watchers.pop(account, None)
+            if watchers.pop(token, None) is not None and not watchers:
+                del self._watchers[account]
+                self._bus.unwatch(account)
 
         return unwatch
 
