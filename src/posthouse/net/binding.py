@@ -11,6 +11,7 @@ It does NOT offer tls-unique where the master secret does not depend on the whol
 import functools
 import hashlib
 import ssl
+from weakref import WeakKeyDictionary
 
 from posthouse.net import openssl
 from posthouse.net.tls import ServerContext
@@ -28,6 +29,17 @@ def bindings(session: ssl.SSLObject | None) -> dict[str, bytes]:
     """Everything that the server's side of a connection can be bound to, by name; nothing in plain text."""
     if session is None:
         return {}
+    known = _known.get(session)
+    if known is None:
+        known = _known[session] = _found(session)
+    return known
+
+
+# Asked for at each announcement and at each login. It does not change: nothing here is negotiated anew (tls.py).
+_known: "WeakKeyDictionary[ssl.SSLObject, dict[str, bytes]]" = WeakKeyDictionary()
+
+
+def _found(session: ssl.SSLObject) -> dict[str, bytes]:
     found = _default(session)
     context = session.context
     if found and isinstance(context, ServerContext):

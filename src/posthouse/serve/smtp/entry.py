@@ -1,5 +1,6 @@
 """From the greeting to a user who may send: EHLO, STARTTLS and AUTH (RFC 5321 §4.1.1.1, RFC 3207, RFC 4954)."""
 
+import asyncio
 from dataclasses import replace
 
 from posthouse.mail.status import Reply, reply
@@ -81,7 +82,8 @@ async def auth(talk: Session, event: command.Auth) -> Reply:
     found = await talk.door.authenticate(event.mechanism, event.initial, ask, caller)
     if isinstance(found, Login):
         talk.vouched = asked
-        note(str(found.address), talk.client.ip, Service.SMTP)
+        # Behind the answer, for which the client waits.
+        asyncio.get_running_loop().call_soon(note, str(found.address), talk.client.ip, Service.SMTP)
         talk.client = replace(talk.client, login=found)
         talk.engine.parameters |= BURL  # RFC 4468 §3.3: users may use it, whether or not they say EHLO again
         return LOGGED_IN

@@ -81,9 +81,9 @@ async def session(link: Link, house: House, door: Door, role: SmtpRole, limits: 
         log.exception("the session with %s broke", client.ip)
         _say_last(talk, BROKEN)
     finally:
+        link.close()  # first: the peer waits for our last words
         journal.over(talk)
         forget(talk)
-        link.close()
 
 
 async def _converse(talk: Session) -> None:

@@ -1,5 +1,6 @@
 """One mail transaction: MAIL, RCPT, DATA and BDAT, and the message handed over when it is whole (RFC 5321 §3.3)."""
 
+import asyncio
 import contextlib
 import logging
 from dataclasses import replace
@@ -204,7 +205,7 @@ async def ended(talk: Session, fault: Reply | None) -> Reply:
         talk.junk = 0
         if talk.stranger:
             talk.door.peers.delivered(talk.client.ip)
-    _note(talk, transaction, answer)
+    asyncio.get_running_loop().call_soon(_note, talk, transaction, answer)  # behind the answer
     journal.ended(talk, transaction, answer)
     return answer
 

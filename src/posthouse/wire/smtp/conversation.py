@@ -9,10 +9,12 @@ It does NOT know the time by itself: whoever makes it says which clock counts.
 import re
 from collections import deque
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 FIRST, LAST = 100, 50  # lines kept from the beginning and the end: a message to 60 recipients is told whole
 LINE = 400  # octets kept of one line: at most 120 KiB a connection, whatever the peer says
+REMEMBERED = 100  # of what we say, which is mostly the same: a reply to EHLO alone has a dozen lines
 
 MASK = "***"
 # RFC 4954 §4   AUTH mechanism [initial-response]
@@ -51,24 +53,25 @@ class Conversation:
 
     def heard(self, line: bytes) -> None:
         """A line of the peer's."""
-        self._add(heard=True, line=_masked(line))
+        self._keep(Line(self._clock(), True, _text(_masked(line))))
 
     def said(self, octets: bytes) -> None:
         """One or more lines of ours."""
-        for line in octets.splitlines():
-            self._add(heard=False, line=_masked(line))
+        at = self._clock()
+        for text in _texts(octets):
+            self._keep(Line(at, False, text))
 
     def secret(self, *, heard: bool) -> None:
         """A line that holds a credential and nothing else."""
-        self._add(heard=heard, line=MASK.encode())
+        self._keep(Line(self._clock(), heard, MASK))
 
     def content(self, size: int, *, heard: bool) -> None:
         """The octets of a message went over."""
-        self._add(heard=heard, line=b"(%d octets of the message)" % size)
+        self._keep(Line(self._clock(), heard, f"({size} octets of the message)"))
 
     def mark(self, text: str) -> None:
         """What happened beside the lines: TLS begins, the connection ends."""
-        self._add(heard=False, line=f"({text})".encode("utf-8", "replace"))
+        self._keep(Line(self._clock(), False, _text(f"({text})".encode("utf-8", "replace"))))
 
     def begin(self, message: str) -> None:
         """What is said from here on is about this message."""
@@ -79,18 +82,27 @@ class Conversation:
         """What is kept, in order."""
         return [*self._first, *self._last]
 
-    def _add(self, *, heard: bool, line: bytes) -> None:
-        text = line[:LINE].decode("utf-8", "replace").rstrip("\r\n")
-        if not text.isprintable():
-            text = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
-        kept = Line(self._clock(), heard, text)
+    def _keep(self, line: Line) -> None:
         if len(self._first) < FIRST:
-            self._first.append(kept)
+            self._first.append(line)
             return
-        self._last.append(kept)
+        self._last.append(line)
         if len(self._last) > LAST:
             self._last.popleft()
             self.dropped += 1
+
+
+def _text(line: bytes) -> str:
+    text = line[:LINE].decode("utf-8", "replace").rstrip("\r\n")
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+
+
+@lru_cache(REMEMBERED)
+def _texts(octets: bytes) -> tuple[str, ...]:
+    """Of one or more lines of ours."""
+    return tuple(_text(_masked(line)) for line in octets.splitlines())
 
 
 def _masked(line: bytes) -> bytes:
