@@ -12,8 +12,8 @@ STAMP := $(VENV)/installed.stamp
 PROCESSES ?= 2
 
 # Commands that the system tests drive, and the Debian packages that bring them.
-CLIENTS := swaks msmtp mbsync mutt fetchmail getmail mpop curl gsasl tmux nsd unbound postfix slapd ldapmodify
-CLIENT_PACKAGES := swaks libnet-ssleay-perl msmtp isync mutt fetchmail getmail6 mpop libsasl2-modules curl gsasl tmux ca-certificates nsd unbound postfix slapd ldap-utils
+CLIENTS := swaks msmtp mbsync mutt fetchmail getmail mpop curl gsasl tmux nsd unbound postfix slapd ldapmodify postgres
+CLIENT_PACKAGES := swaks libnet-ssleay-perl msmtp isync mutt fetchmail getmail6 mpop libsasl2-modules curl gsasl tmux ca-certificates nsd unbound postfix slapd ldap-utils postgresql
 
 .PHONY: run test check fix bench clients lint
 
@@ -46,7 +46,7 @@ $(STAMP): pyproject.toml requirements.lock
 	touch $(STAMP)
 
 clients:
-	@missing=$$(PATH="$$PATH:/usr/sbin"; for c in $(CLIENTS); do command -v $$c >/dev/null || echo $$c; done); \
+	@missing=$$(PATH="$$PATH:/usr/sbin:$$(echo /usr/lib/postgresql/*/bin | tr ' ' :)"; for c in $(CLIENTS); do command -v $$c >/dev/null || echo $$c; done); \
 	if test -z "$$missing"; then exit 0; fi; \
 	if test "$$(id -u)" = 0; then \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(CLIENT_PACKAGES); \

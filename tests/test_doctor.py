@@ -236,3 +236,17 @@ def test_every_smart_host_is_looked_at() -> None:
     route = {"domains": ["a.test"], "host": "inner.test"}
     settings = settle({"relay": {"host": "smart.test", "routes": [route, route, {"domains": ["b.test"]}]}})
     assert [relay.host for relay in patient(settings, ["x.test"]).relays] == ["smart.test", "inner.test"]
+
+
+async def test_the_directory_of_users(tmp_path: Path) -> None:
+    """Where there is one: whether it answers, and what it means when it does not."""
+    query = "SELECT :address, 'x' WHERE false"
+    users = tmp_path / "users.db"
+    section = {"url": f"sqlite:{users}", "query": query}
+    who = replace(somebody(), settings=settle({"hostname": "mail.example.test", "directory": section}))
+    bad = await found(who, "directory")
+    assert bad.health is Health.BAD
+    assert "users.db cannot be asked" in bad.found
+    assert "cannot log in" in bad.todo
+    users.write_bytes(b"")  # an empty database
+    assert (await found(who, "directory")).health is Health.GOOD

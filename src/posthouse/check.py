@@ -1,5 +1,6 @@
 """`posthouse check`: what stands between a settings file and a server that works, a sentence for each problem."""
 
+import contextlib
 import os
 import pwd
 import tempfile
@@ -39,17 +40,16 @@ def advice(settings: Settings) -> list[str]:
 
 def _alone(settings: Settings) -> list[str]:
     """What the settings say by themselves, whoever reads them."""
-    return [*_listeners(settings), *_withheld(settings), *_users_elsewhere(settings)]
+    return [*_listeners(settings), *_withheld(settings), *users_elsewhere(settings)]
 
 
-def _users_elsewhere(settings: Settings) -> Iterator[str]:
+def users_elsewhere(settings: Settings) -> Iterator[str]:
     """Whether the directory of users answers; nobody in it has that name."""
     if not settings.directory.url:
         return
     try:
-        source_of(settings.directory).find(NOBODY)
-    except OSError as error:
-        yield f"directory.bind_password_file: {error.filename}: {error.strerror}"
+        with contextlib.closing(source_of(settings.directory)) as source:
+            source.find(NOBODY)
     except (ValueError, NoAnswer) as error:
         yield str(error) if str(error).startswith("directory") else f"directory: {error}"
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import Enum
 
+from posthouse.check import users_elsewhere
 from posthouse.config_sections import Settings
 from posthouse.net.connect import NotConnected, connect
 from posthouse.net.reach import may_reach
@@ -70,7 +71,7 @@ async def examine(who: Patient) -> list[Finding]:
     if dns[0].health is Health.BAD:
         return dns
     host = await find_addresses(who.settings.hostname.lower(), who.resolver)
-    rest = await asyncio.gather(_port25(who), _name(who, host), _domains(who, host), _relays(who))
+    rest = await asyncio.gather(_port25(who), _name(who, host), _domains(who, host), _relays(who), _directory(who))
     return [*dns, *(finding for findings in rest for finding in findings)]
 
 
@@ -163,6 +164,20 @@ def _tls_advice(relay: Relay) -> str:
     if relay.tls is TlsLevel.VERIFIED:
         return 'Its certificate must be for the name in relay.host; tls = "encrypted" takes any certificate.'
     return "Look whether this port is the one it wants mail at."
+
+
+# --- the users
+
+
+async def _directory(who: Patient) -> list[Finding]:
+    """Of the directory of users, where there is one."""
+    if not who.settings.directory.url:
+        return []
+    wrong = await asyncio.to_thread(lambda: list(users_elsewhere(who.settings)))
+    if not wrong:
+        return [Finding("directory", Health.GOOD, "The directory of users answers.")]
+    todo = "Until it answers, mail for users who are new here waits with its senders, and its users cannot log in."
+    return [Finding("directory", Health.BAD, f"{one}.", todo) for one in wrong]
 
 
 # --- our name

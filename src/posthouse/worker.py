@@ -353,7 +353,7 @@ def _quota(section: QuotaSection) -> QuotaPolicy:
 
 
 def _users_elsewhere(section: DirectorySection, store: Store) -> Directory | None:
-    """The directory of users, where there is one. Raises OSError, ValueError."""
+    """The directory of users, where there is one. Raises ValueError."""
     if not section.url:
         return None
     limits = DirectoryLimits(section.seconds, section.remember_seconds, section.threads, section.waiting)

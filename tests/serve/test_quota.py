@@ -102,6 +102,9 @@ class Nobody:
     def find(self, address: Address) -> tuple[str, ...] | None:
         return None
 
+    def close(self) -> None:
+        pass
+
     def prove(self, address: Address, password: str) -> tuple[str, ...] | None:
         return None
 

@@ -5,11 +5,12 @@ from pathlib import Path
 import apsw
 import pytest
 
+from foreign_hashes import digest, foreign
 from posthouse.mail.address import Address, Domain
 from posthouse.net.directory import NoAnswer
 from posthouse.store import hashes
 from posthouse.store.hashes import belongs
-from posthouse.store.userview import UserView
+from posthouse.store.userview import SqliteTable, UserView
 
 HOME = Domain("home.test")
 ANNA = Address("anna", HOME)
@@ -34,16 +35,8 @@ def table(tmp_path: Path) -> Path:
     return path
 
 
-def digest(name: str, scheme: str, salt: bytes = b"salt") -> str:
-    import base64
-    import hashlib
-
-    octets = hashlib.new(name, b"secret" + salt).digest() + salt
-    return f"{{{scheme}}}{base64.b64encode(octets).decode()}"
-
-
 def test_users_of_a_table(table: Path) -> None:
-    view = UserView(str(table), QUERY)
+    view = UserView(SqliteTable(str(table), QUERY))
     assert view.find(ANNA) == ("anna@home.test",)
     assert view.prove(ANNA, "secret") == ("anna@home.test",)
     for wrong in ("", "Secret", "\0", "x" * 65_536):
@@ -58,7 +51,7 @@ def test_users_of_a_table(table: Path) -> None:
 
 @pytest.mark.parametrize("local", ["' OR 1=1 --", "%", "_nna", "x" * 65_536, "an\0na"])
 def test_a_name_is_a_parameter(table: Path, local: str) -> None:
-    assert UserView(str(table), QUERY).find(Address(local, HOME)) is None
+    assert UserView(SqliteTable(str(table), QUERY)).find(Address(local, HOME)) is None
 
 
 @pytest.mark.parametrize(
@@ -74,38 +67,16 @@ def test_a_name_is_a_parameter(table: Path, local: str) -> None:
     ],
 )
 def test_what_is_no_question(table: Path, query: str) -> None:
-    view = UserView(str(table), query, seconds=0.2)
+    view = UserView(SqliteTable(str(table), query, seconds=0.2))
     with pytest.raises(NoAnswer, match="cannot be asked"):
         view.find(ANNA)
-    assert UserView(str(table), QUERY).find(ANNA) is not None
+    assert UserView(SqliteTable(str(table), QUERY)).find(ANNA) is not None
 
 
 def test_no_file(tmp_path: Path) -> None:
     with pytest.raises(NoAnswer, match="cannot be asked"):
-        UserView(str(tmp_path / "none.db"), QUERY).find(ANNA)
+        UserView(SqliteTable(str(tmp_path / "none.db"), QUERY)).find(ANNA)
     assert not (tmp_path / "none.db").exists()
-
-
-def foreign() -> list[str]:
-    import argon2
-    import bcrypt
-    from passlib.hash import sha256_crypt, sha512_crypt
-
-    made = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
-    return [
-        digest("sha1", "SHA", b""),
-        digest("sha1", "SSHA"),
-        digest("sha256", "SSHA256", b"a long salt of its own"),
-        digest("sha512", "SSHA512"),
-        made,
-        made.replace("$2b$", "$2y$"),
-        "{BLF-CRYPT}" + made,
-        argon2.PasswordHasher(1, 8, 1).hash("secret"),
-        "{ARGON2ID}" + argon2.PasswordHasher(1, 8, 1).hash("secret"),
-        sha512_crypt.using(rounds=1_000).hash("secret"),
-        "{CRYPT}" + sha512_crypt.using(rounds=5_000).hash("secret"),
-        sha256_crypt.using(rounds=1_000).hash("secret"),
-    ]
 
 
 def test_hashes_of_other_programs() -> None:

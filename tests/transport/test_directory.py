@@ -52,6 +52,9 @@ class People:
         known = str(address).lower()
         return self.own.get(known, (known,)) if known in self.words else None
 
+    def close(self) -> None:
+        pass
+
     def prove(self, address: Address, password: str) -> tuple[str, ...] | None:
         found = self.find(address)
         return found if found is not None and self.words[str(address).lower()] == password else None

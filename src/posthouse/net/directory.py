@@ -2,7 +2,7 @@
 
 A Source answers two questions, in a thread: whom an address belongs to, and whether a password is that user's.
 `NoAnswer` is neither a yes nor a no: the directory is down, slow, or says what cannot be meant. It does NOT ask
-anybody: `net/ldap.py` and `store/userview.py` do.
+anybody: `net/ldap.py` and `store/userview.py` do, the latter in a Table.
 """
 
 import re
@@ -10,7 +10,8 @@ from typing import Protocol
 
 from posthouse.mail.address import Address, quote_local
 
-PLACES = ("address", "local", "domain")  # what stands in braces in a template
+PLACES = ("address", "local", "domain")  # what stands in braces in a template, and behind a colon in a query
+FOUND = 2  # users asked for: one is the user, two are a mistake in the directory or in the question
 
 _PLACE = re.compile(r"\{(\w+)\}")
 _PLAIN = re.compile(r"[A-Za-z0-9]")
@@ -30,6 +31,30 @@ class Source(Protocol):
     def prove(self, address: Address, password: str) -> tuple[str, ...] | None:
         """The same where the password is that user's, otherwise None. An empty password proves nothing. Raises
         NoAnswer."""
+
+    def close(self) -> None:
+        """Give back what is kept open. Nothing is asked any more."""
+
+
+Row = tuple[object, ...]
+
+
+class Table(Protocol):
+    """A database and a query that has PLACES. Its str() says where it is, without a password."""
+
+    def rows(self, named: dict[str, str]) -> list[Row]:
+        """What the query gives for these places, two rows at most. Waits. Raises NoAnswer."""
+
+    def close(self) -> None:
+        """Give back what is kept open."""
+
+
+def wrong_width(columns: int) -> str:
+    """What is wrong with a query of so many columns; "": nothing."""
+    plural = "" if columns == 1 else "s"
+    return (
+        "" if 2 <= columns <= 3 else f"the query gives {columns} column{plural}: address, hash and enabled are wanted"
+    )
 
 
 def unknown_places(template: str) -> list[str]:

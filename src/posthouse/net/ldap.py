@@ -21,14 +21,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from posthouse.mail.address import Address
-from posthouse.net.directory import NoAnswer, filled
+from posthouse.net.directory import FOUND, NoAnswer, filled
 from posthouse.wire.scram import saslprep
 
 INSTALL = "pip install 'posthouse[ldap]'"
 DN_LENGTH = 8_192  # characters; a longer name of an entry is none that people have made
 ADDRESSES = 100  # of one user that are looked at
 ANSWERS = 1024 * 1024  # octets that one connection may send us; an entry with one attribute has some hundred
-FOUND = 2  # entries asked for: one is the user, two are a mistake in the directory or in the filter
 
 # Result codes of RFC 4511 §4.1.9 and appendix A.
 SUCCESS, SIZE_LIMIT, NO_SUCH_OBJECT = 0, 4, 32
@@ -113,6 +112,9 @@ class Ldap:
         name, own = entry
         with self._connection(name, prepared) as connection:
             return own if self._bound(connection) else None
+
+    def close(self) -> None:
+        """Nothing is kept open."""
 
     def _entry(self, address: Address) -> tuple[str, tuple[str, ...]] | None:
         """The name of the user's entry, and the user's addresses."""

@@ -1,4 +1,5 @@
-"""Users of a table that another program keeps: a SQLite file and a query, read and never written.
+"""Users of a table that another program keeps: a query, read and never written, in a SQLite file or in another database
+(`net/postgresql.py`).
 
 The query has `:address`, `:local` and `:domain`, and gives one row: the user's own address, the hash of the password,
 and whether the user may come in (where there is a third column). Names are parameters and never text of the query.
@@ -11,7 +12,7 @@ from urllib.parse import quote
 import apsw
 
 from posthouse.mail.address import Address
-from posthouse.net.directory import NoAnswer, places
+from posthouse.net.directory import FOUND, NoAnswer, Row, Table, places, wrong_width
 from posthouse.store.hashes import belongs
 
 STEPS = 1_000  # of SQLite's machine between two looks at the clock
@@ -23,9 +24,7 @@ OFF = (None, 0, "0", "", "n", "no", "false", "f", "off")  # as tables say that a
 class UserView:
     """The Source that a query is."""
 
-    path: str
-    query: str
-    seconds: float = 5.0
+    table: Table
 
     def find(self, address: Address) -> tuple[str, ...] | None:
         """The address of the one row that the query gives."""
@@ -37,22 +36,45 @@ class UserView:
         row = self._row(address) if password else None
         return (row[0],) if row is not None and belongs(password, row[1]) else None
 
+    def close(self) -> None:
+        """Give back what the table keeps open."""
+        self.table.close()
+
     def _row(self, address: Address) -> tuple[str, str] | None:
-        try:
-            rows = self._rows(places(address))
-        except (apsw.Error, ValueError) as error:
-            raise NoAnswer(f"{self.path} cannot be asked: {error}"[:500]) from error
+        rows = self.table.rows(places(address))
         if len(rows) > 1:
-            raise NoAnswer(f"{self.path} has several users of the address {address}")
+            raise NoAnswer(f"{self.table} has several users of the address {address}")
         if not rows:
             return None
-        own, stored, *rest = rows[0]
+        # Columns of a fixed width are filled up with blanks.
+        own, stored, *rest = (value.strip() if isinstance(value, str) else value for value in rows[0])
         if rest and (rest[0].lower() if isinstance(rest[0], str) else rest[0]) in OFF:
             return None
         return str(own or address), str(stored or "")
 
-    def _rows(self, named: dict[str, str]) -> list[tuple[object, ...]]:
-        """Two rows at most."""
+
+@dataclass(frozen=True, slots=True)
+class SqliteTable:
+    """The Table that a SQLite file is, opened for each question anew."""
+
+    path: str
+    query: str
+    seconds: float = 5.0
+
+    def __str__(self) -> str:
+        return self.path
+
+    def rows(self, named: dict[str, str]) -> list[Row]:
+        """What the query gives for these places, two rows at most. Raises NoAnswer."""
+        try:
+            return self._rows(named)
+        except (apsw.Error, ValueError) as error:
+            raise NoAnswer(f"{self.path} cannot be asked: {error}"[:500]) from error
+
+    def close(self) -> None:
+        """Nothing is kept open."""
+
+    def _rows(self, named: dict[str, str]) -> list[Row]:
         connection = apsw.Connection(
             f"file:{quote(self.path)}?mode=ro", flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
         )
@@ -63,13 +85,10 @@ class UserView:
             connection.limit(apsw.SQLITE_LIMIT_LENGTH, TEXT)
             connection.limit(apsw.SQLITE_LIMIT_ATTACHED, 0)
             cursor = connection.execute(self.query, named)
-            rows = [row for row, _ in zip(cursor, range(2), strict=False)]
-            return [row for row in rows if _of_width(row)]
+            rows: list[Row] = [row for row, _ in zip(cursor, range(FOUND), strict=False)]
         finally:
             connection.close(True)
-
-
-def _of_width(row: tuple[object, ...]) -> bool:
-    if 2 <= len(row) <= 3:
-        return True
-    raise ValueError(f"the query gives {len(row)} columns, and address, hash and enabled are wanted")
+        for row in rows:
+            if wrong_width(len(row)):
+                raise ValueError(wrong_width(len(row)))
+        return rows

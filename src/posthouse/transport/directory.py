@@ -58,8 +58,9 @@ class Directory:
         self._proven: Recent[bytes, Own] = Recent(REMEMBERED, limits.remember_seconds)
 
     def close(self) -> None:
-        """Let the threads end."""
+        """Let the threads end, and the source."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+        self._source.close()
 
     async def sign_in(self, address: Address, password: bytes) -> Login | None:
         """The login of a user of the directory whose password this is. Raises DirectoryDown, Unavailable."""
