@@ -248,5 +248,7 @@ async def test_the_directory_of_users(tmp_path: Path) -> None:
     assert bad.health is Health.BAD
     assert "users.db cannot be asked" in bad.found
     assert "cannot log in" in bad.todo
+    lost = replace(who, resolver=ZoneResolver("", failing={"signed.test": Found.TIMEOUT}))
+    assert [one.health for one in await examine(lost)] == [Health.BAD, Health.BAD]  # also without a DNS
     users.write_bytes(b"")  # an empty database
     assert (await found(who, "directory")).health is Health.GOOD

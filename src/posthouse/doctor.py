@@ -66,10 +66,10 @@ def patient(settings: Settings, domains: Iterable[str]) -> Patient:
 
 
 async def examine(who: Patient) -> list[Finding]:
-    """All checks; without a DNS the others would only repeat that."""
+    """All checks; without a DNS the others of the network would only repeat that."""
     dns = await _dns(who)
     if dns[0].health is Health.BAD:
-        return dns
+        return [*dns, *await _directory(who)]
     host = await find_addresses(who.settings.hostname.lower(), who.resolver)
     rest = await asyncio.gather(_port25(who), _name(who, host), _domains(who, host), _relays(who), _directory(who))
     return [*dns, *(finding for findings in rest for finding in findings)]
