@@ -1,6 +1,7 @@
 """transport/queue.py: the runner claims, sends, settles, tells; and gives back when it must stop (RFC 5321 §4.5.4)."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -9,13 +10,13 @@ from mmap import mmap
 import pytest
 
 from fakes import FakeClock
-from household import ANNA, BEN, HOSTNAME, inbox
+from household import ANNA, BEN, HOSTNAME, credential, inbox
 from posthouse.mail.address import Address, Domain, ForwardPath, ReversePath, parse_domain
 from posthouse.mail.envelope import Envelope, Notify, Recipient
 from posthouse.mail.ids import AccountId, Millis, QueueId
 from posthouse.mail.outcome import Action, Outcome
 from posthouse.mail.status import Status, reply
-from posthouse.store import accounts, queue, quota, settlement, waiting
+from posthouse.store import accounts, aliases, queue, quota, settlement, waiting
 from posthouse.store.blobs import BlobKey
 from posthouse.store.lately import Lately
 from posthouse.store.moment import Moment
@@ -353,6 +354,27 @@ async def test_without_its_bounce_nothing_is_given_up(world: World, caplog: pyte
         await world.send("x@one.test")
         await world.settled(State.LATER)
     assert "cannot be told" in caplog.text
+
+
+async def test_who_gets_the_address_of_somebody_removed_hears_nothing_of_their_mail(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    store = world.house.store
+    world.answer = greylisted
+    async with running(world):
+        await world.send("x@one.test")
+        await world.settled(State.LATER)
+        for alias in await store.read(aliases.list_aliases):
+            await store.run(aliases.remove_alias, alias.address)
+        await store.run(accounts.remove_account, ANNA)
+        await store.run(accounts.add_account, ANNA, credential())
+        world.answer = refused
+        await world.pass_time(HOUR)
+        await world.settled()
+    assert await inbox(store, ANNA) == []
+    assert world.told == []
+    assert "Q1: its sender is not told: another user has the address by now" in caplog.text
 
 
 async def test_damaged_octets_are_not_sent(world: World) -> None:

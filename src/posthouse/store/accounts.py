@@ -300,6 +300,14 @@ def address_of(account: AccountId) -> Script[Address | None]:
     return Address(rows[0][0], Domain(rows[0][1])) if rows else None
 
 
+def inherited(owner: AccountId, address: Address) -> Script[bool]:
+    """Whether an address with which that account sent is now the one of another user, who must not hear of it."""
+    if (yield from may_send_as(owner, address)):
+        return False
+    found = yield from known_as(address)
+    return found is not None and found.account != owner
+
+
 def remove_account(address: Address) -> Script[None]:
     """Remove the user and all mail (rows go piece by piece afterwards: gc.purge). Raises NotFound, Refused while
     aliases or a catch-all lead to the user."""

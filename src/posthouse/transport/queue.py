@@ -19,7 +19,7 @@ from typing import NamedTuple
 from posthouse.mail.ids import Millis, ModSeq
 from posthouse.mail.outcome import Action, Outcome
 from posthouse.mail.status import Status
-from posthouse.store import journal, queue, settlement, waiting
+from posthouse.store import accounts, journal, queue, settlement, waiting
 from posthouse.store.blobs import INLINE_SIZE
 from posthouse.store.crashpoint import crashpoint
 from posthouse.store.journal import Entry
@@ -326,7 +326,9 @@ class QueueRunner:
     async def _letter(self, item: QueueItem, told: Told, octets: bytes | mmap) -> Ready | None:
         """The letter to the sender, ready to be kept. Raises StoreError."""
         letter: Letter | None = None
-        if len(told.news) > TOLD_ON_LOOP:
+        if told.news and await self._inherited(item):
+            log.info("Q%d: its sender is not told: another user has the address by now", item.id)
+        elif len(told.news) > TOLD_ON_LOOP:
             letter = await asyncio.to_thread(self._report, item, told.news, octets)
         elif told.news:
             letter = self._report(item, told.news, octets)
@@ -336,6 +338,12 @@ class QueueRunner:
         if ready is None:
             log.info("Q%d: its sender cannot be told: nobody here has that address", item.id)
         return ready
+
+    async def _inherited(self, item: QueueItem) -> bool:
+        sender = item.envelope.sender.address
+        if item.account is None or sender is None:
+            return False
+        return await self._store.read(accounts.inherited, item.account, sender)
 
     def _moment(self) -> Moment:
         return self._house.moment(self._house.clock())
