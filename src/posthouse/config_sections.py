@@ -166,6 +166,7 @@ class PeerSection(Struct, frozen=True):
     login_failures_minute: Count = 10
     login_failures_day: Count = 50
     account_failures_hour: Count = 100
+    domain_failures_hour: Count = 1_000
     messages_hour: Count = 200
     recipients_day: Count = 2_000
     first_recipients_day: Count = 500

@@ -71,7 +71,8 @@ def test_a_share_is_never_below_a_quarter_and_users_have_all_of_theirs() -> None
     for name in WHOLE:
         assert getattr(limits, name) == getattr(whole, name)
     named = {f.name for f in fields(PeerLimits) if "user" in f.name or "account" in f.name}
-    assert named | {"messages_hour", "recipients_day", "first_recipients_day", "login_failures_day"} == WHOLE
+    of_a_day = {"messages_hour", "recipients_day", "first_recipients_day", "login_failures_day"}
+    assert named | of_a_day | {"domain_failures_hour"} == WHOLE
 
 
 def test_a_window_forgets_what_is_old(clock: Clock) -> None:
@@ -251,6 +252,31 @@ def test_an_account_guessed_at_from_everywhere_answers_slowly(clock: Clock) -> N
     assert not peers.guessed("ben@work.test", 3)
     assert peers.guessed("ben@work.test", 4)  # all workers together
     assert not peers.guessed("", 4)
+
+
+def test_a_domain_guessed_at_from_everywhere_answers_slowly(clock: Clock) -> None:
+    peers = Peers(PeerLimits(domain_failures_hour=3), clock)
+    slow = []
+    for number in range(4):
+        peers.login_failed(f"n{number}@home.test", f"198.51.{number}.1", "home.test")
+        slow.append(peers.searched("home.test", 0))
+    assert slow == [False, False, False, True]
+    assert not peers.searched("work.test", 3)
+    assert peers.searched("work.test", 4)  # all workers together
+    assert not peers.searched("", 4)  # a domain that is not served here
+    clock.now += 3_600
+    assert not peers.searched("home.test", 0)
+
+
+def test_what_goes_on_is_not_pushed_out_by_many_others(clock: Clock) -> None:
+    """Failures at names of chance must not make those of one user forgotten."""
+    window = Window(60.0, 3)
+    for number in range(2 * TABLE):
+        window.add(str(number), clock.now)
+        if number % 10_000 == 0:
+            window.add(ANNA, clock.now)
+    assert window.count(ANNA, clock.now) == 4
+    assert len(window._times) == TABLE
 
 
 def test_a_worker_takes_so_many_connections_in_all(clock: Clock) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from household import ANNA, BEN, HELLO, INFO, PASSWORD, open_store
+from posthouse.mail.address import Address, Domain
 from posthouse.mail.ids import Millis
 from posthouse.net.link import TlsState
 from posthouse.serve import logbook as logbook_module
@@ -14,7 +15,7 @@ from posthouse.serve.caller import Caller
 from posthouse.serve.limits import PeerLimits, Peers, Refusal, Service
 from posthouse.serve.logbook import Logbook, Why, forget
 from posthouse.serve.login import Door
-from posthouse.store import accounts, aliases, logins
+from posthouse.store import accounts, aliases, logins, renaming
 from posthouse.store.accounts import Login
 from posthouse.store.logins import Batch, Times, Told, Visit
 from posthouse.store.script import Unavailable
@@ -235,6 +236,58 @@ async def test_an_account_that_all_workers_see_guessed_at_answers_slowly(tmp_pat
         await store.close()
 
 
+async def test_all_names_that_open_an_account_are_counted_as_one(store: Store, clock: Clock) -> None:
+    """Upper case, another name of the domain, a former name: each would allow as many guesses again."""
+    await store.run(renaming.name_domain, Domain("other.test"), ANNA.domain)
+    await store.run(renaming.rename_user, ANNA, Address("anne", ANNA.domain), keep=True)
+    names = ("anna@home.test", "ANNE@home.test", "anne@other.test", "Anna@Other.Test")
+    door, again = (new_door(store, clock, PeerLimits(account_failures_hour=20)) for _ in range(2))
+    for number in range(21):
+        assert await door.verify(names[number % 4], b"x", Caller(f"198.51.{number}.1", Service.IMAP)) is Refusal.WRONG
+    await door.logbook.flush()
+    for each in (door, again):  # by memory, and by the store
+        for name in names:
+            naps.clear()
+            assert await each.verify(name, b"x", Caller("203.0.113.9", Service.IMAP)) is Refusal.WRONG
+            assert naps == [PeerLimits().slow_refusal_seconds]
+            assert isinstance(await each.verify(name, RIGHT, Caller("203.0.113.9", Service.IMAP)), Login)
+        each.close()
+
+
+async def test_who_is_at_home_by_one_name_is_so_by_all(store: Store, clock: Clock) -> None:
+    await store.run(renaming.name_domain, Domain("other.test"), ANNA.domain)
+    door = new_door(store, clock)
+    assert isinstance(await door.verify(NAME, RIGHT, IMAP), Login)
+    for _ in range(10):
+        await door.verify("nobody@home.test", b"wrong", IMAP)
+    assert await door.verify("nobody@home.test", b"wrong", IMAP) is Refusal.FAILURES
+    assert isinstance(await door.verify("anna@other.test", RIGHT, IMAP), Login)
+    door.close()
+
+
+async def test_guesses_over_all_names_of_a_domain_are_answered_slowly(tmp_path: Path, clock: Clock) -> None:
+    """One password at many names from many addresses: neither a name nor a network has failed often. Whoever knows the
+    password comes in at once, from anywhere; other domains are not touched."""
+    stores = [await open_store(tmp_path), await Store.open(tmp_path)]
+    await stores[0].run(renaming.name_domain, Domain("other.test"), ANNA.domain)
+    doors = [new_door(store, clock, PeerLimits(domain_failures_hour=20)) for store in stores]
+    for number in range(22):
+        caller = Caller(f"198.{18 + number % 2}.{number}.1", Service.IMAP)
+        domain = ("home.test", "other.test")[number % 3 == 0]
+        await doors[number % 2].verify(f"user{number}@{domain}", b"Spring2026", caller)
+    for door in doors:
+        await door.logbook.flush()
+    for door in (*doors, new_door(stores[0], clock, PeerLimits(domain_failures_hour=20))):  # and after a restart
+        for name, wait in ((NAME, 15.0), ("nobody@other.test", 15.0), (str(BEN), 2.0), ("x@strange.test", 2.0)):
+            naps.clear()
+            assert await door.verify(name, b"Spring2026", Caller("203.0.113.9", Service.IMAP)) is Refusal.WRONG
+            assert naps == [wait]
+        assert isinstance(await door.verify(NAME, RIGHT, Caller("203.0.113.9", Service.IMAP)), Login)
+        door.close()
+    for store in stores:
+        await store.close()
+
+
 async def test_where_a_user_is_at_home_survives_a_restart(store: Store, clock: Clock) -> None:
     first = new_door(store, clock)
     assert isinstance(await first.verify(NAME, RIGHT, IMAP), Login)
@@ -258,7 +311,7 @@ async def test_who_fails_once_is_no_row(gate: Door, store: Store) -> None:
     for number in range(20):
         await gate.verify(f"nobody{number}@home.test", b"x", Caller(f"198.{number}.100.1", Service.IMAP))
     await gate.logbook.flush()
-    assert await store.read(logins.counted, 0, [logins.subject("network", "198.7.100.1/32")], NOW) == (0, (0,))
+    assert await store.read(logins.counted, [], [logins.subject("network", "198.7.100.1/32")], NOW) == ((), (0,))
 
 
 async def test_homes_and_guesses_are_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,5 +324,5 @@ async def test_homes_and_guesses_are_bounded(store: Store, monkeypatch: pytest.M
     kept = [n for n in range(20) if await store.read(logins.at_home, account, f"n{n}", NOW)]
     assert kept == [15, 16, 17, 18, 19]
     await forget(store, NOW, 40)
-    _, counts = await store.read(logins.counted, 0, list(range(20)), NOW)
+    _, counts = await store.read(logins.counted, [], list(range(20)), NOW)
     assert sum(counts) == 5

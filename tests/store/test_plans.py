@@ -41,7 +41,7 @@ def planned(plans: list[str], verb: Callable[..., Script[Any]], *args: object, *
     [
         (accounts.resolve, (ANNA,)),
         (devices.find_entrance, (ANNA,)),
-        (devices.look, (devices.Asked(ANNA, 7, (8, 9), "192.0.2.0/24", suspect=True), NOW)),
+        (devices.look, (devices.Asked(ANNA, (8, 9), "192.0.2.0/24", suspect=True), NOW)),
         (logins.record, (BATCH,)),
         (logins.forget, (LATER, 0)),
         (quota.standings, ([AccountId(1)],)),

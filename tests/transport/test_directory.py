@@ -233,7 +233,7 @@ async def test_a_user_of_the_directory_sees_who_tried(door: Door, store: Store) 
     assert carl is not None
     visits = await store.read(logins.list_visits, carl.account, Millis(0), failed=False)
     assert sorted(bool(visit.refused) for visit, _ in visits) == [False, True]
-    asked = Asked(CARL, 0, (), door.peers.failure_networks(CALLER.ip)[0], True)
+    asked = Asked(CARL, (), door.peers.failure_networks(CALLER.ip)[0], True)
     seen = await store.read(devices.look, asked, door.logbook.clock())
     assert (seen.entrance, seen.account, seen.at_home) == (None, carl.account, True)
 

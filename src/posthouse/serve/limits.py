@@ -36,6 +36,7 @@ WHOLE = frozenset(
         "imap_connections_of_user",
         "pop3_connections_of_user",
         "account_failures_hour",
+        "domain_failures_hour",
         "messages_hour",
         "recipients_day",
         "first_recipients_day",
@@ -86,6 +87,7 @@ class PeerLimits:
     login_failures_minute: int = 10
     login_failures_day: int = 50
     account_failures_hour: int = 100  # one account, over all addresses: then each refusal takes longer
+    domain_failures_hour: int = 1_000  # all names of a domain, over all addresses: the same
     messages_hour: int = 200  # of one user, on submission
     recipients_day: int = 2_000  # of one user, on submission
     first_recipients_day: int = 500  # of one user, on submission: those the user has never written to before
@@ -93,7 +95,7 @@ class PeerLimits:
     recipients_of_offender: int = 100  # of one message, from an address with a bad reputation
     rate_refusal_seconds: float = 1.0  # how late "too many new connections" is said
     refusal_seconds: float = 2.0  # from a login to "no", whatever the reason
-    slow_refusal_seconds: float = 15.0  # the same for an account that is being guessed at from everywhere
+    slow_refusal_seconds: float = 15.0  # the same for an account or a domain that is guessed at from everywhere
     exempt_loopback: bool = False  # benchmarks, tests and `posthouse try` are many clients on one address
 
 
@@ -253,6 +255,7 @@ class Window:
             times = self._times[key] = deque(maxlen=self._most + 1)
             if len(self._times) > TABLE:
                 self._times.popitem(last=False)
+        self._times.move_to_end(key)  # many keys that are new push out those where it is quiet
         times.append(now)
         return self.count(key, now)
 
@@ -299,6 +302,7 @@ class Peers:
             for prefix, factor in FAILURE_NETWORKS
         ]
         self._account_failures = Window(3_600.0, self.limits.account_failures_hour)
+        self._domain_failures = Window(3_600.0, self.limits.domain_failures_hour)
         self._good: OrderedDict[str, float] = OrderedDict()
         self._at_home: OrderedDict[tuple[str, str], float] = OrderedDict()
         self._delivered: OrderedDict[str, None] = OrderedDict()
@@ -439,8 +443,9 @@ class Peers:
         """How long a stranger may take to log in now, where `seconds` is the usual."""
         return min(seconds, self.stress.limits.command_seconds) if self._strained(ip) else seconds
 
-    def login_failed(self, name: str, ip: str) -> dict[tuple[str, str], int]:
-        """Count a failed login. Gives how many this worker has counted of late for the name, and for each network."""
+    def login_failed(self, name: str, ip: str, domain: str = "") -> dict[tuple[str, str], int]:
+        """Count a failed login; `domain` is that of the name where it is served here. Gives how many this worker has
+        counted of late for the name, for the domain, and for each network."""
         if self.exempt(ip):
             return {}
         now, counts = self.now(), {}
@@ -449,13 +454,20 @@ class Peers:
             counts["network", net] = window.add(net, now)
         if name:
             counts["name", name] = self._account_failures.add(name, now)
+        if domain:
+            counts["domain", domain] = self._domain_failures.add(domain, now)
         return counts
 
-    def guessed(self, name: str, of_others: int) -> bool:
+    def guessed(self, name: str, of_all: int) -> bool:
         """Whether an account is being guessed at so much that every refusal takes longer; all workers have counted
-        `of_others`."""
+        `of_all`."""
         most = self.limits.account_failures_hour
-        return bool(name) and max(of_others, self._account_failures.count(name, self.now())) > most
+        return bool(name) and max(of_all, self._account_failures.count(name, self.now())) > most
+
+    def searched(self, domain: str, of_all: int) -> bool:
+        """Whether the same holds for all names of a domain together."""
+        most = self.limits.domain_failures_hour
+        return bool(domain) and max(of_all, self._domain_failures.count(domain, self.now())) > most
 
     def logged_in(self, ip: str, user: str) -> None:
         """A login of `user` from `ip` went well: for GOOD_SECONDS this user is not locked out there, and the address

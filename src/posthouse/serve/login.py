@@ -44,7 +44,7 @@ from posthouse.serve.passwords import (
     scram_keys,
 )
 from posthouse.store import accounts, devices, logins
-from posthouse.store.accounts import Login, fold
+from posthouse.store.accounts import Login, canonical, fold
 from posthouse.store.devices import Asked, Device, Entrance, Seen
 from posthouse.store.script import DirectoryDown, StoreError
 from posthouse.store.store import Store
@@ -294,13 +294,12 @@ class Door:
         nets = self.peers.failure_networks(ip)
         asked = Asked(
             user_address(attempt.name),
-            logins.subject("name", user),
             tuple(logins.subject("network", net) for net in nets),
             nets[0] if nets else "",
             self.peers.locked_out(ip, user),
         )
         seen = attempt.seen = await self._store.read(devices.look, asked, self.logbook.clock())
-        return not self.peers.locked_out(ip, user, seen.of_networks, at_home=seen.at_home)
+        return not self.peers.locked_out(ip, seen.spelled, seen.of_networks, at_home=seen.at_home)
 
     def _device(self, attempt: Attempt, entrance: Entrance, password: bytes) -> Device | None:
         """The device password that this is, if it opens the service now."""
@@ -320,7 +319,7 @@ class Door:
 
     def _let_in(self, attempt: Attempt, login: Login, device: Device | None = None) -> Login:
         caller = attempt.caller
-        self.peers.logged_in(caller.ip, user_key(attempt.name))
+        self.peers.logged_in(caller.ip, canonical(login.address))
         for network in self.peers.failure_networks(caller.ip)[:1]:
             self.logbook.at_home(login.account, network)
         login = login if device is None else login._replace(device=device.id)
@@ -417,13 +416,15 @@ class Door:
 
     async def _refuse(self, reason: Refusal, attempt: Attempt) -> Refusal:
         """Say no, not before `refusal_seconds` have passed since the question, whatever the reason."""
-        caller, user, seen = attempt.caller, user_key(attempt.name), attempt.seen
-        counts = self.peers.login_failed(user, caller.ip)
+        caller, seen = attempt.caller, attempt.seen
+        counts = self.peers.login_failed(seen.spelled, caller.ip, seen.domain)
         self.logbook.failed({logins.subject(*subject): count for subject, count in counts.items()})
         if seen.account is not None:
             why = Why.FAILURES if reason is Refusal.FAILURES else attempt.why
             self.logbook.refused(seen.account, caller, attempt.mechanism, why)
-        guessed = bool(counts) and self.peers.guessed(user, seen.failures)
+        guessed = bool(counts) and (
+            self.peers.guessed(seen.spelled, seen.failures) or self.peers.searched(seen.domain, seen.of_domain)
+        )
         wait = self.peers.limits.slow_refusal_seconds if guessed else self.peers.limits.refusal_seconds
         await self._sleep(max(0.0, attempt.began + wait - self.peers.now()))
         return reason
@@ -470,7 +471,7 @@ def user_address(name: str) -> Address | None:
 
 
 def user_key(name: str) -> str:
-    """The name failed and good logins are counted under: one for all spellings of an account; "" for no address."""
+    """A user name without regard to case, as the store has it where no other name leads there; "" for no address."""
     return _named(name)[1] if len(name) <= sasl.NAME_LENGTH else ""
 
 

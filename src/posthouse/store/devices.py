@@ -10,7 +10,7 @@ from typing import NamedTuple
 from posthouse.mail.address import Address
 from posthouse.mail.ids import AccountId, DeviceId, Millis
 from posthouse.store import accounts, logins
-from posthouse.store.accounts import Login, ScramSecret, canonical, find_login, known_as
+from posthouse.store.accounts import Login, ScramSecret, Target, canonical, find_login, known_as
 from posthouse.store.mailboxes import next_modseq
 from posthouse.store.script import Exists, NotFound, Refused, Row, Script, sql
 
@@ -89,12 +89,11 @@ def find_entrance(address: Address) -> Script[Entrance | None]:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Who wants to come in, as far as a stranger has said it: `address` None: no user can have that name. `name` and
-    `networks` are what failures are counted for (logins.subject); `home` is the network of the client, "" where nothing
-    is counted; `suspect`: this worker would not look at the login, unless the user is at home there."""
+    """Who wants to come in, as far as a stranger has said it: `address` None: no user can have that name. `networks`
+    are what failures are counted for beside the name (logins.subject); `home` is the network of the client, "" where
+    nothing is counted; `suspect`: this worker would not look at the login, unless the user is at home there."""
 
     address: Address | None
-    name: int = 0
     networks: tuple[int, ...] = ()
     home: str = ""
     suspect: bool = False
@@ -102,43 +101,47 @@ class Asked:
 
 class Seen(NamedTuple):
     """What is known: by what the account can be entered, None where there is none, or where only a directory knows;
-    whose name that is; how often logins of this name failed in the last hour, from these networks in the last day;
-    whether the user came in from there, where that matters; one spelling for all that would lead to the same user, ""
-    where the name is none or an account can be entered."""
+    whose name that is; how often logins of this user and of this domain failed in the last hour, from these networks in
+    the last day; whether the user came in from there, where that matters; one spelling for all names that lead to the
+    same user, or would, "" where it is no name; the domain of it where that is served here, "" elsewhere."""
 
     entrance: Entrance | None
     account: AccountId | None = None
     failures: int = 0
+    of_domain: int = 0
     of_networks: tuple[int, ...] = ()
     at_home: bool = False
     spelled: str = ""
+    domain: str = ""
 
 
 def look(asked: Asked, now: Millis) -> Script[Seen]:
     """All that the door asks the store about one login."""
     found = None if asked.address is None else (yield from find_entrance(asked.address))
-    account = (yield from _whose(asked.address)) if found is None else found.login.account
-    spelled = "" if found is not None else (yield from _spelled(asked.address))
+    who = (yield from _whose(asked.address)) if found is None else Target(found.login.account, found.login.address)
+    account = None if who is None else who.account
+    spelled, domain = ("", "") if asked.address is None else (yield from _spelled(asked.address, who))
+    seen = Seen(found, account, spelled=spelled, domain=domain)
     if not asked.home:
-        return Seen(found, account, spelled=spelled)
-    failures, of_networks = yield from logins.counted(asked.name, asked.networks, now)
+        return seen
+    subjects = logins.subject("name", spelled), logins.subject("domain", domain)
+    (failures, of_domain), of_networks = yield from logins.counted(subjects, asked.networks, now)
+    seen = seen._replace(failures=failures, of_domain=of_domain, of_networks=of_networks)
     if account is None or not (asked.suspect or any(of_networks)):
-        return Seen(found, account, failures, of_networks, spelled=spelled)
-    known = yield from logins.at_home(account, asked.home, now)
-    return Seen(found, account, failures, of_networks, known, spelled)
+        return seen
+    return seen._replace(at_home=(yield from logins.at_home(account, asked.home, now)))
 
 
-def _whose(address: Address | None) -> Script[AccountId | None]:
-    """The account of a user whose password is not here."""
-    known = None if address is None else (yield from known_as(address))
-    return None if known is None else known.account
+def _whose(address: Address | None) -> Script[Target | None]:
+    """The user whose password is not here."""
+    return None if address is None else (yield from known_as(address))
 
 
-def _spelled(address: Address | None) -> Script[str]:
-    """An address as its user would be found by it: without regard to case, in the domain that its domain leads to."""
-    if address is None:
-        return ""
-    return canonical((yield from accounts.at_home(address)) or address)
+def _spelled(address: Address, who: Target | None) -> Script[tuple[str, str]]:
+    """A user's own address, whatever name was said; of nobody's name as a user would be found by it: without regard to
+    case, in the domain that its domain leads to. And the domain, "" where it is not served here."""
+    here = who.address if who is not None else (yield from accounts.at_home(address))
+    return canonical(here or address), "" if here is None else here.domain.name
 
 
 def _device(row: Row) -> Device:

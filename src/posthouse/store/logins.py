@@ -3,7 +3,8 @@
 Workers write together what happened in the last seconds (serve/logbook.py). Like logins of one hour are one row, and a
 user has a bounded number of them: an attack fills rows of its own kind, never those of the owner's logins.
 
-Failures are counted for names and networks whether or not there is such a user, so that nothing can be learnt from it.
+Failures are counted for names, domains and networks whether or not there is such a user, so that nothing can be learnt
+from it.
 """
 
 from collections.abc import Sequence
@@ -170,16 +171,17 @@ def list_visits(account: AccountId, since: Millis, *, failed: bool) -> Script[li
 # --- failures, and where users are at home
 
 
-def counted(name: int, networks: Sequence[int], now: Millis) -> Script[tuple[int, tuple[int, ...]]]:
-    """Failures of a name in the last hour, and of each network in the last day, of all workers."""
+def counted(hour: Sequence[int], day: Sequence[int], now: Millis) -> Script[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Failures of some subjects in the last hour, and of others in the last day, of all workers."""
     slot = now // SLOT
-    marks = ", ".join(f"${number}" for number in range(2, 3 + len(networks)))
+    marks = ", ".join(f"${number}" for number in range(2, 2 + len(hour) + len(day)))
     rows: list[Row] = yield sql(
         f"SELECT subject, slot, count FROM guess WHERE slot > $1 AND subject IN ({marks})",
-        slot - DAY_SLOTS, name, *networks,
+        slot - DAY_SLOTS, *hour, *day,
     )  # fmt: skip
-    of_name = sum(count for number, at, count in rows if number == name and at > slot - HOUR_SLOTS)
-    return of_name, tuple(sum(count for number, _, count in rows if number == each) for each in networks)
+    late = [(number, count) for number, at, count in rows if at > slot - HOUR_SLOTS]
+    of_hour = tuple(sum(count for number, count in late if number == each) for each in hour)
+    return of_hour, tuple(sum(count for number, _, count in rows if number == each) for each in day)
 
 
 def at_home(account: AccountId, network: str, now: Millis) -> Script[bool]:
