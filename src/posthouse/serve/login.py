@@ -171,6 +171,10 @@ class Door:
             return self.directory is not None and await self.directory.holds(login)
         return await self._store.read(devices.still, login, self.logbook.clock(), totp_demands=self.devices_with_totp)
 
+    def watch(self, login: Login, changed: Callable[[], None]) -> Callable[[], None]:
+        """Call back when a login may hold no more, whichever process changed that. Gives the un-watch."""
+        return self._store.watch(logins.sign_in_of(login.account), lambda _: changed())
+
     async def _verify(self, attempt: Attempt, password: bytes) -> Login | Refusal:
         if not await self._admitted(attempt):
             return await self._refuse(Refusal.FAILURES, attempt)

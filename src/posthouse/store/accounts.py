@@ -316,6 +316,7 @@ def remove_account(address: Address) -> Script[None]:
     if leading:
         raise Refused(f"{leading} leads to {address}; change or remove it first")
     yield from next_modseq(account)  # open sessions look, and find that nothing is left
+    yield from logins.sign_in_changed(account)
     for row in (yield from list_mailboxes(account)):
         yield from discard(Box(account, row.id))
     yield from _forget_elsewhere(address)
@@ -381,7 +382,7 @@ def spellings_of(address: Address) -> Script[list[str]]:
 def set_password(address: Address, credential: Credential) -> Script[None]:
     """Raises NotFound."""
     account, _ = yield from require(address)
-    yield from next_modseq(account)  # open sessions look, and find that their login has gone
+    yield from logins.sign_in_changed(account)
     yield from _put_credential(account, credential)
 
 

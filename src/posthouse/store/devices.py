@@ -11,7 +11,6 @@ from posthouse.mail.address import Address
 from posthouse.mail.ids import AccountId, DeviceId, Millis
 from posthouse.store import accounts, logins
 from posthouse.store.accounts import Login, ScramSecret, Target, canonical, find_login, known_as
-from posthouse.store.mailboxes import next_modseq
 from posthouse.store.script import Exists, NotFound, Refused, Row, Script, sql
 
 DEVICES = 50  # of one user: more than anybody has, and each costs a comparison at every login
@@ -188,7 +187,7 @@ def list_devices(address: Address) -> Script[list[DeviceRow]]:
 
 
 def revoke(address: Address, name: str | None) -> Script[int]:
-    """Take one device password back, or all (None): sessions that it opened end at their next look. Gives how many.
+    """Take one device password back, or all (None): sessions that it opened end. Gives how many.
     Raises NotFound."""
     login = yield from _require(address)
     rows = yield sql("SELECT id, name FROM device WHERE account = $1", login.account)
@@ -197,7 +196,7 @@ def revoke(address: Address, name: str | None) -> Script[int]:
         raise NotFound(f"{address} has no device password of that name: {name}")
     for number in meant:
         yield sql("DELETE FROM device WHERE id = $1", number)
-    yield from next_modseq(login.account)  # open sessions look, and find that their login has gone
+    yield from logins.sign_in_changed(login.account)
     return len(meant)
 
 
@@ -207,7 +206,7 @@ def set_devices_only(address: Address, *, only: bool) -> Script[None]:
     if only and not (yield sql("SELECT 1 FROM device WHERE account = $1 LIMIT 1", login.account)):
         raise Refused(f"{address} has no device password yet, and could sign in nowhere")
     yield sql("UPDATE account SET devices_only = $2 WHERE id = $1", login.account, int(only))
-    yield from next_modseq(login.account)
+    yield from logins.sign_in_changed(login.account)
 
 
 def still(login: Login, now: Millis, *, totp_demands: bool) -> Script[bool]:

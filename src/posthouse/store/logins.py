@@ -13,8 +13,8 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple
 
-from posthouse.mail.ids import AccountId, DeviceId, Millis
-from posthouse.store.script import Row, Script, sql
+from posthouse.mail.ids import AccountId, DeviceId, Millis, ModSeq
+from posthouse.store.script import Changed, Row, Script, sql
 
 HOUR, DAY = 3_600_000, 86_400_000  # milliseconds
 REFUSED_AN_HOUR = 50  # rows of refusals of one user; further ones are counted in a row without an address
@@ -74,6 +74,17 @@ class Batch:
     guesses: Sequence[tuple[int, Millis, int]] = ()
     used: Sequence[Used] = ()
     homes: Sequence[tuple[AccountId, str, Millis]] = ()
+
+
+def sign_in_of(account: AccountId) -> AccountId:
+    """Whom to watch for hints that a login of the account may hold no more. No account has such a number, so what comes
+    and goes in its mailboxes is no such hint."""
+    return AccountId(-account)
+
+
+def sign_in_changed(account: AccountId) -> Script[None]:
+    """What opened the account may open it no more: its open sessions look at once, in all workers (decision 0101)."""
+    yield Changed(sign_in_of(account), ModSeq(0))
 
 
 @lru_cache(4_096)

@@ -9,7 +9,7 @@ import unicodedata
 
 from posthouse.mail.address import Address, Domain, parse_address
 from posthouse.mail.ids import AccountId
-from posthouse.store import accounts, aliases
+from posthouse.store import accounts, aliases, logins
 from posthouse.store.accounts import canonical, fold
 from posthouse.store.mailboxes import SEPARATOR, next_modseq
 from posthouse.store.namespace import OTHERS, prefix_of
@@ -43,7 +43,8 @@ def rename_user(old: Address, new: Address, *, keep: bool) -> Script[None]:
         yield sql(
             "INSERT INTO former (domain, fold, account) VALUES ($1, $2, $3)", old.domain.name, fold(old.local), account
         )
-    yield from next_modseq(account)  # open sessions look, and find that their login has gone
+    yield from next_modseq(account)
+    yield from logins.sign_in_changed(account)
 
 
 def _make_room(account: AccountId, new: Address) -> Script[None]:
@@ -94,8 +95,9 @@ def rename_domain(old: Domain, new: Domain, *, keep: bool) -> Script[int]:
     yield sql("DELETE FROM domain WHERE name = $1", old.name)
     if keep:
         yield sql("INSERT INTO domain (name, leads_to) VALUES ($1, $2)", old.name, new.name)
-    for account, _ in rows:  # inside one script, in the writer's thread: open sessions look
+    for account, _ in rows:  # inside one script, in the writer's thread
         yield from next_modseq(AccountId(account))
+        yield from logins.sign_in_changed(AccountId(account))
     return len(rows)
 
 

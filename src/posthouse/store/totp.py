@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from posthouse.mail.address import Address
 from posthouse.mail.ids import AccountId, Millis
+from posthouse.store import logins
 from posthouse.store.accounts import find_login
 from posthouse.store.script import NotFound, Script, sql
 
@@ -36,6 +37,7 @@ def enable(address: Address, secret: bytes, recovery: Sequence[bytes], now: Mill
     yield sql("INSERT INTO totp VALUES ($1, $2, $3, -1)", account, secret, now)
     for digest in recovery:
         yield sql("INSERT INTO recovery VALUES ($1, $2)", account, digest)
+    yield from logins.sign_in_changed(account)  # perhaps mail programs need a device password now
 
 
 def disable(address: Address) -> Script[bool]:

@@ -6,7 +6,8 @@ from contextlib import AsyncExitStack
 import pytest
 
 from household import ANNA
-from posthouse.serve.imap import news, state
+from posthouse.serve import standing
+from posthouse.serve.imap import news
 from posthouse.store import accounts, emails, mailboxes
 from posthouse.store.script import Unavailable
 from serve.imap.dialogue import MESSAGE, connect
@@ -28,7 +29,7 @@ async def test_one_change_is_read_once_for_all_idle_sessions(house, door, store,
 
     monkeypatch.setattr(door, "holds", counted)
     monkeypatch.setattr(store, "reading", seen)
-    monkeypatch.setattr(state, "VOUCH_SECONDS", 0.0)
+    monkeypatch.setattr(standing, "VOUCH_SECONDS", 0.0)
     async with AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(connect(house, door)) for _ in range(20)]
         writer, *watchers = clients
@@ -87,7 +88,7 @@ async def test_who_waits_gets_the_error_too_and_who_has_gone_nothing():
 
 async def test_what_many_are_woken_for_is_asked_while_their_login_is_looked_at(house, door, store, monkeypatch):
     """Nothing is told of it before the login was seen to hold."""
-    monkeypatch.setattr(state, "VOUCH_SECONDS", 0.0)
+    monkeypatch.setattr(standing, "VOUCH_SECONDS", 0.0)
     asked, looked = asyncio.Event(), asyncio.Event()
     reading = store.reading
 

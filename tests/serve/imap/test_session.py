@@ -10,7 +10,8 @@ from scramp import ScramClient
 
 from fakes import WarpLoop
 from household import ANNA, BEN, HELLO, HOSTNAME, INFO, NOW, credential, open_store
-from posthouse.serve.imap import fetch, fetch_rows, session, state
+from posthouse.serve import standing
+from posthouse.serve.imap import fetch, fetch_rows, session
 from posthouse.serve.limits import ImapSessionLimits, PeerLimits, Peers
 from posthouse.serve.login import Door
 from posthouse.store import accounts, aliases, emails, mailboxes
@@ -73,7 +74,7 @@ async def test_a_user_who_is_silent_too_long_is_told_so(house, door):
 @pytest.mark.parametrize("change", ["password", "remove"])
 @pytest.mark.parametrize("command", ["NOOP", "IDLE"])
 async def test_a_login_that_was_changed_or_removed_ends(house, door, store, monkeypatch, command, change):
-    monkeypatch.setattr(state, "VOUCH_SECONDS", 0.0)
+    monkeypatch.setattr(standing, "VOUCH_SECONDS", 0.0)
     async with connect(house, door) as client:
         await client.do("SELECT INBOX")
         if command == "IDLE":
@@ -103,7 +104,7 @@ async def test_a_login_is_looked_at_once_a_second(house, door, store, monkeypatc
         for _ in range(10):
             await client.do("NOOP")
         assert len(looks) <= 1
-        await asyncio.sleep(state.VOUCH_SECONDS)
+        await asyncio.sleep(standing.VOUCH_SECONDS)
         await client.do("NOOP")
         assert 1 <= len(looks) <= 2
 

@@ -128,7 +128,7 @@ async def _converse(talk: Session) -> None:
         event: Event | Woken | None = await link.next(engine)
         if isinstance(event, Woken):
             event = None if link.closing else event
-            if event is not None:
+            if event is not None and not (talk.standing.doubted and not await talk.welcome()):
                 await notify.between(talk)
         elif event is not None and await talk.welcome():
             await _respond(talk, event)

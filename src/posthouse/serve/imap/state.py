@@ -19,6 +19,7 @@ from posthouse.serve.imap.updates import Found
 from posthouse.serve.imap.view import FlagRow, Ranges, Told, View, join
 from posthouse.serve.limits import ImapSessionLimits, Refusal, Service
 from posthouse.serve.login import VOUCH_SECONDS, Door
+from posthouse.serve.standing import Standing
 from posthouse.store import access, emails, urlkeys
 from posthouse.store.access import identifier
 from posthouse.store.accounts import Login
@@ -76,7 +77,7 @@ class Session:
         "login",
         "made",
         "notices",
-        "vouched",
+        "standing",
     )
 
     def __init__(self, link: Link, house: House, door: Door, engine: ImapServer, limits: ImapSessionLimits) -> None:
@@ -95,7 +96,7 @@ class Session:
         self.made: Sequence[int] = ()  # uids this client is just putting into the selected mailbox
         self.idling = False
         self.last: StatusResponse | None = None
-        self.vouched = 0.0  # when the login was last seen to hold
+        self.standing = Standing(link, door)
         self._selected: Selected | None = None
         self._entered = ExitStack()
 
@@ -106,19 +107,15 @@ class Session:
         refused = self._entered.enter_context(self.door.peers.user_connection(str(login.address), self.link.peer[0]))
         if refused is None:
             self.login = login
-            self.vouched = self.door.peers.now()
+            self.standing.begin(login, self.door.peers.now())
         return refused
 
     async def welcome(self) -> bool:
-        """Whether the login still holds, as of VOUCH_SECONDS ago or later. If not, BYE is waiting in `last`."""
-        now = self.door.peers.now()
-        if self.login is None or now < self.vouched + VOUCH_SECONDS:
-            return True
+        """Whether the login still holds. If not, BYE is waiting in `last`."""
         try:
-            holds = await news_of(self.store).holds(self.door, self.login)
+            holds = await self.standing.holds(lambda login: news_of(self.store).holds(self.door, login))
         except StoreError:  # nothing can be read by anybody at the moment: the command will say so
             return True
-        self.vouched = now
         if not holds:
             self.end(bye(LOGIN_CHANGED))
         return holds
@@ -133,6 +130,7 @@ class Session:
         if self.notices is not None:
             self.notices.end()
         self.notices = None
+        self.standing.end()
         self._entered.close()
 
     def forget(self) -> None:
@@ -140,7 +138,7 @@ class Session:
         self.leave()
         self.login = None
         self.enabled.clear()
-        self.hinted, self.vouched = 0, 0.0
+        self.hinted = 0
         self.engine.utf8 = False
         self.engine.state = State.NOT_AUTHENTICATED
         self.began = asyncio.get_running_loop().time()

@@ -135,13 +135,13 @@ async def _concluded(talk: Session, found: Login | Refusal) -> Pop3Reply:
     note(str(found.address), talk.ip, Service.POP3, too_many)
     if too_many is not None:
         return _closing(pop3_words(REFUSAL_WORDS[too_many]))
+    talk.standing.begin(found, talk.door.peers.now())
     try:
         talk.mail = await open_maildrop(talk.house.store, found.account)
     except StoreError as error:
         log.warning("the store refused: %s", error, extra={"peer": talk.ip})
         return _closing(pop3_words(words(error)))
     talk.login = found
-    talk.vouched = talk.door.peers.now()
     talk.link.deadline(talk.limits.idle_seconds)
     return ok(f"{len(talk.mail.uids)} messages ({talk.mail.size} octets)")
 

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from posthouse.net.link import Link, Woken
 from posthouse.serve.errors import FAULT, REFUSAL_WORDS, pop3_words, words
 from posthouse.serve.limits import Pop3SessionLimits, Service, turn_away
-from posthouse.serve.login import VOUCH_SECONDS, Door
+from posthouse.serve.login import Door
 from posthouse.serve.pop3 import doings, entry, retrieve
 from posthouse.serve.pop3.state import Session
 from posthouse.store.script import NotFound, StoreError
@@ -69,7 +69,8 @@ async def _converse(talk: Session) -> None:
         event: Event | Woken | None = await talk.link.next(talk.engine)
         if event is None or isinstance(event, command.Closed):
             return
-        if not isinstance(event, Woken) and not await _respond(talk, event):
+        goes_on = await (_woken(talk) if isinstance(event, Woken) else _respond(talk, event))
+        if not goes_on:
             return
         if talk.link.closing:
             talk.say(CLOSING)
@@ -111,16 +112,25 @@ async def _answer(talk: Session, event: Event) -> Pop3Reply | None:
     if isinstance(event, Malformed):
         return event.reply
     try:
-        if talk.login is not None and talk.door.peers.now() >= talk.vouched + VOUCH_SECONDS:
-            talk.vouched = talk.door.peers.now()
-            if not await talk.door.holds(talk.login):
-                return LOGIN_CHANGED
+        if talk.standing.due and not await talk.standing.holds():
+            return LOGIN_CHANGED
         return await ANSWERS[type(event)](talk, event)
     except NotFound:
         return retrieve.GONE
     except StoreError as error:
         log.warning("the store refused: %s", error, extra={"peer": talk.ip})
         return pop3_words(words(error))
+
+
+async def _woken(talk: Session) -> bool:
+    """Whether a session that something was heard of goes on. Where not, -ERR is the answer to what comes next."""
+    try:
+        holds = not talk.standing.doubted or await talk.standing.holds()
+    except StoreError:  # the next command asks again
+        return True
+    if not holds:
+        talk.say(LOGIN_CHANGED)
+    return holds
 
 
 async def _noop(talk: Session, event: command.Noop) -> Pop3Reply:

@@ -7,6 +7,7 @@ from posthouse.serve.caller import Caller, offer
 from posthouse.serve.limits import Pop3SessionLimits, Refusal, Service
 from posthouse.serve.login import Door
 from posthouse.serve.pop3.maildrop import Maildrop
+from posthouse.serve.standing import Standing
 from posthouse.store.accounts import Login
 from posthouse.transport.house import House
 from posthouse.wire.pop3.reply import Pop3Reply
@@ -30,7 +31,7 @@ class Session:
         "login",
         "mail",
         "mistakes",
-        "vouched",
+        "standing",
         "written",
     )
 
@@ -46,7 +47,7 @@ class Session:
         self.failures = 0  # of logins
         self.mistakes = 0
         self.fetched: set[int] = set()  # UIDs of messages that were sent whole
-        self.vouched = 0.0  # when the login was last seen to hold
+        self.standing = Standing(link, door)
         self.written = 0  # octets since the last flush
         self._entered = ExitStack()
 
@@ -81,6 +82,7 @@ class Session:
         """Let go of everything that others count or hold for this session."""
         if self.mail is not None:
             self.mail.leave()
+        self.standing.end()
         self._entered.close()
 
     def say(self, answer: Pop3Reply) -> None:

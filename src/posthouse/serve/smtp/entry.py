@@ -81,7 +81,7 @@ async def auth(talk: Session, event: command.Auth) -> Reply:
     asked = talk.door.peers.now()
     found = await talk.door.authenticate(event.mechanism, event.initial, ask, caller)
     if isinstance(found, Login):
-        talk.vouched = asked
+        talk.standing.begin(found, asked)
         # Behind the answer, for which the client waits.
         asyncio.get_running_loop().call_soon(note, str(found.address), talk.client.ip, Service.SMTP)
         talk.client = replace(talk.client, login=found)

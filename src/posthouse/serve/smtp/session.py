@@ -22,6 +22,7 @@ from posthouse.serve.smtp.replies import (
     BYE,
     EXPAND,
     HELP,
+    LOGIN_CHANGED,
     OK,
     READY_FOR_TLS,
     TIMED_OUT,
@@ -30,6 +31,7 @@ from posthouse.serve.smtp.replies import (
 )
 from posthouse.serve.smtp.state import Session, forget
 from posthouse.serve.smtp.transaction import bdat, chunk_ended, data, ended, mail, octets, rcpt
+from posthouse.serve.standing import Standing
 from posthouse.store.script import StoreError
 from posthouse.transport import receive
 from posthouse.transport.client import Client
@@ -62,7 +64,7 @@ async def session(link: Link, house: House, door: Door, role: SmtpRole, limits: 
         conversation=Conversation(house.clock),
     )
     client = Client(link.peer[0], lmtp=lmtp, tls=link.tls)
-    talk = Session(link, house, door, role, usual, engine, client, door.peers.now())
+    talk = Session(link, house, door, role, usual, engine, client, door.peers.now(), Standing(link, door))
     try:
         with door.peers.connection(client.ip, Service.SMTP, admitted=encrypted) as refusal:
             if refusal is None:
@@ -84,6 +86,7 @@ async def session(link: Link, house: House, door: Door, role: SmtpRole, limits: 
         link.close()  # first: the peer waits for our last words
         journal.over(talk)
         forget(talk)
+        talk.standing.end()
 
 
 async def _converse(talk: Session) -> None:
@@ -99,10 +102,9 @@ async def _converse(talk: Session) -> None:
         event: Event = await link.next(engine)
         if event is None or isinstance(event, command.Closed):
             return None
-        if event is WOKEN:
-            answer = None
-        else:
-            answer = await _patiently(talk, event)
+        if talk.standing.doubted and await _shut_out(talk):
+            return _say_last(talk, LOGIN_CHANGED)
+        answer = None if event is WOKEN else await _patiently(talk, event)
         if answer is not None:
             if answer.close:
                 return _say_last(talk, answer)
@@ -110,6 +112,14 @@ async def _converse(talk: Session) -> None:
         # The worker drains; a message that is on its way may still arrive.
         if link.closing and (talk.transaction is None or talk.transaction.spool is None):
             return _say_last(talk, CLOSING)
+
+
+async def _shut_out(talk: Session) -> bool:
+    """Whether the login holds no more. A message that is on its way is not taken then: it was not promised."""
+    try:
+        return not await talk.standing.holds()
+    except StoreError:  # the next event asks again
+        return False
 
 
 async def _say(talk: Session, answer: Reply) -> None:

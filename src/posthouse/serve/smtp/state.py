@@ -9,6 +9,7 @@ from posthouse.net.link import Link
 from posthouse.serve.caller import offer
 from posthouse.serve.limits import SessionLimits
 from posthouse.serve.login import Door
+from posthouse.serve.standing import Standing
 from posthouse.transport.client import Client
 from posthouse.transport.house import House, SmtpRole
 from posthouse.transport.route import Leads
@@ -56,13 +57,13 @@ class Session:
     engine: SmtpServer
     client: Client
     began: float
+    standing: Standing
     trails: list[Trail] = field(default_factory=list)  # of messages that the journal tells of
     refusals: int = 0  # that the journal was told of
     transaction: Transaction | None = None
     errors: int = 0
     junk: int = 0
     transactions: int = 0
-    vouched: float = 0.0  # when the login was last seen to hold
     unknown: int = 0
     failed_logins: int = 0
     window_began: float = 0.0  # of the octets counted in `window_size`: is DATA coming fast enough?

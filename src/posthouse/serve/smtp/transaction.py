@@ -9,7 +9,6 @@ from posthouse.mail.envelope import Recipient
 from posthouse.mail.ids import Trail
 from posthouse.mail.srs import is_rewritten
 from posthouse.mail.status import Reply
-from posthouse.serve.login import VOUCH_SECONDS
 from posthouse.serve.smtp import journal
 from posthouse.serve.smtp.entry import login_possible
 from posthouse.serve.smtp.replies import (
@@ -53,7 +52,7 @@ async def mail(talk: Session, event: command.Mail) -> Reply:
         return WORN_OUT
     if talk.door.peers.now() - talk.began > talk.limits.age_seconds:
         return WORN_OUT
-    if not await _welcome(talk):
+    if not await talk.standing.holds():
         return LOGIN_CHANGED
     trail = new_trail()
     if talk.engine.conversation is not None:
@@ -62,17 +61,6 @@ async def mail(talk: Session, event: command.Mail) -> Reply:
     if not answer.positive:
         journal.refused_sender(talk, trail, event.path, answer)
     return answer
-
-
-async def _welcome(talk: Session) -> bool:
-    """Whether the login, if there is one, still holds, as of VOUCH_SECONDS ago or later. Raises Unavailable."""
-    now, login = talk.door.peers.now(), talk.client.login
-    if login is None or now < talk.vouched + VOUCH_SECONDS:
-        return True
-    holds = await talk.door.holds(login)
-    if holds:
-        talk.vouched = now
-    return holds
 
 
 async def _begin(talk: Session, event: command.Mail, trail: Trail) -> Reply:
