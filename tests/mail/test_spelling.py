@@ -53,6 +53,8 @@ def test_why_it_is_no_address(text: str, reason: str) -> None:
         ('"an na"@home.test', "must be written in quotes"),
         ("an\u200bna@home.test", "U+200B (ZERO WIDTH SPACE) cannot be seen or typed"),
         ("*@home.test", "stands for everybody"),
+        ("SRS0=abc=de=far.test=eve@home.test", "names that begin with SRS0= are for mail that is sent on"),
+        ("srs1=x@home.test", "names that begin with srs1= are for mail that is sent on"),
     ],
 )
 def test_what_nobody_should_be_called(text: str, reason: str) -> None:
@@ -62,7 +64,16 @@ def test_what_nobody_should_be_called(text: str, reason: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["anna@home.test", "müller@bücher.test", "анна@почта.test", "東京カフェa@例え.test", "o'neil+x@home.test"]
+    "text",
+    [
+        "anna@home.test",
+        "müller@bücher.test",
+        "анна@почта.test",
+        "東京カフェa@例え.test",
+        "o'neil+x@home.test",
+        "srs0@home.test",
+        "srs2=x@home.test",
+    ],
 )
 def test_names_of_one_script_are_names(text: str) -> None:
     address = parse_address(text)

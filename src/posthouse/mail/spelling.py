@@ -2,8 +2,8 @@
 
 `why_no_domain` and `why_no_address` explain what the parsers of address.py refuse. `doubt` looks at what they take and
 nobody should be called: letters of several scripts in one word, as in a Cyrillic `а` among Latin ones (RFC 5890 §4.4,
-UTS #39 §5.1), and characters that PRECIS takes in user names in another form or not at all (RFC 8265 §3.3,
-RFC 8264 §9).
+UTS #39 §5.1), characters that PRECIS takes in user names in another form or not at all (RFC 8265 §3.3, RFC 8264 §9),
+and names that lead back to somebody else (srs.py).
 """
 
 import re
@@ -19,6 +19,7 @@ from posthouse.mail.address import (
     parse_domain,
     parse_local,
 )
+from posthouse.mail.srs import is_rewritten
 
 LABEL_LENGTH = 63  # RFC 1035 §2.3.4
 
@@ -106,6 +107,8 @@ def _why_no_local(local: str) -> str:
 
 def doubt(address: Address) -> str | None:
     """Why nobody should get this address, though it is one; None where nothing is against it."""
+    if is_rewritten(address):
+        return f"names that begin with {address.local[:5]} are for mail that is sent on (SRS), and it would get none"
     return _doubt_of_local(address.local) or doubt_of_domain(address.domain)
 
 
