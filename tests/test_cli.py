@@ -107,6 +107,34 @@ def test_groups_and_other_names(run) -> None:  # type: ignore[no-untyped-def]
     assert run("group", "remove", "team@work.test").status == 0
 
 
+def test_who_opens_a_closed_group_is_told(run) -> None:  # type: ignore[no-untyped-def]
+    run("domain", "add", "home.test")
+    run("user", "add", "anna@home.test", "--password-stdin", text="secret\n")
+    run("group", "add", "team@home.test", "anna@home.test", "--from", "members")
+    said = run("alias", "add", "crew@home.test", "team@home.test")
+    assert said.out.splitlines()[1:] == [
+        "Beware: everybody in the world reaches the group team@home.test by crew@home.test now."
+        " Its rule (--from members) holds for mail to team@home.test alone; for the same rule make it a group:"
+        " posthouse alias remove crew@home.test, posthouse group add crew@home.test team@home.test --from members"
+    ]
+    assert (
+        "reaches the group team@home.test by all@home.test now"
+        in run("alias", "add", "all@home.test", "crew@home.test", "anna@home.test").out
+    )
+    assert "Beware" not in run("alias", "set", "all@home.test", "anna@home.test").out
+    assert "Beware" in run("alias", "set", "all@home.test", "crew@home.test").out
+    assert "Beware" not in run("group", "set", "team@home.test", "--from", "anyone").out
+    assert "Beware" not in run("alias", "set", "all@home.test", "crew@home.test").out
+    assert run("group", "set", "team@home.test", "--from", "users").out.splitlines()[1:] == [
+        "Beware: everybody in the world still reaches it by the alias crew@home.test.",
+        "Beware: everybody in the world still reaches it by the alias all@home.test.",
+    ]
+    run("alias", "remove", "all@home.test")
+    run("alias", "remove", "crew@home.test")
+    assert run("group", "add", "crew@home.test", "team@home.test", "--from", "users").status == 0
+    assert "Beware" not in run("group", "set", "team@home.test", "--from", "members").out
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [

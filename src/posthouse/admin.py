@@ -13,7 +13,7 @@ from posthouse import start
 from posthouse.mail.address import Address, Domain, parse_address, parse_domain
 from posthouse.mail.spelling import doubt, doubt_of_domain, skeleton, unicode_of, why_no_address, why_no_domain
 from posthouse.serve.passwords import make_credential
-from posthouse.store import accounts, aliases
+from posthouse.store import accounts, aliases, groups
 from posthouse.store.accounts import Credential, Target
 from posthouse.store.gc import purge_all
 from posthouse.store.script import StoreError
@@ -269,6 +269,7 @@ def add_alias(store: SyncStore, name: str, targets: Sequence[str]) -> None:
     require_domain(store, address.domain, ADD_IT)
     store.run(aliases.add_alias, address, [address_of(target) for target in targets])
     print(f"Mail for {address} goes to {', '.join(targets)}.")
+    _tell_of_opened(store, address)
 
 
 def set_alias(store: SyncStore, name: str, targets: Sequence[str]) -> None:
@@ -277,6 +278,18 @@ def set_alias(store: SyncStore, name: str, targets: Sequence[str]) -> None:
     _require_no_group(store, address, "set")
     store.run(aliases.set_alias, address, [address_of(target) for target in targets])
     print(f"Mail for {address} now goes to {', '.join(targets)}.")
+    _tell_of_opened(store, address)
+
+
+def _tell_of_opened(store: SyncStore, address: Address) -> None:
+    """Nobody should open a closed group to the world without knowing it (decision 0102)."""
+    for group in store.read(groups.opened_by, address):
+        print(
+            f"Beware: everybody in the world reaches the group {group.address} by {address} now. Its rule"
+            f" (--from {group.senders.value}) holds for mail to {group.address} alone; for the same rule make it a"
+            f" group: posthouse alias remove {address}, posthouse group add {address} {group.address} --from"
+            f" {group.senders.value}"
+        )
 
 
 def list_aliases(store: SyncStore, *, as_json: bool) -> None:

@@ -52,6 +52,9 @@ def set_group(store: SyncStore, name: str, members: Sequence[str], senders: Send
         row for row in store.read(groups.list_groups) if accounts.canonical(row.address) == accounts.canonical(address)
     ]
     print(f"Mail for {address} now goes to {_who(address, row.members)}; {_WHO[row.senders]}.")
+    if row.senders is not Senders.ANYONE:
+        for alias in store.read(groups.openers, address):
+            print(f"Beware: everybody in the world still reaches it by the alias {alias}.")
 
 
 def _who(address: Address, members: Sequence[str]) -> str:

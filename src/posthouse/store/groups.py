@@ -13,6 +13,7 @@ from posthouse.store.accounts import (
     DUTIES,
     EVERYBODY,
     TARGETS,
+    VISITS,
     Elsewhere,
     Nobody,
     Overfull,
@@ -65,6 +66,44 @@ def remove_group(address: Address) -> Script[None]:
     """Raises NotFound, Refused while an alias, a group or a catch-all leads to it."""
     yield from _require(address)
     yield from aliases.remove_alias(address)
+
+
+def opened_by(address: Address) -> Script[list[GroupRow]]:
+    """The groups that a stranger reaches over this alias, though their own rule says otherwise: the rule of the address
+    that was written to counts (decision 0111). None for a group, which has a rule itself."""
+    if (yield from accounts.senders_of(address)) is not None:
+        return []
+    found: list[GroupRow] = []
+    pending, visited = [address], set[str]()
+    while pending and len(visited) < VISITS:
+        here = yield from at_home(pending.pop())
+        if here is None or canonical(here) in visited:
+            continue
+        visited.add(canonical(here))
+        senders = yield from accounts.senders_of(here)
+        if senders is None or senders is Senders.ANYONE:
+            pending += yield from accounts.targets_of(here)
+        else:
+            found.append(_row(here, senders, []))
+    return sorted(found, key=lambda row: canonical(row.address))
+
+
+def openers(group: Address) -> Script[list[Address]]:
+    """The aliases over which strangers reach a group, directly or over other aliases."""
+    found: dict[str, Address] = {}
+    pending = [canonical(group)]
+    while pending and len(found) < VISITS:
+        rows = yield sql(
+            "SELECT a.local, a.domain FROM alias a WHERE a.target = $1 AND NOT EXISTS"
+            " (SELECT 1 FROM grouping g WHERE g.domain = a.domain AND g.fold = a.fold) ORDER BY a.domain, a.fold",
+            pending.pop(),
+        )
+        for local, domain in rows:
+            alias = Address(local, Domain(domain))
+            if canonical(alias) not in found:
+                found[canonical(alias)] = alias
+                pending.append(canonical(alias))
+    return list(found.values())
 
 
 def list_groups() -> Script[list[GroupRow]]:
