@@ -9,7 +9,7 @@ import pytest
 
 from caller import MESSAGE, Caller, call, log_in
 from household import ANNA, BEN, INFO, NOW, inbox
-from posthouse.mail.address import Address
+from posthouse.mail.address import Address, Domain
 from posthouse.mail.ids import AccountId, Millis
 from posthouse.mail.outcome import Action
 from posthouse.serve.login import Door
@@ -211,6 +211,7 @@ async def test_the_others_have_it_and_the_queue_takes_care_of_the_rest(
     [claimed] = await ready(store)
     item = claimed.item
     assert [str(each.path) for each in item.envelope.recipients] == [str(BEN)]
+    assert item.envelope.sender.address == Address("zoe", Domain("far.test"))  # it stays here, so nothing is rewritten
     octets = (await store.blobs.get(item.blob))[claimed.skip :]
     tried = await deliver(item, octets, house)
     assert tried.kept is None
@@ -226,6 +227,7 @@ async def test_the_others_have_it_and_the_queue_takes_care_of_the_rest(
     assert tried.kept is not None
     await store.run(take_letter, tried.kept)
     [message] = await inbox(store, BEN)
+    assert message.startswith(b"Return-Path: <zoe@far.test>\r\n")
     assert message.endswith(LARGE + b"\r\n")
 
 

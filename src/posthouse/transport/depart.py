@@ -1,6 +1,6 @@
 """What leaves the house: recipients on other servers, of users and of aliases that lead there (RFC 5321 §3.9)."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -35,13 +35,16 @@ class Departing(NamedTuple):
 
 
 def departures(envelope: Envelope, leads: Sequence[Leads], way: Departing) -> tuple[Outgoing, ...]:
-    """The ways out: one for those whom a user writes to, one for those whom aliases of a domain lead to; `leads` says
-    of each recipient where it led."""
+    """The ways out: one for those whom a user writes to, one for those behind aliases who are here and have no room
+    now, one for those elsewhere whom aliases of a domain lead to; `leads` says of each recipient where it led."""
     ways: list[Outgoing] = []
     pairs = list(zip(envelope.recipients, leads, strict=True))
     direct = tuple(recipient for recipient, leading in pairs if leading.leaves)
     if direct:
         ways.append(Outgoing(way.trail, replace(envelope, recipients=direct), way.account, patience=way.patience))
+    waiting = tuple(_waiting(pairs))
+    if waiting:
+        ways.append(Outgoing(way.trail, replace(envelope, recipients=waiting), None, patience=way.patience))
     for domain, forwarded in _forwarded(pairs).items():
         sender = way.as_sender(domain) or envelope.sender
         onward = replace(envelope, sender=sender, recipients=tuple(forwarded))
@@ -49,17 +52,30 @@ def departures(envelope: Envelope, leads: Sequence[Leads], way: Departing) -> tu
     return tuple(ways)
 
 
+def _waiting(pairs: Iterable[tuple[Recipient, Leads]]) -> Iterator[Recipient]:
+    """Those here who have no room now. Nothing leaves the house, so the sender stays as it is."""
+    known: set[Address] = set()
+    for recipient, leading in pairs:
+        for address in leading.waits:
+            if address not in known:
+                known.add(address)
+                yield forward(recipient, address, several=_several(leading))
+
+
+def _several(leading: Leads) -> bool:
+    return len(leading.onward) + len(leading.accounts) > 1
+
+
 def _forwarded(pairs: Iterable[tuple[Recipient, Leads]]) -> dict[Domain, list[Recipient]]:
     """Those whom aliases lead to, by the domain of the alias."""
     found: dict[Domain, list[Recipient]] = {}
     known: set[tuple[Domain, Address]] = set()
     for recipient, leading in pairs:
-        several = len(leading.forwards) + len(leading.accounts) > 1
         for address in leading.forwards:
             domain = recipient.path.address.domain
             if (domain, address) not in known:  # two aliases may lead to one
                 known.add((domain, address))
-                found.setdefault(domain, []).append(forward(recipient, address, several=several))
+                found.setdefault(domain, []).append(forward(recipient, address, several=_several(leading)))
     return found
 
 

@@ -73,7 +73,7 @@ async def deliver(item: QueueItem, octets: bytes | mmap, house: House) -> Tried:
 def _outcome(recipient: Recipient, way: Leads, now: Millis) -> Outcome:
     if way == Leads():
         return Outcome(recipient, Action.FAILED, GONE, "There is no such user here", now)
-    if way.accounts or len(way.forwards) > 1:
+    if way.accounts or len(way.onward) > 1:
         return Outcome(recipient, action(way), DELIVERED, "", now)
     # It goes on in an item of its own, which tells of everything that happens to it.
     return Outcome(recipient, Action.RELAYED, DELIVERED, "", now, dsn=True)

@@ -116,7 +116,7 @@ async def _of_success(
     outcomes = [
         Outcome(recipient, action(way), DELIVERED, "", received)
         for recipient, way in pairs
-        if recipient.wants(Notify.SUCCESS) and (way.accounts or len(way.forwards) > 1)
+        if recipient.wants(Notify.SUCCESS) and (way.accounts or len(way.onward) > 1)
     ]
     letter = None
     if outcomes:
@@ -131,8 +131,9 @@ async def _of_success(
 
 
 def action(way: Leads) -> Action:
-    """Delivered; or expanded, where those behind an alias, or some of them, are elsewhere (RFC 3461 §5.2.7.3)."""
-    return Action.EXPANDED if way.forwards else Action.DELIVERED
+    """Delivered; or expanded, where those behind an alias, or some of them, are elsewhere or have no room now (RFC 3461
+    §5.2.7.3)."""
+    return Action.EXPANDED if way.onward else Action.DELIVERED
 
 
 def _message_id(message: NewEmail | NewBlob, octets: bytes | mmap) -> str:

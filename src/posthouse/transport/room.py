@@ -101,4 +101,4 @@ def is_hopeless(way: Leads, full: frozenset[AccountId], house: House) -> bool:
 async def _of_alias(way: Leads, crowded: frozenset[AccountId], house: House) -> Leads:
     names = [await house.store.read(address_of, account) for account in sorted(crowded)]
     left = tuple(account for account in way.accounts if account not in crowded)
-    return replace(way, accounts=left, forwards=(*way.forwards, *(name for name in names if name is not None)))
+    return replace(way, accounts=left, waits=tuple(name for name in names if name is not None))

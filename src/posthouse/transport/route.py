@@ -24,11 +24,18 @@ _P = ParamSpec("_P")
 
 @dataclass(frozen=True, slots=True)
 class Leads:
-    """Where one recipient leads: to accounts, out of the house by itself, or out of it by aliases."""
+    """Where one recipient leads: to accounts, out of the house by itself, or out of it by aliases; `waits`: by an alias
+    or a group to people here who have no room now."""
 
     accounts: tuple[AccountId, ...] = ()
     leaves: bool = False
     forwards: tuple[Address, ...] = ()
+    waits: tuple[Address, ...] = ()
+
+    @property
+    def onward(self) -> tuple[Address, ...]:
+        """Those behind an alias or a group whom the queue reaches."""
+        return (*self.forwards, *self.waits)
 
 
 def _with_rooms(
