@@ -103,6 +103,25 @@ def test_what_cannot_be_meant(run: Run, words: tuple[str, ...], why: str) -> Non
     assert run("show", "home.test")[1] == "For every user of home.test: nothing is set.\n"
 
 
+def test_another_name_has_no_limits_of_its_own(run: Run, tmp_path: Path) -> None:
+    """Of a domain or a user; which one is meant is said."""
+    for words in (
+        ["domain", "alias", "haus.test", "home.test"],
+        ["user", "rename", "ben@home.test", "benno@home.test"],
+    ):
+        with pytest.raises(SystemExit) as exited:
+            main([*words, "--data", str(tmp_path)])
+        assert exited.value.code == 0
+    for said, other in (
+        ("haus.test", "home.test"),
+        ("ben@home.test", "benno@home.test"),
+        ("anna@haus.test", "anna@home.test"),
+    ):
+        code, _, reason = run("set", said, "--storage", "1 MiB")
+        assert code == 1
+        assert f"{said} is another name of {other}; say that one" in reason
+
+
 def test_a_limit_of_nothing_can_be_said(run: Run) -> None:
     assert "uses 300 KiB of 0 octets (100 %)" in run("set", "anna@home.test", "--storage", "0")[1]
 

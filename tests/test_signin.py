@@ -159,6 +159,12 @@ def test_logins(run: Run, tmp_path: Path) -> None:
     assert (row["times"], row["ip"], row["result"], row["reason"]) == (300, None, "refused", "wrong password")
     assert len(json.loads(run("user", "logins", ANNA, "--since", "10d", "--json").out)) == 3
     assert run("user", "logins", ANNA, "--since", "ever").status == 1
+    with open_sync(tmp_path) as store:
+        minute = Millis(at - at % 60_000)
+        visit = Visit(account, "192.0.2.9", "imap", "LOGIN", "", "", "", "")
+        store.run(logins.record, Batch([(visit, Times(Millis(minute + 1_000), Millis(minute + 9_000), 2))]))
+    [line] = [line for line in run("user", "logins", ANNA).out.splitlines() if "192.0.2.9" in line]
+    assert re.match(r"\S+ \d\d:\d\d +192\.0\.2\.9 ", line)  # both in one minute
     assert run("user", "logins", "ben@home.test").status == 1
 
 

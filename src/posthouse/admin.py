@@ -84,8 +84,16 @@ def user_of(store: SyncStore, text: str) -> Target:
     address = address_of(text)
     found = store.read(accounts.find, address)
     if found is None:
-        raise Refused(f"there is no user {address}; `posthouse user list` shows them")
+        raise nobody(store, address)
     return found
+
+
+def nobody(store: SyncStore, address: Address) -> Refused:
+    """What is said where no user has this very address."""
+    known = store.read(accounts.known_as, address)
+    if known is not None:
+        return Refused(f"{address} is another name of {known.address}; say that one")
+    return Refused(f"there is no user {address}; `posthouse user list` shows them")
 
 
 def new_domain_of(text: str) -> Domain:
@@ -210,7 +218,9 @@ def add_user(store: SyncStore, name: str, *, from_stdin: bool) -> None:
 def _require_free(store: SyncStore, address: Address) -> None:
     """Before anybody types a password twice; the store looks again. Raises Refused."""
     if store.read(accounts.find, address) is not None:
-        raise Refused(f"the user {address} exists; for a new password: posthouse user password {address}")
+        here = store.read(accounts.find_login, address) is not None
+        more = f"for a new password: posthouse user password {address}" if here else "the directory has its password"
+        raise Refused(f"the user {address} exists; {more}")
     if store.read(accounts.senders_of, address) is not None:
         raise Refused(f"the group {address} exists; remove it first: posthouse group remove {address}")
     wanted = (accounts.fold(address.local), address.domain)
@@ -231,7 +241,7 @@ def set_password(store: SyncStore, name: str, *, from_stdin: bool) -> None:
     address = address_of(name)
     found = store.read(accounts.find_login, address)
     if store.read(accounts.find, address) is None:
-        raise Refused(f"there is no user {address}")
+        raise nobody(store, address)
     if found is None:
         raise Refused(f"{address} is a user of the directory, and the password is changed there")
     salt = found.credential.scram_sha256.salt
@@ -244,7 +254,7 @@ def remove_user(store: SyncStore, name: str, *, sure: bool) -> None:
     address = address_of(name)
     user = next((row for row in store.read(accounts.list_accounts) if row.address == address), None)
     if user is None:
-        raise Refused(f"there is no user {address}")
+        raise nobody(store, address)
     if not sure and not confirmed(f"Remove {address} and all {user.messages} messages for ever?"):
         raise Refused("nothing was removed")
     store.run(accounts.remove_account, address)

@@ -14,6 +14,7 @@ from posthouse.admin import (
     show,
 )
 from posthouse.mail.address import Address
+from posthouse.mail.size import counted
 from posthouse.store import accounts, groups, renaming
 from posthouse.store.accounts import Senders
 from posthouse.store.store import SyncStore
@@ -111,7 +112,8 @@ def rename_domain(store: SyncStore, old: str, new: str, *, keep: bool) -> None:
     require_domain(store, before, SEE_LIST)
     users = store.run(renaming.rename_domain, before, after, keep=keep)
     print(
-        f"{before} is {after} now, with {users} users and all aliases and groups. Open sessions have to log in again."
+        f"{before} is {after} now, with {counted(users, 'user')} and all aliases and groups."
+        " Open sessions have to log in again."
     )
     if keep:
         print(f"Mail for {before} still arrives, and its names still log in; `posthouse domain remove` ends both.")

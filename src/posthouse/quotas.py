@@ -9,7 +9,7 @@ from posthouse.config_octets import parse_octets
 from posthouse.mail.address import Domain
 from posthouse.mail.ids import AccountId
 from posthouse.mail.size import counted, in_words
-from posthouse.store import quota
+from posthouse.store import accounts, quota
 from posthouse.store.quota import LARGEST, UNLIMITED, Account, Limits, Rules, Standing, Whose, Wrong, percent_of
 from posthouse.store.script import NotFound
 from posthouse.store.store import SyncStore
@@ -28,6 +28,9 @@ def whose_of(store: SyncStore, text: str) -> Whose:
     if "@" not in text:
         domain = admin.domain_of(text)
         admin.require_domain(store, domain, "`posthouse domain list` shows them")
+        leads_to = next(row.leads_to for row in store.read(accounts.list_domains) if row.name == domain)
+        if leads_to is not None:  # it has no users, so a limit would say nothing
+            raise Refused(f"{domain} is another name of {leads_to}; say that one")
         return Whose(domain=domain)
     return Whose(admin.user_of(store, text).account)
 

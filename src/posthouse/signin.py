@@ -199,7 +199,8 @@ def _visit_row(row: Told) -> tuple[str, ...]:
     visit, times = row
     when = format_minute(times.last)
     if times.logins > 1:
-        when = f"{format_minute(times.first)} - {time.strftime('%H:%M', time.localtime(times.last / 1000))}"
+        first = format_minute(times.first)
+        when = first if first == when else f"{first} - {time.strftime('%H:%M', time.localtime(times.last / 1000))}"
     how = f"{visit.mechanism}{f' ({visit.device})' if visit.device else ''}"
     result = f"refused: {visit.refused}" if visit.refused else "came in"
     many = f", {times.logins} times" if times.logins > 1 else ""

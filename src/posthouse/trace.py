@@ -292,7 +292,8 @@ def _attempt(story: Story) -> list[str]:
     lines = []
     for each in stories(story, "outcomes"):
         action = str(each.get("action"))
-        at = f" at {each['mta']} [{each.get('ip', '')}]" if each.get("mta") else ""
+        ip = f" [{each['ip']}]" if each.get("ip") else ""  # none where it stays here
+        at = f" at {each['mta']}{ip}" if each.get("mta") else ""
         said = f'; it said "{each["answer"]}"' if each.get("answer") else ""
         over = f" over {each['tls']}" if each.get("tls") else ""
         reason = f": {each['reason']}" if each.get("reason") else ""

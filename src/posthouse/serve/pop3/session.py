@@ -27,7 +27,7 @@ BURST = 65_536  # octets of replies to pipelined commands that leave together; t
 
 CLOSING = err("The server is closing down; connect again in a moment", Code.SYS_TEMP, close=True)
 TOO_MANY_MISTAKES = err("Too many mistakes; goodbye", close=True)
-LOGIN_CHANGED = err("Your password was changed, or your account is gone; log in again", Code.AUTH, close=True)
+LOGIN_CHANGED = err("This login has been changed or removed; log in again", Code.AUTH, close=True)
 DONE = ok("Done")
 NOT_REMOVED = err("Some of the messages were not removed; they are there the next time", Code.SYS_TEMP, close=True)
 GOODBYE = ok("Goodbye", close=True)
