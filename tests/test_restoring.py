@@ -164,6 +164,8 @@ def test_somebody_who_is_not_here(folder: Path, capsys: pytest.CaptureFixture[st
 
 def test_rules(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert typed(folder, capsys, "retention", "Trash", "--days", "90")[1] == "Messages leave Trash after 90 days.\n"
+    assert typed(folder, capsys, "retention", "Junk", "--days", "1")[1] == "Messages leave Junk after 1 day.\n"
+    typed(folder, capsys, "retention", "Junk", "--usual")
     assert typed(folder, capsys, "retention", "Sent", "--never")[1] == "Messages stay in Sent.\n"
     assert typed(folder, capsys, "retention")[1].splitlines() == [
         "Junk: messages leave after 30 days, as for everybody",

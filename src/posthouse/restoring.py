@@ -203,7 +203,8 @@ def rules(store: SyncStore, user: str, usual: Rules, *, as_json: bool) -> None:
         return
     for one in found:
         whose = "" if one.own else ", as for everybody"
-        print(f"{one.name}: {f'messages leave after {one.days} days' if one.days else 'messages stay'}{whose}")
+        rule = f"messages leave after {counted(one.days, 'day')}" if one.days else "messages stay"
+        print(f"{one.name}: {rule}{whose}")
     if not found:
         print("Messages stay in every mailbox.")
 
@@ -217,4 +218,5 @@ def set_rule(store: SyncStore, user: str, mailbox: str, days: int | None) -> Non
     if days is None:
         print(f"{row.name} has no rule of its own any more.")
     else:
-        print(f"Messages {f'leave {row.name} after {days} days' if days else f'stay in {row.name}'}.")
+        rule = f"leave {row.name} after {counted(days, 'day')}" if days else f"stay in {row.name}"
+        print(f"Messages {rule}.")
