@@ -59,3 +59,15 @@ def test_it_is_forgotten(run: Run, tmp_path: Path) -> None:
     status, said = run("tls", "forget", "a.test")
     assert (status, "nothing is remembered" in said) == (1, True)
     assert run("tls", "show", "a b")[0] == 1
+
+
+def test_forgetting_is_no_way_around_a_policy(run: Run, tmp_path: Path) -> None:
+    now = Millis(time.time_ns() // 1_000_000)
+    with open_sync(tmp_path / "data") as store:
+        for name, mode, until in (("a.test", "enforce", DAY), ("b.test", "testing", DAY), ("c.test", "enforce", -DAY)):
+            text = f"version: STSv1\nmode: {mode}\nmx: mx.{name}\nmax_age: 86400"
+            store.run(tlsmemory.saw_tls, name, now)
+            store.run(tlsmemory.keep_policy, name, KeptPolicy("1", text, now, Millis(now + until), now))
+    assert "MTA-STS policy of a.test still asks for TLS, until" in run("tls", "forget", "a.test")[1]
+    assert run("tls", "forget", "b.test")[1].startswith("b.test may take mail without TLS again")
+    assert run("tls", "forget", "c.test")[1].startswith("c.test may take mail without TLS again")

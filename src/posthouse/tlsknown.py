@@ -8,6 +8,9 @@ from posthouse.store import tlsmemory
 from posthouse.store.moment import wall_clock
 from posthouse.store.store import SyncStore
 from posthouse.transport.remembered import REMEMBERED, given_up
+from posthouse.trust.mtasts import Mode
+
+ENFORCED = f"mode: {Mode.ENFORCE.value}"  # as Policy.lines has it
 
 
 def show_known(store: SyncStore, domain: str, *, as_json: bool) -> None:
@@ -45,6 +48,10 @@ def forget(store: SyncStore, domain: str) -> None:
     name = domain_of(domain).name
     if not store.run(tlsmemory.forget_tls, name):
         raise Refused(f"nothing is remembered of the TLS of {name}")
+    policy = store.read(tlsmemory.policy, name)
+    if policy is not None and policy.expires > wall_clock() and ENFORCED in policy.text.splitlines():
+        print(f"Forgotten; but the MTA-STS policy of {name} still asks for TLS, until {_day(policy.expires)} at least.")
+        return
     print(f"{name} may take mail without TLS again, within half a minute.")
 
 

@@ -281,7 +281,7 @@ async def _secure(connection: Connection) -> Result | None:
 
 
 def _demanded(what: str, demand: TlsDemand) -> str:
-    return f"{what}, which {demand.why} asks for" if demand.why else f"{what}, which is asked for"
+    return f"{what}, and {demand.why or 'the demand on its TLS'} does not allow that"
 
 
 def _saw_tls(connection: Connection, failure: TlsFailure | None) -> None:
