@@ -65,7 +65,7 @@ async def _dane(domain: str, host: MailHost, resolver: Resolver, port: int) -> T
             continue
         usable = dane.usable(answer.records)
         if not usable:
-            return TlsDemand(TlsLevel.ENCRYPTED, why=f"the TLSA records of {name}, none of which can be used,")
+            return TlsDemand(TlsLevel.ENCRYPTED, why=f"DANE of {name}, no TLSA record of which can be used,")
         names = tuple(dict.fromkeys((name, host.host, domain)))
         return TlsDemand(TlsLevel.DANE, names, usable, f"DANE of {name}")
     return TlsDemand()
