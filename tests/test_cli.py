@@ -301,9 +301,10 @@ def test_a_terminal_that_answers_with_ctrl_d(monkeypatch: pytest.MonkeyPatch) ->
     anna = admin.address_of("anna@home.test")
     with pytest.raises(admin.Refused, match="no password was typed; nothing was changed"):
         admin.new_password(anna, from_stdin=False)
-    monkeypatch.setattr(getpass, "getpass", lambda prompt: "")
-    with pytest.raises(admin.Refused, match="the password is empty"):
-        admin.new_password(anna, from_stdin=False)
+    for nothing in ("", "   "):
+        monkeypatch.setattr(getpass, "getpass", lambda prompt, typed=nothing: typed)
+        with pytest.raises(admin.Refused, match="the password is empty"):
+            admin.new_password(anna, from_stdin=False)
 
 
 def test_check_says_that_there_is_no_file(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]

@@ -134,7 +134,7 @@ def new_password(address: Address, *, from_stdin: bool, salt: bytes | None = Non
         password = _password_typed(address)
     else:
         raise Refused("there is no terminal to ask for the password on; use --password-stdin")
-    if not password:
+    if not password.strip():  # blanks alone are a slip of the keys, or of a script
         raise Refused("the password is empty; nothing was changed")
     try:
         return make_credential(password, salt)
