@@ -12,8 +12,8 @@ STAMP := $(VENV)/installed.stamp
 PROCESSES ?= 2
 
 # Commands that the system tests drive, and the Debian packages that bring them.
-CLIENTS := swaks msmtp mbsync mutt fetchmail getmail mpop curl gsasl tmux nsd unbound postfix slapd ldapmodify postgres
-CLIENT_PACKAGES := swaks libnet-ssleay-perl msmtp isync mutt fetchmail getmail6 mpop libsasl2-modules curl gsasl tmux ca-certificates nsd unbound postfix slapd ldap-utils postgresql
+CLIENTS := swaks msmtp mbsync mutt fetchmail getmail mpop curl gsasl tmux nsd unbound postfix slapd ldapmodify postgres dkimverify opendkim
+CLIENT_PACKAGES := swaks libnet-ssleay-perl msmtp isync mutt fetchmail getmail6 mpop libsasl2-modules curl gsasl tmux ca-certificates nsd unbound postfix slapd ldap-utils postgresql python3-dkim python3-nacl opendkim
 
 .PHONY: run test check fix bench clients lint
 
