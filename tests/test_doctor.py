@@ -12,10 +12,15 @@ from fakes import ZoneResolver
 from posthouse.cli import main
 from posthouse.config import settle
 from posthouse.doctor import Finding, Health, Patient, examine, healthy, patient, printed
+from posthouse.mail.ids import Millis
 from posthouse.net.authority import authority, issue
+from posthouse.net.dkimkeys import make_pair, record
 from posthouse.net.tls import load
+from posthouse.store.domainkeys import DomainKey
+from posthouse.store.moment import wall_clock
 from posthouse.transport.relays import Relay
 from posthouse.transport.target import RelayLogin, TlsLevel
+from posthouse.trust.dkim import Algorithm
 from posthouse.trust.resolver import Found
 from sink import sink
 
@@ -26,6 +31,9 @@ SETTINGS = settle(
         "sending": {"probes": ["big.test"]},
     }
 )
+PAIR = make_pair(Algorithm.ED25519)
+KEY = DomainKey("example.test", "s", Algorithm.ED25519.value, *PAIR, Millis(1), Millis(2))
+RECORD = record(Algorithm.ED25519, PAIR.public)
 ZONE = """
 signed.test. MX 10 mx.signed.test.
 big.test. A 5.5.9.1
@@ -56,8 +64,9 @@ async def found(who: Patient, check: str) -> Finding:
 
 
 async def test_all_is_well() -> None:
-    findings = await examine(somebody())
-    assert [one.check for one in findings] == ["dns", "dnssec", "port25", "hostname", "ptr", "mx"]
+    who = replace(somebody(f'{ZONE}s._domainkey.example.test. TXT "{RECORD}"'), keys=(KEY,))
+    findings = await examine(who)
+    assert [one.check for one in findings] == ["dns", "dnssec", "port25", "hostname", "ptr", "mx", "dkim"]
     assert {one.health for one in findings} == {Health.GOOD}
     assert healthy(findings)
     assert "ok" in printed(findings, as_json=False)
@@ -252,3 +261,62 @@ async def test_the_directory_of_users(tmp_path: Path) -> None:
     assert [one.health for one in await examine(lost)] == [Health.BAD, Health.BAD]  # also without a DNS
     users.write_bytes(b"")  # an empty database
     assert (await found(who, "directory")).health is Health.GOOD
+
+
+# --- keys of DKIM
+
+
+async def told_of(keys: list[DomainKey], text: str = "", **resolver: object) -> list[Finding]:
+    who = replace(somebody(ZONE + text, **resolver), keys=tuple(keys))
+    return [one for one in await examine(who) if one.check == "dkim"]
+
+
+async def test_a_domain_without_keys() -> None:
+    [finding] = await told_of([])
+    assert finding.health is Health.WARNING
+    assert finding.todo == "posthouse domain dkim add example.test"
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "advice"),
+    [
+        ("", "is not there", "Publish it"),
+        (f's._domainkey.example.test. TXT "\\"{RECORD}\\""', "quotation marks", "without quotation marks"),
+        (f's._domainkey.example.test. TXT "{RECORD[:50]}"', "its end is missing", "whole value"),
+        ('s._domainkey.example.test. TXT "v=DKIM1; p=AQAB"', "another key", "in its place"),
+        (
+            f's._domainkey.example.test. TXT "{RECORD}"\ns._domainkey.example.test. TXT "x"',
+            "others",
+            "Remove the others",
+        ),
+    ],
+)
+async def test_what_is_wrong_with_a_record(text: str, words: str, advice: str) -> None:
+    """RFC 6376 §3.6.2.2."""
+    for key in (KEY, KEY._replace(seen=None)):
+        [finding] = await told_of([key], text)
+        assert finding.health is Health.WARNING
+        assert words in finding.found
+        assert finding.todo.startswith(advice) or advice in finding.todo
+        assert finding.todo.endswith("posthouse domain dkim show example.test")
+
+
+async def test_records_that_are_right() -> None:
+    good = f's._domainkey.example.test. TXT "{RECORD}"'
+    [signs] = await told_of([KEY], good)
+    assert (signs.health, signs.todo) == (Health.GOOD, "")
+    assert "is signed by the key s" in signs.found
+    [waits] = await told_of([KEY._replace(seen=None)], good)
+    assert (waits.health, waits.todo) == (Health.GOOD, "")
+    [silent] = await told_of([KEY], failing={"s._domainkey.example.test": Found.TIMEOUT})
+    assert silent.health is Health.UNKNOWN
+    newer = KEY._replace(selector="t", made=Millis(3), seen=Millis(4))
+    over, missing = await told_of([KEY, newer], good)
+    assert over.todo.endswith("posthouse domain dkim remove example.test s")
+    assert "t._domainkey.example.test, is not there" in missing.found
+
+
+async def test_a_key_that_was_replaced_a_moment_ago_is_no_matter() -> None:
+    newer = KEY._replace(selector="t", made=Millis(3), seen=wall_clock())
+    [finding] = await told_of([KEY, newer], f't._domainkey.example.test. TXT "{RECORD}"')
+    assert "by the key t" in finding.found

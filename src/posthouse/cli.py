@@ -14,6 +14,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from posthouse.cli_dkim import dkim_app
 from posthouse.cli_groups import group_app
 from posthouse.cli_parts import HERE, Config, Json, Place, do, fail
 from posthouse.cli_people import alias_app, domain_app, user_app
@@ -26,6 +27,7 @@ app = App(name="posthouse", help="A complete mail system: SMTP in, IMAP and POP3
 trial_app = App(name="try", help="A mail system to play with, on this computer only.")
 for _app in (trial_app, domain_app, user_app, alias_app, group_app, quota_app, queue_app, tls_app):
     app.command(_app)
+domain_app.command(dkim_app)
 for _app in (device_app, totp_app):
     user_app.command(_app)
 user_app.command(user_logins, name="logins")
@@ -123,14 +125,18 @@ def doctor(*, place: Place = HERE, as_json: Json = False) -> int:
     from posthouse import admin
     from posthouse import doctor as doctors
     from posthouse.config import load
+    from posthouse.store import domainkeys
+    from posthouse.store.domainkeys import DomainKey
 
     settings = load(place.config)
     domains: list[str] = []
+    keys: list[DomainKey] = []
     status = do(place, lambda store: domains.extend(admin.domain_names(store)))
+    status = status or do(place, lambda store: keys.extend(store.read(domainkeys.every)))
     if status:
         return status
     try:
-        findings = asyncio.run(doctors.examine(doctors.patient(settings, domains)))
+        findings = asyncio.run(doctors.examine(doctors.patient(settings, domains, keys)))
     except OSError as error:
         return fail(str(error))
     print(doctors.printed(findings, as_json=as_json))

@@ -12,15 +12,21 @@ from enum import Enum
 
 from posthouse.check import users_elsewhere
 from posthouse.config_sections import Settings
+from posthouse.mail.address import Domain
 from posthouse.net.connect import NotConnected, connect
 from posthouse.net.reach import may_reach
 from posthouse.outgoing import authorities, make_relays, make_resolver, ourselves
+from posthouse.store.domainkeys import DomainKey, Standing, standings
+from posthouse.store.moment import wall_clock
 from posthouse.transport.connection import Connection, Sending, begin
 from posthouse.transport.mailhosts import Addresses, find_addresses
 from posthouse.transport.port25 import Ask, probe
 from posthouse.transport.relays import Relay, relay_target
+from posthouse.transport.signing import look
 from posthouse.transport.target import TlsLevel, Unreachable
+from posthouse.trust.dkim import record_name
 from posthouse.trust.resolver import Found, Mx, Resolver
+from posthouse.trust.tags import Published
 
 SIGNED = "ietf.org"  # a domain that has been signed with DNSSEC for long
 ADDRESSES = 4  # of our own host name that are looked at
@@ -58,11 +64,13 @@ class Patient:
     ask: Ask | None = None
     signed: str = SIGNED
     relays: tuple[Relay, ...] = field(default=())
+    keys: tuple[DomainKey, ...] = ()
 
 
-def patient(settings: Settings, domains: Iterable[str]) -> Patient:
+def patient(settings: Settings, domains: Iterable[str], keys: Iterable[DomainKey] = ()) -> Patient:
     """Raises OSError for a password file that cannot be read."""
-    return Patient(settings, tuple(domains), make_resolver(settings), relays=make_relays(settings))
+    relays = make_relays(settings)
+    return Patient(settings, tuple(domains), make_resolver(settings), relays=relays, keys=tuple(keys))
 
 
 async def examine(who: Patient) -> list[Finding]:
@@ -71,7 +79,9 @@ async def examine(who: Patient) -> list[Finding]:
     if dns[0].health is Health.BAD:
         return [*dns, *await _directory(who)]
     host = await find_addresses(who.settings.hostname.lower(), who.resolver)
-    rest = await asyncio.gather(_port25(who), _name(who, host), _domains(who, host), _relays(who), _directory(who))
+    rest = await asyncio.gather(
+        _port25(who), _name(who, host), _domains(who, host), _keys(who), _relays(who), _directory(who)
+    )
     return [*dns, *(finding for findings in rest for finding in findings)]
 
 
@@ -276,6 +286,50 @@ async def _leads_here(who: Patient, host: str, name: str, ours: set[str]) -> boo
     if host == name:
         return True
     return bool(host) and bool(ours & set((await find_addresses(host, who.resolver)).ips))
+
+
+# --- the keys that sign
+
+
+_ADVICE = {
+    Published.QUOTED: "Enter its value without quotation marks and backslashes",
+    Published.CUT: "Enter its whole value; where a form takes 255 characters, as two strings",
+    Published.SEVERAL: "Remove the others, and leave this one",
+    Published.OTHER: "Enter this one in its place",
+}
+
+
+async def _keys(who: Patient) -> list[Finding]:
+    """Whether others can verify what is signed here (RFC 6376 §3.6.2)."""
+    owners = dict.fromkeys([*who.domains[:DOMAINS], *(key.domain for key in who.keys)])
+    return [finding for owner in owners for finding in await _keys_of(who, owner)]
+
+
+async def _keys_of(who: Patient, domain: str) -> list[Finding]:
+    keys = [key for key in who.keys if key.domain == domain]
+    if not keys:
+        words = f"Mail from {domain} is not signed (DKIM); large providers refuse such mail, or take it for junk."
+        return [Finding("dkim", Health.WARNING, words, f"posthouse domain dkim add {domain}")]
+    good = [(key, standing) for key, standing in standings(keys, wall_clock()) if standing is not Standing.REPLACED]
+    return list(await asyncio.gather(*[_key(who, key, standing) for key, standing in good]))
+
+
+async def _key(who: Patient, key: DomainKey, standing: Standing) -> Finding:
+    name, show = record_name(key.selector, Domain(key.domain)), f"posthouse domain dkim show {key.domain}"
+    if standing is Standing.OVER:
+        words = f"The key {key.selector} of {key.domain} is over."
+        remove = f"posthouse domain dkim remove {key.domain} {key.selector}"
+        return Finding("dkim", Health.GOOD, words, f"Remove its record, then: {remove}")
+    found = await look(key, who.resolver)
+    if found is None:
+        return Finding("dkim", Health.UNKNOWN, f"The DNS does not answer for {name}.")
+    if found is not Published.GOOD:
+        words = f"The record of a key, {name}, {found.value}."
+        advice = _ADVICE.get(found, "Publish it")
+        return Finding("dkim", Health.WARNING, words, f"{advice}: {show}")
+    if standing is Standing.WAITING:
+        return Finding("dkim", Health.GOOD, f"The key {key.selector} of {key.domain} signs in some minutes.")
+    return Finding("dkim", Health.GOOD, f"Mail from {key.domain} is signed by the key {key.selector}.")
 
 
 # --- in words

@@ -32,6 +32,7 @@ from posthouse.transport.port25 import Port25, probe
 from posthouse.transport.relays import Relay, RelayPlan, Use
 from posthouse.transport.remembered import Remembered
 from posthouse.transport.reports import keep_reporting
+from posthouse.transport.signing import keep_looking
 from posthouse.transport.target import SMTP_PORT, RelayLogin, Target, TlsDemand, TlsLevel, Unreachable
 from posthouse.transport.targets import Routing, find_targets, no_policy, nothing_remembered
 from posthouse.transport.tlscount import TlsCount
@@ -182,9 +183,10 @@ class WayOut:
             log.warning("the TLS of a domain was not remembered: %s", error, extra={"domain": destination.name})
 
     async def run(self) -> None:
-        """Refresh policies, count sessions and send reports, until it is cancelled."""
+        """Refresh policies, look at the records of our keys, count sessions and send reports, until it is cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(keep_policies(self.policies, self._house.store, self._house.clock))
+            group.create_task(keep_looking(self._house.store, self.resolver, self._house.clock))
             if self._reporting:
                 group.create_task(self.count.keep())
                 group.create_task(keep_reporting(self._house, self._https))

@@ -18,7 +18,7 @@ from posthouse.net.https import Https, https_context
 from posthouse.net.peer import TlsFailure
 from posthouse.net.reach import networks
 from posthouse.net.tls import load
-from posthouse.store import tlsreports
+from posthouse.store import domainkeys, tlsreports
 from posthouse.store.script import Script, sql
 from posthouse.store.store import Store
 from posthouse.store.tlsmemory import DAY
@@ -28,10 +28,12 @@ from posthouse.transport.house import House
 from posthouse.transport.reports import send_due
 from posthouse.transport.target import Target, TlsDemand, TlsLevel
 from posthouse.transport.tlscount import TlsCount
+from posthouse.trust.dkim import Fault
 from posthouse.trust.reports import Applied, PolicyType
 from posthouse.trust.resolver import Found
 from sink import OFFERS, Sink, sink
 from transport.sending import rig, target
+from transport.test_signing import checked, keys_of, queued, zone
 from webserver import https_server, page
 
 STS = Applied("work.test", PolicyType.STS, ("version: STSv1", "mode: enforce"), ("mx.test",))
@@ -189,6 +191,23 @@ async def test_a_report_to_others_waits_in_the_queue(house: House, store: Store)
     [(destination, sender, account, envelope)] = await store.read(waiting)
     assert (destination, sender, account) == ("reports.example", "", 0)
     assert json.loads(str(envelope))["tls_optional"] is True, "RFC 8460 §3: despite any failure of TLS"
+
+
+async def test_a_report_is_signed(house: House, store: Store) -> None:
+    """RFC 8460 §3: by the reporting domain, all of its body, with a key that is for this service; §5.3: its fields."""
+    keys = keys_of("home.test")
+    await store.run(domainkeys.add, "home.test", keys)
+    resolver = ZoneResolver('_smtp._tls.work.test. TXT "v=TLSRPTv1; rua=mailto:tls@reports.example"')
+    await counted_yesterday(store, "work.test")
+    await send_due(later(house, 0.3), nobody(resolver))
+    [octets] = await queued(store)
+    assert octets.startswith(b"DKIM-Signature: v=1; a=ed25519-sha256; c=relaxed/relaxed; d=home.test;\r\n s=s")
+    assert b"TLS-Report-Domain:\r\n TLS-Report-Submitter;" in octets
+    for service in ("tlsrpt", "email"):
+        assert [one.fault for one in await checked(octets, zone(*keys), service)] == [None, None]
+    changed = octets.replace(b"TLS-Report-Domain: work", b"TLS-Report-Domain: wark")
+    assert [one.fault for one in await checked(changed, zone(*keys), "tlsrpt")] == [Fault.SEAL] * 2
+    assert [one.fault for one in await checked(octets + b"x\r\n", zone(*keys), "tlsrpt")] == [Fault.BODY] * 2
 
 
 async def test_a_report_by_https(house: House, store: Store, tmp_path: Path) -> None:

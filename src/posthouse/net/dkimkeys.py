@@ -47,7 +47,7 @@ def make_pair(algorithm: Algorithm) -> Pair:
 
 
 def record(algorithm: Algorithm, public: bytes) -> str:
-    """The key record to be published (RFC 6376 §3.6.1). It has no s=: it is for all services (decision 0117)."""
+    """The key record to be published (RFC 6376 §3.6.1). It has no s=: it is for all services (decision 0125)."""
     return f"v=DKIM1; k={algorithm.kind}; p={b64encode(public).decode()}"
 
 

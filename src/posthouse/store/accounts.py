@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from posthouse.mail.address import Address, Domain, parse_address
 from posthouse.mail.ids import AccountId, DeviceId
-from posthouse.store import logins, removed, sending
+from posthouse.store import domainkeys, logins, removed, sending
 from posthouse.store.mailboxes import NEW_MAILBOXES, Box, create, discard, list_mailboxes, next_modseq, subscribe
 from posthouse.store.namespace import prefix_of
 from posthouse.store.script import Exists, NotFound, Refused, Row, Script, sql
@@ -202,6 +202,7 @@ def remove_domain(name: Domain) -> Script[None]:
     if users or aliases:
         raise Refused(f"the domain {name} still has {users} users and {aliases} aliases; remove them first")
     yield sql("DELETE FROM domain WHERE name = $1", name.name)
+    yield from domainkeys.forget(name.name)
 
 
 def set_catch_all(domain: Domain, address: Address | None) -> Script[None]:

@@ -60,6 +60,10 @@ def _fifth(connection: apsw.Connection) -> None:
     _run(connection, "directory.sql")
 
 
+def _sixth(connection: apsw.Connection) -> None:
+    _run(connection, "dkim.sql")
+
+
 def _clear_namespace(connection: apsw.Connection) -> None:
     """A mailbox of one's own whose name is where those of others are now gets another, with all below it."""
     below = f"(name = '{OTHERS}' OR (name >= '{OTHERS}/' AND name < '{OTHERS}0'))"
@@ -113,7 +117,7 @@ def _rows(connection: apsw.Connection, text: str, *parameters: int) -> list[Row]
     return found
 
 
-STEPS: tuple[Step, ...] = (_first, _second, _third, _fourth, _fifth)
+STEPS: tuple[Step, ...] = (_first, _second, _third, _fourth, _fifth, _sixth)
 
 
 def migrate(database: Database, steps: Sequence[Step] = STEPS) -> None:

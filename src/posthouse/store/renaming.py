@@ -9,7 +9,7 @@ import unicodedata
 
 from posthouse.mail.address import Address, Domain, parse_address
 from posthouse.mail.ids import AccountId
-from posthouse.store import accounts, aliases, logins
+from posthouse.store import accounts, aliases, domainkeys, logins
 from posthouse.store.accounts import canonical, fold
 from posthouse.store.mailboxes import SEPARATOR, next_modseq
 from posthouse.store.namespace import OTHERS, prefix_of
@@ -95,6 +95,8 @@ def rename_domain(old: Domain, new: Domain, *, keep: bool) -> Script[int]:
     yield sql("DELETE FROM domain WHERE name = $1", old.name)
     if keep:
         yield sql("INSERT INTO domain (name, leads_to) VALUES ($1, $2)", old.name, new.name)
+    else:
+        yield from domainkeys.forget(old.name)
     for account, _ in rows:  # inside one script, in the writer's thread
         yield from next_modseq(AccountId(account))
         yield from logins.sign_in_changed(AccountId(account))

@@ -17,6 +17,7 @@ from posthouse.transport.directory import Directory
 from posthouse.transport.journey import Journey
 from posthouse.transport.rights import Rights
 from posthouse.transport.route import Routes
+from posthouse.transport.signing import Signing
 from posthouse.transport.spool import DiskSpace
 
 
@@ -96,6 +97,7 @@ class House:
     routes: Routes = field(default_factory=Routes)
     rights: Rights = field(default_factory=Rights)
     journey: Journey = field(default_factory=Journey)
+    signing: Signing = field(default_factory=Signing)
     withheld: frozenset[str] = frozenset()
     leave: bool = True
     patience: Patience = field(default_factory=Patience)

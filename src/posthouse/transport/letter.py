@@ -3,7 +3,8 @@
 from dataclasses import replace
 from typing import NamedTuple
 
-from posthouse.mail.ids import AccountId, Trail
+from posthouse.mail.header import header_end
+from posthouse.mail.ids import AccountId, Millis, Trail
 from posthouse.store.blobs import NewBlob
 from posthouse.store.emails import NewEmail
 from posthouse.store.script import Script
@@ -12,6 +13,7 @@ from posthouse.transport.bounce import Letter
 from posthouse.transport.depart import Departing, Departures, departures
 from posthouse.transport.house import House
 from posthouse.transport.resolve import sender_leads
+from posthouse.transport.signing import above, signatures, times
 from posthouse.transport.trace import return_path
 
 
@@ -34,10 +36,18 @@ async def make_ready(letter: Letter, trail: Trail, house: House, tell: Tell | No
     ways = departures(letter.envelope, leads, Departing(None, trail, house.patience))
     if not accounts and not ways:
         return None
-    whole = front + letter.octets
+    signed = await _signatures(letter.octets, now, house) if ways else b""
+    whole = front + signed + letter.octets
     message = await prepare(house.store, whole, now) if accounts else await house.store.blobs.put(whole)
     leaving = Departures(house.moment(now), tuple(replace(way, skip=len(front)) for way in ways))
     return Ready(message, accounts, leaving if ways else None, tell)
+
+
+async def _signatures(octets: bytes, now: Millis, house: House) -> bytes:
+    """The house speaks by its own name, or by the domain above it. What is signed holds as long as mail waits."""
+    signers = await house.signing.signers(above(house.hostname), house.store)
+    start = header_end(octets)
+    return await signatures(octets[:start], (octets, start), signers, times(now, house.patience.lifetime))
 
 
 def take_letters(letters: tuple[Ready, ...]) -> Script[None]:

@@ -24,6 +24,8 @@ from posthouse.transport.keep import Incoming, keep
 from posthouse.transport.notices import FORGED, Verdict, judge
 from posthouse.transport.resolve import elsewhere, leads_to, resolve
 from posthouse.transport.route import Leads
+from posthouse.transport.signing import author_domain, signatures, times
+from posthouse.transport.spool import kept
 from posthouse.transport.submit import Edit, complete, may_send, too_much
 from posthouse.transport.trace import hops
 
@@ -129,8 +131,9 @@ async def take(mail: Incoming, house: House) -> Reply:
     edit = await _completed(mail, stop, received, house)
     if isinstance(edit, Reply):
         return edit
+    edit = await _signed(mail, Edit(before(mail.octets, stop, edit.front), edit.cuts), stop, house)
     try:
-        refused = await _keep(mail, Edit(before(mail.octets, stop, edit.front), edit.cuts), received, house)
+        refused = await _keep(mail, edit, received, house)
     except Full:
         if mail.client.lmtp:  # each recipient is answered for itself
             raise
@@ -200,3 +203,14 @@ async def _completed(mail: Incoming, stop: int, received: Millis, house: House) 
     if mail.client.login is None:
         return Edit()
     return await complete(mail.octets, stop, mail.client.login, received, house)
+
+
+async def _signed(mail: Incoming, edit: Edit, stop: int, house: House) -> Edit:
+    """The mail of users is signed as it leaves us, by the domain of its author (RFC 6376 §5.1)."""
+    if mail.client.login is None:
+        return edit
+    head = edit.front + b"".join(kept(mail.octets[:stop], edit.cuts))
+    signers = await house.signing.signers(author_domain(head), house.store)
+    when = times(Millis(max(house.clock(), mail.release)), house.patience.lifetime)
+    fields = await signatures(head, (mail.octets, stop), signers, when._replace(at=house.clock() // 1_000))
+    return Edit(fields + edit.front, edit.cuts)

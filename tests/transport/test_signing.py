@@ -1,0 +1,243 @@
+"""What leaves in the name of the house is signed (RFC 6376 §5, RFC 8460 §3), by keys whose records were seen."""
+
+import mmap
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from fakes import Seconds, ZoneResolver
+from household import ANNA, BEN, HOSTNAME, NOW
+from posthouse.mail.address import Address, Domain, ForwardPath, ReversePath
+from posthouse.mail.envelope import Envelope, Recipient
+from posthouse.mail.ids import Millis, Trail
+from posthouse.net.dkimkeys import Pair, check_seal, make_pair, record
+from posthouse.store import accounts, domainkeys
+from posthouse.store.domainkeys import KEPT, DomainKey, Standing, standings
+from posthouse.store.script import Script, sql
+from posthouse.store.store import Store
+from posthouse.transport import receive, signing
+from posthouse.transport.bounce import Letter
+from posthouse.transport.client import Client
+from posthouse.transport.house import House
+from posthouse.transport.keep import Incoming
+from posthouse.transport.letter import make_ready, take_letter
+from posthouse.transport.route import Leads
+from posthouse.transport.signing import Signing, above, author_domain, due, look_at
+from posthouse.trust.dkim import Algorithm, Checked, Rules, find_signatures, queries, record_name, verify
+from posthouse.trust.resolver import Found
+
+PAIRS: dict[Algorithm, Pair] = {algorithm: make_pair(algorithm) for algorithm in Algorithm}
+FAR = Address("carl", Domain("far.test"))
+TRAIL = Trail("0" * 16)
+HOUR = 3_600_000
+
+
+def keys_of(domain: str, name: str = "s", made: int = NOW, seen: int | None = NOW) -> list[DomainKey]:
+    return [
+        DomainKey(
+            domain, name + algorithm.kind, algorithm.value, *pair, Millis(made), None if seen is None else Millis(seen)
+        )
+        for algorithm, pair in PAIRS.items()
+    ]
+
+
+def zone(*keys: DomainKey) -> ZoneResolver:
+    lines = []
+    for key in keys:
+        text = record(Algorithm(key.algorithm), key.public)
+        strings = " ".join(f'"{text[at : at + 200]}"' for at in range(0, len(text), 200))
+        lines.append(f"{record_name(key.selector, Domain(key.domain))}. TXT {strings}")
+    return ZoneResolver("\n".join(lines) or "nothing.test. A 5.5.5.5")
+
+
+async def checked(octets: bytes, resolver: ZoneResolver, service: str = "email") -> list[Checked]:
+    found = find_signatures(octets)
+    records = {name: await resolver.txt(name) for name in queries(found)}
+    return list(verify(octets, found, records, Rules(check_seal, NOW // 1_000, service)))
+
+
+async def queued(store: Store) -> list[bytes]:
+    """What waits for other servers, as it goes out."""
+
+    def items() -> Script[list[tuple[int, str]]]:
+        rows = yield sql("SELECT skip, blob FROM queue_item ORDER BY id")
+        return [(skip, blob) for skip, blob in rows]
+
+    return [(await store.blobs.get(blob))[skip:] for skip, blob in await store.read(items)]  # type: ignore[arg-type]
+
+
+# --- which keys sign
+
+
+def test_what_keys_are_good_for() -> None:
+    """RFC 6376 §5.2: the old record stays, for mail that is still on its way."""
+    old, new = keys_of("home.test", "a")[:1], keys_of("home.test", "b", NOW + 1)[:1]
+    unseen = [new[0]._replace(seen=None)]
+    other = keys_of("home.test", "c", NOW + 2)[1:]
+
+    def stand(keys: Sequence[DomainKey], now: int = NOW) -> list[Standing]:
+        return [standing for _, standing in standings(keys, Millis(now))]
+
+    assert stand([old[0]._replace(seen=None)]) == [Standing.WAITING]
+    assert stand(old) == [Standing.SIGNING]
+    assert stand(old + unseen) == [Standing.SIGNING, Standing.WAITING]
+    assert stand(old + new) == [Standing.REPLACED, Standing.SIGNING]
+    assert stand(old + new, NOW + KEPT) == [Standing.OVER, Standing.SIGNING]
+    assert stand(old + other) == [Standing.SIGNING, Standing.SIGNING], "of another algorithm"
+
+
+async def test_keys_sign_once_their_records_are_seen(store: Store) -> None:
+    clock = Seconds()
+    ours = Signing(clock)
+    old, new = keys_of("home.test", "a", seen=None), keys_of("home.test", "b", NOW + 1, None)
+    await store.run(domainkeys.add, "home.test", old)
+
+    async def selectors(domain: str = "home.test") -> list[str]:
+        clock.now += signing.REMEMBERED_SECONDS
+        return [signer.selector for signer in await ours.signers((domain,), store)]
+
+    assert await selectors() == []
+    await look_at(await store.read(domainkeys.every), zone(), Millis(NOW), store)
+    assert {key.found for key in await store.read(domainkeys.of, "home.test")} == {"MISSING"}
+    assert await selectors() == []
+    await look_at(await store.read(domainkeys.every), zone(*old), Millis(NOW), store)
+    assert await selectors() == ["aed25519", "arsa"]
+    await store.run(domainkeys.add, "home.test", new)
+    assert await selectors() == ["aed25519", "arsa"]
+    await look_at(await store.read(domainkeys.every), zone(*old, new[0]), Millis(NOW + 1), store)
+    assert await selectors() == ["aed25519", "brsa"], "each when it is seen"
+    await look_at(await store.read(domainkeys.every), zone(*old, *new), Millis(NOW + 2), store)
+    assert await selectors("work.test") == []
+    assert await selectors() == ["bed25519", "brsa"]
+    await store.run(domainkeys.remove, "home.test")
+    assert len(await ours.signers(("home.test",), store)) == 2, "for a moment more"
+    assert await selectors() == []
+
+
+async def test_a_dns_that_fails_changes_nothing(store: Store) -> None:
+    keys = keys_of("home.test")
+    await store.run(domainkeys.add, "home.test", keys)
+    resolver = zone(*keys)
+    resolver.failing |= {record_name(key.selector, Domain("home.test")): Found.TIMEOUT for key in keys}
+    await look_at(keys, resolver, Millis(NOW), store)
+    assert await store.read(domainkeys.of, "home.test") == sorted(keys, key=lambda key: key.selector)
+
+
+def test_when_records_are_looked_at() -> None:
+    key = keys_of("home.test")[0]._replace(looked=Millis(NOW), found="GOOD")
+    assert due([key], Millis(NOW + HOUR - 1)) == []
+    assert due([key], Millis(NOW + HOUR)) == [key]
+    assert due([key], Millis(NOW - 1)) == [key], "the clock was set back"
+    for wrong in (key._replace(seen=None), key._replace(found="CUT")):
+        assert due([wrong], Millis(NOW)) == [wrong]
+
+
+def test_whose_signature_it_is() -> None:
+    assert above("mx.mail.Home.test") == ("mx.mail.home.test", "mail.home.test", "home.test")
+    assert above("localhost") == ("localhost",)
+    assert author_domain(b'From: "a@b.test" <x@HOME.test>\r\n\r\n') == ("home.test",)
+    for nobody in (b"From: x\r\n\r\n", b"To: x@home.test\r\n\r\n", b""):
+        assert author_domain(nobody) == ()
+
+
+# --- mail of users
+
+LETTER = b"From: Anna <anna@home.test>\r\nTo: carl@far.test\r\nBcc: secret@far.test\r\nSubject: x\r\n\r\nHello\r\n"
+
+
+async def submit(house: House, octets: bytes | mmap.mmap, *, login: bool = True) -> None:
+    anna = await house.store.read(accounts.find_login, ANNA)
+    client = Client("192.0.2.1", "client.test", login=anna if login else None)
+    envelope = Envelope(ReversePath(ANNA), (Recipient(ForwardPath(FAR)),))
+    answer = await receive.take(Incoming(TRAIL, client, envelope, (Leads(leaves=True),), octets), house)
+    assert answer == receive.TAKEN
+
+
+async def test_mail_of_users_is_signed(house: House, store: Store) -> None:
+    """RFC 6376 §5.1, by the domain of the author; what we add is signed, what we take out is not."""
+    keys = keys_of("home.test")
+    await store.run(domainkeys.add, "home.test", keys)
+    await submit(house, LETTER)
+    [octets] = await queued(store)
+    assert octets.startswith(b"Received: ")
+    assert octets.index(b"\r\nDKIM-Signature: ") < octets.index(b"\r\nDate: ") < octets.index(b"\r\nFrom: ")
+    assert b"Bcc" not in octets
+    assert [(one.selector, one.fault) for one in await checked(octets, zone(*keys))] == [
+        ("sed25519", None),
+        ("srsa", None),
+    ]
+    signature = find_signatures(octets)[0].read
+    assert getattr(signature, "at", None) == NOW // 1_000
+    assert getattr(signature, "expires", None) == NOW // 1_000 + 7 * 86_400, "5 days in our queue, and 2 elsewhere"
+    damaged = octets.replace(b"Date: Tue", b"Date: Wed")
+    assert damaged != octets
+    assert None not in [one.fault for one in await checked(damaged, zone(*keys))]
+
+
+async def test_mail_that_is_held_back_is_signed_for_later(house: House, store: Store) -> None:
+    """RFC 4865 §4."""
+    await store.run(domainkeys.add, "home.test", keys_of("home.test"))
+    anna = await store.read(accounts.find_login, ANNA)
+    envelope = Envelope(ReversePath(ANNA), (Recipient(ForwardPath(FAR)),))
+    client = Client("192.0.2.1", "client.test", login=anna)
+    month = 31 * 86_400_000
+    mail = Incoming(TRAIL, client, envelope, (Leads(leaves=True),), LETTER, release=NOW + month)
+    assert await receive.take(mail, house) == receive.TAKEN
+    [octets] = await queued(store)
+    assert getattr(find_signatures(octets)[0].read, "expires", None) == (NOW + month) // 1_000 + 7 * 86_400
+
+
+@pytest.mark.parametrize("domain", ["work.test", "test", "mail.home.test"])
+async def test_no_other_domain_signs_for_users(house: House, store: Store, domain: str) -> None:
+    await store.run(domainkeys.add, domain, keys_of(domain))
+    await submit(house, LETTER)
+    [octets] = await queued(store)
+    assert b"DKIM-Signature" not in octets
+
+
+async def test_strangers_are_not_signed_for(house: House, store: Store) -> None:
+    await store.run(domainkeys.add, "home.test", keys_of("home.test"))
+    await submit(house, LETTER, login=False)
+    [octets] = await queued(store)
+    assert b"DKIM-Signature" not in octets
+
+
+async def test_a_large_message_is_signed_beside_the_loop(
+    house: House, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = keys_of("home.test")
+    await store.run(domainkeys.add, "home.test", keys)
+    in_threads: list[object] = []
+    really = signing.asyncio.to_thread
+
+    async def seen(work: object, *words: object) -> object:
+        in_threads.append(work)
+        return await really(work, *words)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(signing.asyncio, "to_thread", seen)
+    (tmp_path / "large").write_bytes(LETTER + b"more  \r\n" * 200_000)
+    with (tmp_path / "large").open("rb") as file:
+        await submit(house, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    assert signing.sign in in_threads
+    [octets] = await queued(store)
+    assert [one.fault for one in await checked(bytes(octets), zone(*keys))] == [None, None]
+
+
+# --- mail of the house
+
+
+@pytest.mark.parametrize("domain", [HOSTNAME, "home.test"])
+async def test_the_house_signs_what_it_says(house: House, store: Store, domain: str) -> None:
+    """RFC 6376 §3.10: by its own name, or the domain above it."""
+    keys = keys_of(domain)
+    await store.run(domainkeys.add, domain, keys)
+    text = f"From: <postmaster@{HOSTNAME}>\r\nTo: carl@far.test\r\n\r\nNo.\r\n".encode()
+    for address in (FAR, BEN):
+        letter = Letter(Envelope(ReversePath(), (Recipient(ForwardPath(address)),)), text)
+        ready = await make_ready(letter, TRAIL, house)
+        assert ready is not None
+        await store.run(take_letter, ready)
+    [octets] = await queued(store)
+    assert octets.endswith(text)
+    assert [(one.domain, one.fault) for one in await checked(octets, zone(*keys))] == [(domain, None)] * 2
