@@ -12,7 +12,7 @@ from enum import Enum
 from hashlib import sha256
 from mmap import mmap
 
-PIECE = 262_144  # octets of a body that are looked at, and hashed, at once; even, so that no CRLF is cut from behind
+PIECE = 65_536  # octets of a body that are looked at, and hashed, at once; even, so that no CRLF is cut from behind
 _CRLF = b"\r\n"
 
 _WSP = re.compile(rb"[ \t]++")
