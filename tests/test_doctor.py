@@ -278,26 +278,24 @@ async def test_a_domain_without_keys() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "words", "advice"),
+    ("texts", "words", "advice"),
     [
-        ("", "is not there", "Publish it"),
-        (f's._domainkey.example.test. TXT "\\"{RECORD}\\""', "quotation marks", "without quotation marks"),
-        (f's._domainkey.example.test. TXT "{RECORD[:50]}"', "its end is missing", "whole value"),
-        ('s._domainkey.example.test. TXT "v=DKIM1; p=AQAB"', "another key", "in its place"),
-        (
-            f's._domainkey.example.test. TXT "{RECORD}"\ns._domainkey.example.test. TXT "x"',
-            "others",
-            "Remove the others",
-        ),
+        ([], "is not there", "Publish it"),
+        ([r'"\"RECORD\""'], "quotation marks", "without quotation marks"),
+        (['"CUT"'], "its end is missing", "whole value"),
+        (['"v=DKIM1; p=AQAB"'], "another key", "in its place"),
+        (['"RECORD"', '"x"'], "others", "Remove the others"),
     ],
 )
-async def test_what_is_wrong_with_a_record(text: str, words: str, advice: str) -> None:
+async def test_what_is_wrong_with_a_record(texts: list[str], words: str, advice: str) -> None:
     """RFC 6376 §3.6.2.2."""
+    lines = (f"s._domainkey.example.test. TXT {text}" for text in texts)
+    zone = "\n".join(lines).replace("RECORD", RECORD).replace("CUT", RECORD[:50])
     for key in (KEY, KEY._replace(seen=None)):
-        [finding] = await told_of([key], text)
+        [finding] = await told_of([key], zone)
         assert finding.health is Health.WARNING
         assert words in finding.found
-        assert finding.todo.startswith(advice) or advice in finding.todo
+        assert advice in finding.todo
         assert finding.todo.endswith("posthouse domain dkim show example.test")
 
 

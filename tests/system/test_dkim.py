@@ -1,6 +1,8 @@
 """Signatures of ours before verifiers of others, and theirs before ours, over real mail: dkimpy and OpenDKIM."""
 
+import asyncio
 import json
+import smtplib
 import subprocess
 import time
 from base64 import b64encode
@@ -16,6 +18,9 @@ from posthouse.mail.address import Domain
 from posthouse.net.dkimkeys import check_seal, make_pair, make_seal, record
 from posthouse.trust.dkim import Algorithm, Fault, Rules, Signer, Times, find_signatures, sign, verify
 from posthouse.trust.resolver import Answer, Found
+from sink import sink
+from system.nameserver import Zone, real_dns
+from system.running import Person, Running
 
 KEYS = {algorithm: make_pair(algorithm) for algorithm in Algorithm}
 NAMES = {f"{algorithm.kind}._domainkey.example.org": algorithm for algorithm in Algorithm}
@@ -138,3 +143,51 @@ def test_we_verify_those_of_dkimpy(tmp_path: Path, canons: str) -> None:
         assert [one.fault for one in verify(octets, found, records, rules)] == [None, None], name
         for one in verify(octets + b"more\r\n", found, records, rules):
             assert one.fault is (Fault.UNSIGNED if name.endswith("3") else Fault.BODY)
+
+
+SERVER = """
+[dns]
+servers = ["127.0.0.1:{dns}"]
+
+[relay]
+host = "127.0.0.1"
+port = {port}
+tls = "opportunistic"
+"""
+
+
+async def test_from_the_first_key_to_the_mail_that_somebody_verifies(tmp_path: Path) -> None:
+    """The records that are shown, in a real DNS; a user's mail, through the server, to another's."""
+    (tmp_path / "server").mkdir()
+    server = Running(tmp_path / "server", workers=1)
+    server.command("domain", "add", "home.test")
+    shown = await asyncio.to_thread(server.command, "domain", "dkim", "add", "home.test")
+    keys = json.loads(server.command("domain", "dkim", "show", "--json"))
+    assert all(key["zone"] in shown for key in keys)
+    (tmp_path / "zone.json").write_text(json.dumps({key["name"]: key["value"] for key in keys}))
+    lines = "\n".join(key["zone"] for key in keys)
+    async with real_dns(tmp_path, {"home.test": Zone(lines)}) as dns, sink() as far:
+        with server.settings.open("a") as file:
+            file.write(SERVER.format(dns=dns.port, port=far.port))
+        said = await asyncio.to_thread(server.command, "domain", "dkim", "check")
+        assert said.count(" signs.") == 2
+        await asyncio.to_thread(server.start)
+        try:
+            await asyncio.to_thread(submit, server, server.person())
+            for _ in range(300):
+                if far.taken:
+                    break
+                await asyncio.sleep(0.1)
+        finally:
+            await asyncio.to_thread(server.stop)
+    (tmp_path / "mail").write_bytes(far.taken[0].octets)
+    assert dkimpy(tmp_path, VERIFY, "mail") == "[true, true]\n"
+
+
+def submit(server: Running, person: Person) -> None:
+    """As mail programs do."""
+    octets = f"From: {person.address}\r\nTo: carl@far.test\r\nSubject: x\r\n\r\nHow are you?\r\n".encode()
+    with smtplib.SMTP("localhost", server.ports.submission, timeout=30) as client:
+        client.starttls(context=server.trust())
+        client.login(person.address, person.password)
+        client.sendmail(person.address, "carl@far.test", octets)
