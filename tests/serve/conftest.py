@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator
 import pytest
 
 from household import HOSTNAME, NOW
+from posthouse.mail.ids import Millis
 from posthouse.net.authority import self_signed
 from posthouse.net.tls import load
 from posthouse.serve.limits import PeerLimits, Peers
 from posthouse.serve.login import Door
+from posthouse.store.moment import Moment
 from posthouse.store.store import Store
 from posthouse.transport.house import House
 
@@ -22,8 +24,10 @@ async def no_sleep(seconds: float) -> None:
 
 @pytest.fixture
 def house(store: Store) -> House:
-    """A house without TLS that lets users log in without it."""
-    return House(store, HOSTNAME, lambda: NOW, allow_plaintext_login=True)
+    """A house without TLS that lets users log in without it; its clocks stand still."""
+    return House(
+        store, HOSTNAME, lambda: NOW, allow_plaintext_login=True, moment=lambda now: Moment(now, Millis(0), "boot")
+    )
 
 
 @pytest.fixture

@@ -35,16 +35,9 @@ LARGE = MESSAGE + b"\r\n" + b"lorem ipsum dolor sit amet\r\n" * 200
 
 
 @pytest.fixture
-def house(store: Store) -> House:
-    """Its clocks stand still."""
-    return House(
-        store,
-        "mail.home.test",
-        lambda: NOW,
-        allow_plaintext_login=True,
-        moment=lambda now: Moment(now, Millis(0), "boot"),
-        quota=QuotaPolicy(RULES),
-    )
+def house(house: House) -> House:
+    """With a small overdraft."""
+    return replace(house, quota=QuotaPolicy(RULES))
 
 
 async def account(store: Store, address: Address) -> AccountId:

@@ -38,18 +38,6 @@ async def waiting(house: House, store: Store, later: int = 0) -> list[QueueItem]
     return [claimed.item for claimed in taken.items]
 
 
-@pytest.fixture
-def house(store: Store) -> House:
-    """Its clocks stand still."""
-    return House(
-        store,
-        "mail.home.test",
-        lambda: NOW,
-        allow_plaintext_login=True,
-        moment=lambda now: Moment(now, Millis(0), "boot"),
-    )
-
-
 async def from_anna(caller: Caller, parameters: str, *recipients: str) -> None:
     """Anna, logged in, sends."""
     await log_in(caller)
