@@ -66,6 +66,18 @@ async def test_once_at_each_percentage(house: House, store: Store) -> None:
     assert await inbox(store, BEN) == []
 
 
+async def test_it_lies_there_as_any_notice_does(house: House, store: Store) -> None:
+    """RFC 5321 §4.4, §4.5.5: the first line says that nobody wants an answer; RFC 3834 §5: nobody wrote it."""
+    await fill(store, 8)
+    assert await warn_everybody(house) == 1
+    [octets] = [each for each in await inbox(store, ANNA) if b"Auto-Submitted: " in each]
+    assert octets.startswith(b"Return-Path: <>\r\nFrom: Mail server <postmaster@")
+    letter = message_from_bytes(octets, policy=default)
+    for name in ("Return-Path", "From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted", "MIME-Version"):
+        assert len(letter.get_all(name)) == 1, name
+    assert letter["Message-ID"].endswith(f"@{HOSTNAME}>")
+
+
 async def test_again_only_after_there_was_room(house: House, store: Store) -> None:
     await fill(store, 8)
     assert await warn_everybody(house) == 1

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from hashlib import sha256
 
 from posthouse.mail.address import Address
+from posthouse.mail.dates import format_rfc5322
+from posthouse.mail.ids import Millis
 
 FOLD_AT = 78  # characters of a line with its blanks, RFC 5322 §2.1.1
 LONGEST_LINE = 998  # octets of a line without CRLF, RFC 5322 §2.1.1
@@ -34,6 +36,19 @@ def field(name: str, text: str, *, utf8: bool = False) -> bytes:
 def structured(name: str, words: Sequence[str]) -> bytes:
     """A field whose words are written as they are, folded between them (RFC 5322 §2.2.2)."""
     return _folded(name, [_CONTROL.sub("", word) for word in words])
+
+
+def written_by_machine(at: Millis, ident: str, kind: str) -> bytes:
+    """The fields of a letter that nobody wrote (RFC 5322 §3.6.1, §3.6.4, RFC 3834 §5): `kind` is auto-generated, or
+    auto-replied where it answers a message. `ident` is the Message-ID without its brackets."""
+    return b"".join(
+        [
+            structured("Date", format_rfc5322(at).split(" ")),
+            structured("Message-ID", [f"<{ident}>"]),
+            structured("Auto-Submitted", [kind]),
+            b"MIME-Version: 1.0\r\n",
+        ]
+    )
 
 
 def mailbox(address: Address, display: str = "", *, utf8: bool = False) -> str:

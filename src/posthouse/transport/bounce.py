@@ -178,11 +178,8 @@ def _header(about: Told, news: Sequence[Outcome], hostname: str, now: Millis) ->
         compose.structured("From", ["Mail", "delivery", f"<postmaster@{hostname}>"]),
         compose.structured("To", [compose.mailbox(sender)]),
         compose.field("Subject", f"{ours}: {theirs}" if theirs else ours),
-        compose.structured("Date", format_rfc5322(now).split(" ")),
-        compose.structured("Message-ID", [f"<{about.name}.{now}.{_worst(news).value}@{hostname}>"]),
-        compose.structured("Auto-Submitted", ["auto-replied"]),  # RFC 3834 §5
         *_references(about.octets),
-        b"MIME-Version: 1.0\r\n",
+        compose.written_by_machine(now, f"{about.name}.{now}.{_worst(news).value}@{hostname}", "auto-replied"),
     ]
     return b"".join(fields)
 

@@ -16,7 +16,6 @@ from urllib.parse import urlsplit
 
 from posthouse.mail import compose
 from posthouse.mail.address import Address, ForwardPath, ReversePath, parse_address, parse_domain
-from posthouse.mail.dates import format_rfc5322
 from posthouse.mail.envelope import Envelope, Recipient
 from posthouse.mail.ids import Millis, Trail
 from posthouse.net.https import Https, Request, Response, exchange
@@ -166,13 +165,10 @@ def print_letter(made: Made, sender: Address, address: Address, now: Millis) -> 
         compose.structured("From", [compose.mailbox(sender)]),
         compose.structured("To", [compose.mailbox(address)]),
         compose.structured("Subject", subject.split(" ")),
-        compose.structured("Date", format_rfc5322(now).split(" ")),
-        compose.structured("Message-ID", [f"<{report.id.replace('@', f'.{now}@')}>"]),
         compose.structured("TLS-Report-Domain", [made.domain]),
         compose.structured("TLS-Report-Submitter", [report.organization]),
         compose.structured("TLS-Required", ["No"]),  # RFC 8689 §3
-        compose.structured("Auto-Submitted", ["auto-generated"]),  # RFC 3834 §5
-        b"MIME-Version: 1.0\r\n",
+        compose.written_by_machine(now, report.id.replace("@", f".{now}@"), "auto-generated"),
     ]
     body = compose.multipart("report", [compose.text_part(text), attached], ['report-type="tlsrpt"'])
     return b"".join(fields) + body

@@ -13,8 +13,8 @@ from secrets import token_hex
 from textwrap import fill
 
 from posthouse.mail import compose
-from posthouse.mail.address import Address, Domain, parse_domain
-from posthouse.mail.dates import format_rfc5322
+from posthouse.mail.address import Address, Domain, ReversePath, parse_domain
+from posthouse.mail.envelope import Envelope
 from posthouse.mail.ids import AccountId, Millis, Trail
 from posthouse.mail.size import counted, in_words
 from posthouse.store import quota
@@ -24,6 +24,7 @@ from posthouse.transport import journey
 from posthouse.transport.accept import prepare
 from posthouse.transport.house import House, QuotaPolicy
 from posthouse.transport.letter import Ready, take_letter
+from posthouse.transport.trace import return_path
 
 LOOK_SECONDS = 60.0  # between two looks at everybody
 AT_ONCE = 500  # users of one question
@@ -68,7 +69,8 @@ async def _warn(user: Account, house: House) -> bool:
         return False
     largest = await house.store.read(quota.largest, user.id, NAMED)
     now = house.clock()
-    octets = print_warning(user, largest, house.hostname, now)
+    # As any notice that is delivered here: nobody to answer to (RFC 5321 §4.4, §4.5.5).
+    octets = return_path(Envelope(ReversePath(), ())) + print_warning(user, largest, house.hostname, now)
     tell = partial(journey.confirmed, now, Trail(token_hex(8)), str(user.address))
     ready = Ready(await prepare(house.store, octets, now), (user.id,), None, tell)
     told = await house.store.run(_tell, (user.id, level), house.quota, ready)
@@ -104,10 +106,7 @@ def print_warning(user: Account, largest: Sequence[tuple[str, int, int]], hostna
         compose.structured("From", [compose.mailbox(sender, "Mail server")]),
         compose.structured("To", [compose.mailbox(user.address, utf8=utf8)]),
         compose.field("Subject", f"Your mailbox is {percent} % full"),
-        compose.structured("Date", format_rfc5322(now).split(" ")),
-        compose.structured("Message-ID", [f"<quota.{user.id}.{percent}.{now}@{hostname}>"]),
-        compose.structured("Auto-Submitted", ["auto-generated"]),  # RFC 3834 §5
-        b"MIME-Version: 1.0\r\n",
+        compose.written_by_machine(now, f"quota.{user.id}.{percent}.{now}@{hostname}", "auto-generated"),
     ]
     return b"".join(fields) + compose.text_part(_text(user, largest, hostname))
 
