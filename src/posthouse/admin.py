@@ -223,10 +223,7 @@ def _require_free(store: SyncStore, address: Address) -> None:
         raise Refused(f"the user {address} exists; {more}")
     if store.read(accounts.senders_of, address) is not None:
         raise Refused(f"the group {address} exists; remove it first: posthouse group remove {address}")
-    wanted = (accounts.fold(address.local), address.domain)
-    if any(
-        (accounts.fold(row.address.local), row.address.domain) == wanted for row in store.read(aliases.list_aliases)
-    ):
+    if store.read(accounts.targets_of, address):
         raise Refused(f"the alias {address} exists; remove it first: posthouse alias remove {address}")
 
 
