@@ -16,6 +16,11 @@ import pytest
 
 from posthouse import admin
 from posthouse.cli import main
+from posthouse.mail.ids import Millis
+from posthouse.store import emails, mailboxes
+from posthouse.store.removed import Removal
+from posthouse.store.store import open_sync
+from store_rig import new_email
 
 MESSAGE = b"From: Anna <anna@home.test>\r\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\n\r\nHello\r\n"
 HEAVY = ("asyncio", "apsw", "cryptography", "argon2", "posthouse.store.store", "email")
@@ -289,6 +294,29 @@ def test_a_password_is_one_line(run) -> None:  # type: ignore[no-untyped-def]
     said = run("user", "add", "anna@home.test", "--password-stdin", text="one\ntwo\n")
     assert "more than one line" in said.err
     assert run("user", "add", "anna@home.test", "--password-stdin", text="one\r\n").status == 0
+
+
+def test_what_goes_with_a_user_is_said_before(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    """Nothing of it can be brought back, so it is said how much it is."""
+    run("domain", "add", "home.test")
+    run("user", "add", "anna@home.test", "--password-stdin", text="secret\n")
+    with open_sync(tmp_path) as store:
+        anna = admin.user_of(store, "anna@home.test").account
+        inbox = store.read(mailboxes.find, anna, "INBOX")
+        assert inbox is not None
+        store.run(emails.add, inbox.box, [new_email(store, MESSAGE + b"%d" % n) for n in range(3)])
+        store.run(emails.expunge, inbox.box, ((1, 1),), marked=False, kept=Removal(Millis(1), "anna"))
+    held = (
+        f"2 messages ({2 * len(MESSAGE) + 2} octets), 1 recently deleted message ({len(MESSAGE) + 1} octets), all"
+        " passwords, rights and settings"
+    )
+    asked: list[str] = []
+    with monkeypatch.context() as typing:
+        typing.setattr(admin, "confirmed", asked.append)  # None is no
+        said = run("user", "remove", "Anna@home.test")
+    assert (said.status, said.err) == (1, "posthouse: nothing was removed\n")
+    assert asked == [f"Remove anna@home.test for ever, with {held}? None of it can be brought back."]
+    assert run("user", "remove", "anna@home.test", "--yes").out == f"Removed the user anna@home.test, with {held}.\n"
 
 
 def test_a_terminal_that_answers_with_ctrl_d(monkeypatch: pytest.MonkeyPatch) -> None:

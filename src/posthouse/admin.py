@@ -11,9 +11,11 @@ from pathlib import Path
 
 from posthouse import start
 from posthouse.mail.address import Address, Domain, parse_address, parse_domain
+from posthouse.mail.ids import AccountId
+from posthouse.mail.size import counted, in_words
 from posthouse.mail.spelling import doubt, doubt_of_domain, skeleton, unicode_of, why_no_address, why_no_domain
 from posthouse.serve.passwords import make_credential
-from posthouse.store import accounts, aliases, groups
+from posthouse.store import accounts, aliases, groups, quota, removed
 from posthouse.store.accounts import Credential, Target
 from posthouse.store.gc import purge_all
 from posthouse.store.script import StoreError
@@ -248,15 +250,23 @@ def set_password(store: SyncStore, name: str, *, from_stdin: bool) -> None:
 
 def remove_user(store: SyncStore, name: str, *, sure: bool) -> None:
     """posthouse user remove."""
-    address = address_of(name)
-    user = next((row for row in store.read(accounts.list_accounts) if row.address == address), None)
-    if user is None:
-        raise nobody(store, address)
-    if not sure and not confirmed(f"Remove {address} and all {user.messages} messages for ever?"):
+    account, address = user_of(store, name)
+    held = _held(store, account)
+    if not sure and not confirmed(f"Remove {address} for ever, with {held}? None of it can be brought back."):
         raise Refused("nothing was removed")
     store.run(accounts.remove_account, address)
     purge_all(store)
-    print(f"Removed the user {address} and all their mail.")
+    print(f"Removed the user {address}, with {held}.")
+
+
+def _held(store: SyncStore, account: AccountId) -> str:
+    """What goes with a user, in words."""
+    usage = store.read(quota.standings, [account])[account].usage
+    messages, octets = store.read(removed.kept_of, account)
+    return (
+        f"{counted(usage.messages, 'message')} ({in_words(usage.octets)}),"
+        f" {counted(messages, 'recently deleted message')} ({in_words(octets)}), all passwords, rights and settings"
+    )
 
 
 def confirmed(question: str) -> bool:

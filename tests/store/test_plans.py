@@ -49,7 +49,7 @@ def planned(plans: list[str], verb: Callable[..., Script[Any]], *args: object, *
         (removed.end, (LATER,)),
         (removed.end_oldest, (AccountId(1), 1 << 40)),
         (removed.next_account, (AccountId(0),)),
-        (removed.kept_octets, (AccountId(1),)),
+        (removed.kept_of, (AccountId(1),)),
         (restore.acts, (AccountId(1),)),
     ],
 )

@@ -256,8 +256,8 @@ def test_the_oldest_of_too_much_goes(rig: Rig) -> None:
     remove(rig, box, 5, 6, at=2 * HOUR)
     assert rig.read(removed.next_account, AccountId(0)) == rig.anna
     assert rig.read(removed.next_account, rig.anna) is None
-    assert rig.read(removed.kept_octets, rig.anna) == sum(sizes[uid] for uid in range(1, 7))
-    assert rig.read(removed.kept_octets, rig.ben) == 0
+    assert rig.read(removed.kept_of, rig.anna) == (6, sum(sizes[uid] for uid in range(1, 7)))
+    assert rig.read(removed.kept_of, rig.ben) == (0, 0)
     assert rig.run(removed.end_oldest, rig.anna, 5) == (1, sizes[4])
     assert rig.run(removed.end_oldest, rig.anna, sizes[1] + 1) == (2, sizes[1] + sizes[2])
     assert kept(rig) == [("INBOX", [5, 6]), ("INBOX", [3])]

@@ -134,14 +134,14 @@ def next_account(after: AccountId) -> Script[AccountId | None]:
     return AccountId(rows[0][0]) if rows else None
 
 
-def kept_octets(account: AccountId) -> Script[int]:
-    """How much of an account is kept."""
-    [(octets,)] = yield sql(
-        "SELECT coalesce(sum(e.size), 0) FROM removal r CROSS JOIN removed d ON d.removal = r.id"
+def kept_of(account: AccountId) -> Script[tuple[int, int]]:
+    """How many Emails of an account are kept, and how many octets."""
+    [(count, octets)] = yield sql(
+        "SELECT count(*), coalesce(sum(e.size), 0) FROM removal r CROSS JOIN removed d ON d.removal = r.id"
         " CROSS JOIN email e ON e.id = d.email WHERE r.account = $1",
         account,
     )
-    return int(octets)
+    return int(count), int(octets)
 
 
 def end_oldest(account: AccountId, octets: int, limit: int = END_CHUNK) -> Script[tuple[int, int]]:

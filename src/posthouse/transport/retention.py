@@ -126,7 +126,8 @@ async def _end_beyond(store: Store, most: int) -> int:
     account = AccountId(0)
     while (after := await store.read(removed.next_account, account)) is not None:  # one after another, as the rules do
         account = after
-        excess = await store.read(removed.kept_octets, account) - most
+        _, kept = await store.read(removed.kept_of, account)
+        excess = kept - most
         while excess > 0:
             emails, octets = await store.run(removed.end_oldest, account, excess)
             if not emails:  # brought back meanwhile
