@@ -128,6 +128,7 @@ def test_a_new_password_keeps_the_salt_that_devices_share(run: Run, tmp_path: Pa
 def test_a_second_factor(run: Run, tmp_path: Path) -> None:
     said = run("user", "totp", "enable", ANNA, "--issuer", "Home")
     assert "otpauth://totp/Home:anna@home.test?secret=" in said.out
+    assert "Nothing asks for them yet" in said.out
     assert len(re.findall(r"^    [a-z2-9]{5}-[a-z2-9]{5}$", said.out, re.MULTILINE)) == 8
     with open_sync(tmp_path) as store:
         found = entrance(store)

@@ -77,7 +77,7 @@ def device_only(user: str, /, *, off: bool = False, place: Place = HERE) -> int:
 
 @totp_app.command(name="enable")
 def totp_enable(user: str, /, *, issuer: str = "Posthouse", place: Place = HERE) -> int:
-    """Give a user a second factor; shows the secret and the recovery codes once.
+    """Give a user a second factor; shows the secret and the recovery codes once. Nothing asks for it yet.
 
     Parameters
     ----------

@@ -168,6 +168,8 @@ def enable_totp(store: SyncStore, user: str, issuer: str) -> None:
     print(f"or typed: {base32(secret)} (by time, 6 digits, 30 seconds).\n")
     print("Codes for who has lost the app, each good once:\n")
     print("\n".join(f"    {code}" for code in codes))
+    print("\nNothing asks for them yet: they are for the administrator's pages, which are to come, and never for mail")
+    print("programs. Where login.totp_wants_devices is set, those of this user need a device password from now on.")
 
 
 def disable_totp(store: SyncStore, user: str) -> None:

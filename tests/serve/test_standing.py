@@ -91,7 +91,7 @@ async def test_a_pop3_session_ends_between_two_commands(house: House, door: Door
     async with connect_pop3(house, door) as client:
         assert (await client.say("DELE 1")).startswith(b"+OK")
         changes(another_password)
-        assert (await client.line()).startswith(b"-ERR [AUTH] Your password was changed")
+        assert (await client.line()).startswith(b"-ERR [AUTH] This login has been changed")
         assert await client.closed()
     async with connect_imap(house, door, user="ben@work.test"):
         pass
