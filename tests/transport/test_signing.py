@@ -1,5 +1,6 @@
 """What leaves in the name of the house is signed (RFC 6376 §5, RFC 8460 §3), by keys whose records were seen."""
 
+import asyncio
 import mmap
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from posthouse.mail.ids import Millis, Trail
 from posthouse.net.dkimkeys import Pair, check_seal, make_pair, record
 from posthouse.store import accounts, domainkeys
 from posthouse.store.domainkeys import KEPT, DomainKey, Standing, standings
-from posthouse.store.script import Script, sql
+from posthouse.store.script import Script, Unavailable, sql
 from posthouse.store.store import Store
 from posthouse.transport import receive, signing
 from posthouse.transport.bounce import Letter
@@ -102,14 +103,14 @@ async def test_keys_sign_once_their_records_are_seen(store: Store) -> None:
     assert {key.found for key in await store.read(domainkeys.of, "home.test")} == {"MISSING"}
     assert await selectors() == []
     await look_at(await store.read(domainkeys.every), zone(*old), Millis(NOW), store)
-    assert await selectors() == ["aed25519", "arsa"]
+    assert await selectors() == ["arsa", "aed25519"]
     await store.run(domainkeys.add, "home.test", new)
-    assert await selectors() == ["aed25519", "arsa"]
+    assert await selectors() == ["arsa", "aed25519"]
     await look_at(await store.read(domainkeys.every), zone(*old, new[0]), Millis(NOW + 1), store)
-    assert await selectors() == ["aed25519", "brsa"], "each when it is seen"
+    assert await selectors() == ["brsa", "aed25519"], "each when it is seen"
     await look_at(await store.read(domainkeys.every), zone(*old, *new), Millis(NOW + 2), store)
     assert await selectors("work.test") == []
-    assert await selectors() == ["bed25519", "brsa"]
+    assert await selectors() == ["brsa", "bed25519"]
     await store.run(domainkeys.remove, "home.test")
     assert len(await ours.signers(("home.test",), store)) == 2, "for a moment more"
     assert await selectors() == []
@@ -122,6 +123,37 @@ async def test_a_dns_that_fails_changes_nothing(store: Store) -> None:
     resolver.failing |= {record_name(key.selector, Domain("home.test")): Found.TIMEOUT for key in keys}
     await look_at(keys, resolver, Millis(NOW), store)
     assert await store.read(domainkeys.of, "home.test") == sorted(keys, key=lambda key: key.selector)
+
+
+async def test_a_key_that_cannot_be_read_is_passed_over(store: Store) -> None:
+    first, second = keys_of("home.test")
+    await store.run(domainkeys.add, "home.test", [first._replace(private=b"no key"), second])
+    [signer] = await Signing().signers(("home.test",), store)
+    assert signer.selector == second.selector
+    wrong = second._replace(domain="work.test", algorithm="dsa")
+    await store.run(domainkeys.add, "work.test", [wrong])
+    assert await Signing().signers(("work.test",), store) == ()
+
+
+async def test_somebody_keeps_looking(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that cannot answer is asked again."""
+    keys = keys_of("home.test", seen=None)
+    await store.run(domainkeys.add, "home.test", keys)
+    monkeypatch.setattr(signing, "LOOK_SECONDS", 0.01)
+    fails = [Unavailable("not now")]
+
+    def clock() -> Millis:
+        if fails:
+            raise fails.pop()
+        return Millis(NOW)
+
+    task = asyncio.create_task(signing.keep_looking(store, zone(*keys), clock))
+    while len(await Signing().signers(("home.test",), store)) < len(keys):
+        assert not task.done()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [key.seen for key in await store.read(domainkeys.of, "home.test")] == [NOW, NOW]
 
 
 def test_when_records_are_looked_at() -> None:
@@ -164,8 +196,8 @@ async def test_mail_of_users_is_signed(house: House, store: Store) -> None:
     assert octets.index(b"\r\nDKIM-Signature: ") < octets.index(b"\r\nDate: ") < octets.index(b"\r\nFrom: ")
     assert b"Bcc" not in octets
     assert [(one.selector, one.fault) for one in await checked(octets, zone(*keys))] == [
-        ("sed25519", None),
         ("srsa", None),
+        ("sed25519", None),
     ]
     signature = find_signatures(octets)[0].read
     assert getattr(signature, "at", None) == NOW // 1_000
@@ -173,6 +205,20 @@ async def test_mail_of_users_is_signed(house: House, store: Store) -> None:
     damaged = octets.replace(b"Date: Tue", b"Date: Wed")
     assert damaged != octets
     assert None not in [one.fault for one in await checked(damaged, zone(*keys))]
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [b"no header at all\r\n", b"\r\nno header either\r\n", b"Subject: only this\r\n", b"To: x@far.test\r\n\r\n"],
+)
+async def test_mail_that_is_hardly_any(house: House, store: Store, octets: bytes) -> None:
+    """What we add makes it a message, and is signed."""
+    keys = keys_of("home.test")
+    await store.run(domainkeys.add, "home.test", keys)
+    await submit(house, octets)
+    [sent] = await queued(store)
+    assert b"\r\nFrom: <anna@home.test>\r\n" in sent
+    assert [one.fault for one in await checked(sent, zone(*keys))] == [None, None]
 
 
 async def test_mail_that_is_held_back_is_signed_for_later(house: House, store: Store) -> None:

@@ -50,15 +50,23 @@ class Signing:
         names, now = tuple(domains), self._now()
         known = self._known.get(names, now)
         if known is None:
-            known = tuple(map(_signer, await store.read(domainkeys.signing, names)))
+            found = map(_signer, await store.read(domainkeys.signing, names))
+            signers = [signer for signer in found if signer is not None]
+            # RSA on top: some verifiers look at the first signature alone, and not all know Ed25519.
+            known = tuple(sorted(signers, key=lambda signer: signer.algorithm is not Algorithm.RSA))
             self._known.put(names, known, now)
         return known
 
 
-def _signer(key: DomainKey) -> Signer:
+def _signer(key: DomainKey) -> Signer | None:
+    """None for a key that cannot be read: mail goes out without it rather than not at all."""
     from posthouse.net.dkimkeys import make_seal  # here: a worker without keys starts sooner without cryptography
 
-    return Signer(Domain(key.domain), key.selector, Algorithm(key.algorithm), make_seal(key.private))
+    try:
+        return Signer(Domain(key.domain), key.selector, Algorithm(key.algorithm), make_seal(key.private))
+    except ValueError as error:
+        log.error("a key cannot be read: %s", error, extra={"domain": key.domain, "selector": key.selector})
+        return None
 
 
 def above(hostname: str) -> tuple[str, ...]:
