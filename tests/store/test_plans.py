@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from posthouse.mail.ids import AccountId, Millis
-from posthouse.store import accounts, devices, emails, logins, quota, removed, restore
+from posthouse.store import accounts, devices, emails, expiry, logins, quota, removed, restore
 from posthouse.store.emails import ALL
 from posthouse.store.logins import Batch, Times, Visit
 from posthouse.store.quota import Asked, Rules
@@ -44,6 +44,7 @@ def planned(plans: list[str], verb: Callable[..., Script[Any]], *args: object, *
         (devices.look, (devices.Asked(ANNA, (8, 9), "192.0.2.0/24", suspect=True), NOW)),
         (logins.record, (BATCH,)),
         (logins.forget, (LATER, 0)),
+        (expiry.inbox_days, (AccountId(1),)),
         (quota.standings, ([AccountId(1)],)),
         (quota.begin, ({AccountId(1): quota.Usage(1, 1)}, Asked(Rules()))),
         (removed.end, (LATER,)),

@@ -115,6 +115,24 @@ def rules_of(account: AccountId, rules: Rules) -> Script[list[Ruled]]:
     return [_ruled(rules, row) for row in rows]
 
 
+def inbox_days(account: AccountId) -> Script[int]:
+    """After how many days messages leave this user's INBOX; 0: never. It has no use, so only a rule of its own."""
+    rows = yield sql(
+        "SELECT r.days FROM mailbox m JOIN retention_rule r ON r.mailbox = m.id WHERE m.account = $1 AND m.name = $2",
+        account, "INBOX",
+    )  # fmt: skip
+    return int(rows[0][0]) if rows else 0
+
+
+def least_inbox_days() -> Script[int]:
+    """The fewest days after which messages leave the INBOX of anybody; 0: never."""
+    [(days,)] = yield sql(
+        "SELECT min(r.days) FROM retention_rule r JOIN mailbox m ON m.id = r.mailbox WHERE r.days > 0 AND m.name = $1",
+        "INBOX",
+    )
+    return int(days or 0)
+
+
 def set_rule(box: Box, days: int | None) -> Script[None]:
     """Messages leave this mailbox after so many days; 0: never; None: as its use says. Raises NotFound."""
     if not (yield sql("SELECT 1 FROM mailbox WHERE id = $1 AND account = $2", box.mailbox, box.account)):

@@ -4,13 +4,15 @@ import asyncio
 import gc
 import random
 from base64 import b64decode, b64encode
+from types import SimpleNamespace
 
 import msgspec
 import pytest
 
-from household import ANNA, credential
+from household import ANNA, BEN, credential
+from posthouse.serve.pop3 import expire as pop3_expire
 from posthouse.serve.pop3 import maildrop
-from posthouse.store import accounts, emails, restore
+from posthouse.store import accounts, emails, expiry, restore
 from posthouse.store.blobs import INLINE_SIZE
 from posthouse.store.emails import Column
 from posthouse.store.script import Unavailable
@@ -70,6 +72,31 @@ async def test_nothing_is_removed_unless_quit_is_said(house, door, store):
     async with connect(house, door) as client:
         await client.say("DELE 1")
     assert await store.read(uids, box) == [1]
+
+
+async def expire(client):
+    """What CAPA says of EXPIRE."""
+    [word] = [line for line in (await client.lines("CAPA")).splitlines() if line.startswith(b"EXPIRE")]
+    return word
+
+
+async def test_expire_is_the_rule_of_this_inbox(house, door, store, monkeypatch):
+    """RFC 2449 §6.7: NEVER is a promise; a stranger hears the smallest of all."""
+    now = [1_000.0]
+    monkeypatch.setattr(pop3_expire, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    async with connect(house, door, None) as stranger, connect(house, door) as client:
+        assert await expire(stranger) == await expire(client) == b"EXPIRE NEVER"
+        await store.run(expiry.set_rule, await inbox_of(store), 30)
+        await store.run(expiry.set_rule, await inbox_of(store, str(BEN)), 7)
+        assert await expire(client) == b"EXPIRE 30"
+        assert await expire(stranger) == b"EXPIRE NEVER"  # known for a moment
+        now[0] += pop3_expire.LIFE
+        assert await expire(stranger) == b"EXPIRE 7 USER"
+        await store.run(expiry.set_rule, await inbox_of(store), 0)
+        await store.run(expiry.set_rule, await inbox_of(store, str(BEN)), None)
+        assert await expire(client) == b"EXPIRE NEVER"
+        now[0] += pop3_expire.LIFE
+        assert await expire(stranger) == b"EXPIRE NEVER"
 
 
 async def test_no_flag_is_set(house, door, store):

@@ -12,6 +12,7 @@ from posthouse.net.link import Woken
 from posthouse.serve.errors import REFUSAL_WORDS, pop3_words, words
 from posthouse.serve.limits import Refusal, Service
 from posthouse.serve.login import note, user_name
+from posthouse.serve.pop3.expire import announced
 from posthouse.serve.pop3.maildrop import open_maildrop
 from posthouse.serve.pop3.state import Session
 from posthouse.store.accounts import Login
@@ -46,8 +47,8 @@ def greeting(talk: Session) -> Pop3Reply:
 
 async def capabilities(talk: Session, command: Capa) -> Pop3Reply:
     """CAPA as it is now (RFC 2449 §5, §6). The version is for users only: it tells a stranger which faults to try."""
-    names = ["TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "EXPIRE NEVER", "LOGIN-DELAY 0"]
-    names += ["UTF8 USER", "LANG"]
+    names = ["TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING"]
+    names += [await announced(talk), "LOGIN-DELAY 0", "UTF8 USER", "LANG"]
     if talk.login is None and talk.house.tls is not None and talk.link.tls is None:
         names.append("STLS")
     if login_possible(talk):
