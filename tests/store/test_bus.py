@@ -241,3 +241,19 @@ async def test_a_disk_that_takes_nothing_costs_hints_and_no_session(
     worker.unwatch(AccountId(5000))
     monkeypatch.undo()
     worker.close()
+
+
+async def test_a_worker_starts_on_a_full_disk_and_is_told_of_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sender, _ = opened(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", lambda *_: 100)  # some octets, and no more
+        receiver, heard = opened(tmp_path)
+    assert not (tmp_path / receiver._file).exists()
+    sender.publish({AccountId(5000): ModSeq(1)})
+    await until(heard, 1)
+    assert heard == [(5000, 1)]
+    receiver.close()
+    sender.close()
+    assert os.listdir(tmp_path) == []

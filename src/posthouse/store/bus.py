@@ -61,7 +61,8 @@ class Bus:
 
     def open(self) -> None:
         """Bind and listen on the running loop. Raises OSError."""
-        self._watched = Watched(self._folder, self._file)  # first: whoever finds the socket finds it too
+        with suppress(OSError):  # the disk is full: then this worker is told of everything
+            self._watched = Watched(self._folder, self._file)  # first: whoever finds the socket finds it too
         self._socket.bind(self._path(self._name))
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._socket.fileno(), self._receive)

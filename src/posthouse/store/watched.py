@@ -9,6 +9,7 @@ Who changed an account reads the octet behind the commit. So whoever sets it bef
 either the hint is sent, or what is new was read. An octet that cannot be written is a hint that is lost.
 """
 
+import errno
 import os
 from contextlib import suppress
 
@@ -29,7 +30,13 @@ class Watched:
         self._folder, self._name = folder, name
         self._times: dict[int, int] = {}
         self._file = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder)
-        os.write(self._file, NOT * PLACES)  # now, and not when an octet is set: then the disk may be full
+        try:  # now, and not when an octet is set: then the disk may be full
+            written = os.write(self._file, NOT * PLACES)
+        except OSError:
+            written = 0
+        if written < PLACES:
+            self.close()
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
 
     def add(self, account: AccountId) -> None:
         """Tell of this account from now on."""
