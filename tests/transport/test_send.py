@@ -16,6 +16,7 @@ from posthouse.transport.connection import Sending
 from posthouse.transport.result import PERHAPS_TAKEN
 from posthouse.transport.send import ADDRESSES, CONVERSATIONS, Sender
 from posthouse.transport.target import Target, Unreachable
+from posthouse.transport.words import explain
 from sink import CLOSE, OFFERS, RESET, After, Say, sink
 from transport.sending import ANNA, MESSAGE, Item, brief, item, rig, seconds, target, to
 
@@ -436,7 +437,11 @@ async def test_long_lines_are_encoded_and_never_folded() -> None:
     async with sink() as server, rig(server) as ours:
         assert brief([await ours.outcome(long)]) == [TAKEN]
         assert max(map(len, server.taken[0].octets.split(b"\r\n"))) <= 76
-        assert brief([await ours.outcome(b"X: " + b"word " * 400 + b"\r\n\r\n")]) == [(FAILED, "mail", "5.6.0")]
+        outcome = await ours.outcome(b"X: " + b"word " * 400 + b"\r\n\r\n")
+        assert brief([outcome]) == [(FAILED, "mail", "5.6.0")]
+        said = explain(outcome, "mail.home.test")
+        assert said.happened.startswith("A line of the header, or between the parts,")
+        assert "to fewer people at a time" in said.advice
 
 
 async def test_the_null_sender() -> None:

@@ -57,7 +57,12 @@ def test_cutting_leaves_the_rest(octets: bytes, marks: list[int]) -> None:
     marks = sorted(min(mark, len(octets)) for mark in marks)
     cuts = list(zip(marks[::2], marks[1::2], strict=False))
     kept_marks = [octet for at, octet in enumerate(octets) if not any(start <= at < stop for start, stop in cuts)]
-    assert b"".join(kept(octets, cuts)) == bytes(kept_marks)
+    assert b"".join(kept(octets, [(*cut, b"") for cut in cuts])) == bytes(kept_marks)
+
+
+def test_something_else_is_put_in_but_not_into_what_is_gone() -> None:
+    changes = [(0, 1, b"X"), (2, 2, b"+"), (3, 6, b""), (4, 4, b"gone"), (6, 6, b"-")]
+    assert b"".join(kept(b"abcdefgh", changes)) == b"Xb+c-gh"
 
 
 async def test_copying_a_large_message(tmp_path: Path) -> None:
@@ -65,7 +70,7 @@ async def test_copying_a_large_message(tmp_path: Path) -> None:
     await fill(spool, b"Bcc: me\r\nSubject: x\r\n\r\n", b"y" * 3_000_000)
     octets = await spool.octets()
     assert isinstance(octets, mmap.mmap)
-    copy = copy_to_file(octets, b"Received: z\r\n", [(0, 9)], tmp_path)
+    copy = copy_to_file(octets, b"Received: z\r\n", [(0, 9, b"")], tmp_path)
     assert copy[:] == b"Received: z\r\nSubject: x\r\n\r\n" + b"y" * 3_000_000
     assert names(tmp_path) == []
     spool.close()

@@ -8,7 +8,7 @@ import pytest
 from household import ANNA, BEN, HELLO, HOSTNAME, INFO, NOW
 from posthouse.mail.address import Address, Domain
 from posthouse.mail.header import FIELDS, header_end
-from posthouse.mail.status import Reply
+from posthouse.mail.status import Reply, reply
 from posthouse.store import accounts
 from posthouse.store.accounts import Login
 from posthouse.store.store import Store
@@ -43,7 +43,7 @@ async def completed(header: bytes, login: Login, house: House) -> bytes | Reply:
     edit = await complete(octets, header_end(octets), login, NOW, house)
     if isinstance(edit, Reply):
         return edit
-    whole = edit.front + b"".join(kept(octets, edit.cuts))
+    whole = edit.front + b"".join(kept(octets, edit.changes))
     assert whole.endswith(b"\r\n\r\nbody\r\n")
     return whole.removesuffix(b"\r\nbody\r\n")
 
@@ -159,6 +159,22 @@ async def test_a_message_sent_on_keeps_its_author(house: House, anna: Login) -> 
     listed = sent_on + b"Sender: list@elsewhere.test\r\n"
     assert await completed(listed, anna, house) == listed
     assert await completed(b"Resent-Sender: ben@work.test\r\n" + listed, anna, house) == NOT_YOUR_SENDER
+
+
+async def test_long_lines_of_the_header_are_folded(house: House, anna: Login) -> None:
+    """RFC 6409 §8, RFC 5322 §2.1.1: a hundred people on one line; a hidden field goes whole."""
+    people = b", ".join(b"person%d@elsewhere.test" % number for number in range(100))
+    result = await completed(b"Bcc: " + people + b"\r\n" + WHOLE + b"To: " + people + b"\r\n", anna, house)
+    assert isinstance(result, bytes)
+    assert result.replace(b"\r\n ", b" ") == WHOLE + b"To: " + people + b"\r\n"
+    assert max(map(len, result.split(b"\r\n"))) <= 78
+
+
+async def test_a_line_that_cannot_be_folded_is_refused(house: House, anna: Login) -> None:
+    result = await completed(WHOLE + b"X-Token: " + b"x" * 1_000 + b"\r\n", anna, house)
+    assert result == reply(
+        550, "5.6.0", "The field X-Token of the header has a line of more than 998 octets and no blank to fold it at"
+    )
 
 
 async def test_nothing_hides_behind_a_thousand_fields(house: House, anna: Login) -> None:

@@ -7,7 +7,8 @@ changing what the message says is refused with a reason:
   * octets above 127, or lines that are too long, in a header, a preamble or an epilogue have no encoding;
   * parts below the depth and beyond the number that `mime.py` shows are not understood.
 
-It does NOT fold lines, nor encode header fields. A DKIM signature over the body does not survive it (RFC 6376 §5.3).
+It does NOT fold lines (fold.py does, for users), nor encode header fields. A DKIM signature over the body does not
+survive it (RFC 6376 §5.3).
 """
 
 import re
@@ -29,9 +30,10 @@ _HIGH = re.compile(rb"[\x80-\xff]")
 class Unfit(Enum):
     """Why a message cannot be made fit, in words for its sender."""
 
-    SIGNED = "a signed or encrypted part of the message may not be encoded anew"
-    OUTSIDE = "the message has characters outside ASCII, or lines that are too long, where nothing can be encoded"
-    UNKNOWN = "a part of the message cannot be encoded anew"
+    SIGNED = "a signed or encrypted part of the message has letters or lines that not every server takes"
+    LONG = "a line of the header, or between the parts, of the message has more than 998 octets and cannot be encoded"
+    EIGHT_BIT = "the header, or what stands between the parts, of the message has characters outside ASCII"
+    UNKNOWN = "a part of the message has letters or lines that not every server takes, and cannot be encoded anew"
 
 
 class _Edit(NamedTuple):
@@ -75,7 +77,9 @@ def _encoded_anew(octets: bytes, *, eight_bit: bool) -> bytes | Unfit:
     if edits and b"mime-version" not in root.fields:
         edits.insert(0, _made_mime(octets, root))  # in front of a label for a header that had no fields
     done = _apply(octets, edits)
-    return Unfit.OUTSIDE if _needs(done, eight_bit=eight_bit) else done
+    if _LONG.search(done) is not None:
+        return Unfit.LONG
+    return Unfit.EIGHT_BIT if _needs(done, eight_bit=eight_bit) else done
 
 
 def _needs(octets: bytes, *, eight_bit: bool) -> bool:

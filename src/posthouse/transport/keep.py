@@ -66,7 +66,7 @@ async def keep(mail: Incoming, edit: Edit, received: Millis, house: House) -> To
     outgoing = departures(mail.envelope, leads, way)
     path = return_path(mail.envelope) if accounts else b""
     fields = path + received_field(mail.client, mail.envelope, house.hostname, received, mail.trail)
-    octets = await edited(mail.octets, Edit(fields + edit.front, edit.cuts), house)
+    octets = await edited(mail.octets, Edit(fields + edit.front, edit.changes), house)
     message = await prepare(house.store, octets, received) if accounts else await house.store.blobs.put(octets)
     if outgoing and _tls_is_optional(mail):
         outgoing = tuple(replace(way, envelope=replace(way.envelope, tls_optional=True)) for way in outgoing)
@@ -168,5 +168,5 @@ def _told(
 async def edited(octets: bytes | mmap, edit: Edit, house: House) -> bytes | mmap:
     """The message as it will be kept: a new file where it came in one. Raises OSError."""
     if isinstance(octets, bytes):
-        return b"".join([edit.front, *left_over(octets, edit.cuts)])
-    return await asyncio.to_thread(copy_to_file, octets, edit.front, edit.cuts, house.spool)
+        return b"".join([edit.front, *left_over(octets, edit.changes)])
+    return await asyncio.to_thread(copy_to_file, octets, edit.front, edit.changes, house.spool)

@@ -131,7 +131,7 @@ async def take(mail: Incoming, house: House) -> Reply:
     edit = await _completed(mail, stop, received, house)
     if isinstance(edit, Reply):
         return edit
-    edit = await _signed(mail, Edit(before(mail.octets, stop, edit.front), edit.cuts), stop, house)
+    edit = await _signed(mail, Edit(before(mail.octets, stop, edit.front), edit.changes), stop, house)
     try:
         refused = await _keep(mail, edit, received, house)
     except Full:
@@ -209,8 +209,8 @@ async def _signed(mail: Incoming, edit: Edit, stop: int, house: House) -> Edit:
     """The mail of users is signed as it leaves us, by the domain of its author (RFC 6376 §5.1)."""
     if mail.client.login is None:
         return edit
-    head = edit.front + b"".join(kept(mail.octets[:stop], edit.cuts))
+    head = edit.front + b"".join(kept(mail.octets[:stop], edit.changes))
     signers = await house.signing.signers(author_domain(head), house.store)
     when = times(Millis(max(house.clock(), mail.release)), house.patience.lifetime)
     fields = await signatures(head, (mail.octets, stop), signers, when._replace(at=house.clock() // 1_000))
-    return Edit(fields + edit.front, edit.cuts)
+    return Edit(fields + edit.front, edit.changes)

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from posthouse.mail.fold import Change
+
 WRITE_CHUNK = 1024 * 1024  # octets held before they are written by a thread: few switches, bounded memory
 COPY_CHUNK = 1024 * 1024  # octets copied at a time from one file to another
 SPACE_REMEMBERED = 1.0  # seconds an answer of statvfs is used again: it is asked at every MAIL
@@ -67,22 +69,24 @@ class Spool:
             self._file = None
 
 
-def kept(octets: bytes | mmap.mmap, cuts: Sequence[tuple[int, int]]) -> Iterator[bytes]:
-    """What is left of a message without the spans in `cuts` (ascending), in pieces of at most COPY_CHUNK octets."""
+def kept(octets: bytes | mmap.mmap, changes: Sequence[Change]) -> Iterator[bytes]:
+    """A message with these spans (ascending) replaced, in pieces of at most COPY_CHUNK octets."""
     at = 0
-    for start, stop in (*cuts, (len(octets), len(octets))):
+    for start, stop, new in (*changes, (len(octets), len(octets), b"")):
         for begin in range(at, start, COPY_CHUNK):
             yield octets[begin : min(begin + COPY_CHUNK, start)]
+        if start >= at:  # not inside a span that is gone
+            yield new
         at = max(at, stop)
 
 
-def copy_to_file(octets: mmap.mmap, front: bytes, cuts: Sequence[tuple[int, int]], directory: Path) -> mmap.mmap:
-    """A message with `front` before it and without `cuts`, in a file of its own. Slow: call it in a thread.
+def copy_to_file(octets: mmap.mmap, front: bytes, changes: Sequence[Change], directory: Path) -> mmap.mmap:
+    """A message with `front` before it and these spans replaced, in a file of its own. Slow: call it in a thread.
 
     Raises OSError."""
     with tempfile.TemporaryFile(dir=directory) as file:
         file.write(front)
-        for piece in kept(octets, cuts):
+        for piece in kept(octets, changes):
             file.write(piece)
         file.flush()
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

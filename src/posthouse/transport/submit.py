@@ -1,7 +1,7 @@
 """What a message submission agent does for its users: sender rights and missing fields (RFC 6409 §6, §8).
 
-Nothing of the message is rewritten: fields are put in front, and `Bcc` (and, under `submission.add_sender`, a
-`Sender` that is not the user's) are left out.
+No word of the message is rewritten: fields are put in front, and `Bcc` (and, under `submission.add_sender`, a
+`Sender` that is not the user's) are left out. Lines of the header that no server would take are folded.
 """
 
 from collections.abc import Iterable
@@ -15,6 +15,7 @@ from posthouse.mail import header
 from posthouse.mail.address import Address, parse_address
 from posthouse.mail.address_list import mailboxes
 from posthouse.mail.dates import format_rfc5322
+from posthouse.mail.fold import LINE, Change, folded
 from posthouse.mail.header import Field
 from posthouse.mail.ids import Millis
 from posthouse.mail.status import Reply, reply
@@ -31,6 +32,7 @@ NOT_YOUR_SENDER = reply(
 BAD_FROM = reply(550, "5.6.0", "The message needs one From field with an address in it")
 TOO_MANY_FIELDS = reply(552, "5.3.4", "The header of the message has too many fields")
 
+NAME_SHOWN = 60  # octets of the name of a field that an answer shows
 REMEMBERED_OCTETS = 1_000  # of a field whose addresses are remembered: one author, and a long name
 
 # Fields that name the authors and senders; a message sent on has its own (RFC 5322 §3.6.2, §3.6.6).
@@ -40,10 +42,10 @@ _HIDDEN = (b"bcc", b"resent-bcc")  # RFC 5322 §3.6.3
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """How a message is changed: `front` is put before it, the spans in `cuts` (ascending) are left out."""
+    """How a message is changed: `front` is put before it, the spans in `changes` (ascending) are replaced."""
 
     front: bytes = b""
-    cuts: tuple[tuple[int, int], ...] = ()
+    changes: tuple[Change, ...] = ()
 
 
 async def may_send(login: Login, address: Address, house: House) -> Reply | None:
@@ -80,12 +82,25 @@ async def complete(
     front = _missing(named, login, received, house.hostname)
     if foreign:
         front += b"Sender: <%s>\r\n" % str(login.address).encode("utf-8")
-    cut = [field for name in _HIDDEN for field in named.get(name, ())]
+    cut = {field for name in _HIDDEN for field in named.get(name, ())}
     if foreign:
-        cut += named.get(b"sender", ())
+        cut.update(named.get(b"sender", ()))
     if pretended:
-        cut += senders
-    return Edit(front, tuple(sorted({(field.start, field.stop) for field in cut})))
+        cut.update(senders)
+    folds = folded(octets, [field for field in fields if field not in cut])
+    if isinstance(folds, Field):
+        return _line_too_long(folds)
+    return Edit(front, tuple(sorted([*folds, *((field.start, field.stop, b"") for field in cut)])))
+
+
+def _line_too_long(field: Field) -> Reply:
+    """The refusal while it can still be mended: no server would take this line (RFC 5322 §2.1.1)."""
+    name = field.name[:NAME_SHOWN].decode("ascii", "replace")
+    return reply(
+        550,
+        "5.6.0",
+        f"The field {name} of the header has a line of more than {LINE} octets and no blank to fold it at",
+    )
 
 
 def too_much(found: TooMuch, now: Millis) -> Reply:

@@ -51,8 +51,8 @@ async def transact(connection: Connection, consignment: Consignment, some: Seque
         return [wrong] * len(some)
     parcel = await fitted(consignment.parcel, announced)
     if isinstance(parcel, Unfit):
-        status = LINES if announced.eight_bit else CONVERSION
-        return [_failed(status, f"{parcel.value}, and the server takes nothing else", Where.MAIL)] * len(some)
+        status = LINES if announced.eight_bit or parcel is Unfit.LONG else CONVERSION
+        return [_failed(status, parcel.value, Where.MAIL)] * len(some)
     if announced.size and parcel.size > announced.size:
         reason = f"the message has {parcel.size} octets and the server takes {announced.size}"
         return [_failed(TOO_LARGE, reason, Where.MAIL)] * len(some)

@@ -8,6 +8,7 @@ an honest general text by the class and subject of its status: what the server s
 import re
 from typing import NamedTuple
 
+from posthouse.mail.downgrade import Unfit
 from posthouse.mail.outcome import Action, Outcome
 from posthouse.mail.status import Status
 from posthouse.transport.result import PERHAPS_TAKEN
@@ -276,6 +277,10 @@ GENERAL: dict[tuple[int, int | None], Words] = {
     ),
     (4, None): Words("Their server could not be reached.", _SEND_LATER),
     (5, None): Words("Their server and ours did not understand each other.", _ASK_US),
+    (6, 3): Words(
+        "Their server cannot take a message with letters outside ASCII where this one has them.",
+        "Send it from another mail program, as plain text and with plain letters in the subject and in names.",
+    ),
     (6, 7): Words(
         "Their server does not understand addresses or headers with letters outside ASCII.",
         "Write to an address of theirs in plain letters, from one of yours, with such letters nowhere in the header.",
@@ -323,6 +328,14 @@ def _named(text: str, names: dict[str, str]) -> str:
     return text
 
 
+# What helps where our own reason says more than its status.
+_HELPS = {
+    Unfit.LONG.value: "Send it from another mail program, and to fewer people at a time: the one that wrote such a line"
+    " should have broken it.",
+    Unfit.SIGNED.value: "Send it without signing or encrypting it, or from another mail program.",
+}
+
+
 def _words(outcome: Outcome) -> Words:
     if outcome.answer is not None:
         rule = find_rule(outcome.answer.code, outcome.answer.status, outcome.answer.text)
@@ -330,9 +343,11 @@ def _words(outcome: Outcome) -> Words:
     if not outcome.reason:
         return general(outcome.status)
     over = outcome.action is Action.FAILED and outcome.reason.endswith(PERHAPS_TAKEN)
-    advice = _ASK_WHETHER if over else general(outcome.status).advice.removeprefix(_BELOW)  # nobody said anything
+    advice = general(outcome.status).advice.removeprefix(_BELOW)  # nobody said anything
+    advice = _ASK_WHETHER if over else _HELPS.get(outcome.reason, advice)
     text = reason(outcome)
-    return Words(f"T{text[1:]}." if text.startswith("the ") else f"{text}.", advice)
+    begun = text[0].upper() if text.startswith(("the ", "a ")) else text[0]  # and not a name
+    return Words(f"{begun}{text[1:]}.", advice)
 
 
 def reason(outcome: Outcome) -> str:
