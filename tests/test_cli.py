@@ -57,7 +57,12 @@ def test_domains_users_and_aliases_live_and_die(run) -> None:  # type: ignore[no
         "DOMAIN     USERS  CATCH-ALL       ALIAS-OF",
         "home.test  2      anna@home.test  -",
     ]
-    assert json.loads(run("user", "list", "--json").out)[0] == {"user": "anna@home.test", "messages": 0, "octets": 0}
+    assert json.loads(run("user", "list", "--json").out)[0] == {
+        "user": "anna@home.test",
+        "messages": 0,
+        "octets": 0,
+        "directory": False,
+    }
     assert json.loads(run("alias", "list", "--json").out) == [
         {"alias": "all@home.test", "targets": ["anna@home.test", "ben@home.test"]}
     ]

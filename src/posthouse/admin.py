@@ -24,6 +24,7 @@ from posthouse.store.store import SyncStore, open_sync
 
 SEE_LIST = "`posthouse domain list` shows them"
 ADD_IT = "add it first: posthouse domain add {}"
+GONE = "the directory has the password. Who is gone from it becomes a user of this server by"
 PASSWORD_LINE = 4096  # octets read from standard input; a password has at most a quarter of it
 
 
@@ -221,7 +222,7 @@ def _require_free(store: SyncStore, address: Address) -> None:
     """Before anybody types a password twice; the store looks again. Raises Refused."""
     if store.read(accounts.find, address) is not None:
         here = store.read(accounts.find_login, address) is not None
-        more = f"for a new password: posthouse user password {address}" if here else "the directory has its password"
+        more = f"{'for a new password' if here else GONE}: posthouse user password {address}"
         raise Refused(f"the user {address} exists; {more}")
     if store.read(accounts.senders_of, address) is not None:
         raise Refused(f"the group {address} exists; remove it first: posthouse group remove {address}")
@@ -231,18 +232,20 @@ def _require_free(store: SyncStore, address: Address) -> None:
 
 def list_users(store: SyncStore, *, as_json: bool) -> None:
     """posthouse user list."""
-    rows = [(str(row.address), row.messages, row.size) for row in store.read(accounts.list_accounts)]
-    show(("user", "messages", "octets"), rows, as_json=as_json)
+    found = store.read(accounts.list_accounts)
+    rows: list[tuple[object, ...]]
+    if as_json:
+        rows = [(str(row.address), row.messages, row.size, row.directory) for row in found]
+    else:
+        rows = [(str(row.address), row.messages, row.size, "yes" if row.directory else None) for row in found]
+    show(("user", "messages", "octets", "directory"), rows, as_json=as_json)
 
 
-def set_password(store: SyncStore, name: str, *, from_stdin: bool) -> None:
-    """posthouse user password."""
-    address = address_of(name)
+def set_password(store: SyncStore, address: Address, *, from_stdin: bool) -> None:
+    """posthouse user password, of a user of this server."""
     found = store.read(accounts.find_login, address)
-    if store.read(accounts.find, address) is None:
+    if found is None:  # removed meanwhile
         raise nobody(store, address)
-    if found is None:
-        raise Refused(f"{address} is a user of the directory, and the password is changed there")
     salt = found.credential.scram_sha256.salt
     store.run(accounts.set_password, address, new_password(address, from_stdin=from_stdin, salt=salt))
     print(f"Changed the password of {address}.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 if TYPE_CHECKING:
+    from posthouse.config_directory import DirectorySection
     from posthouse.store.store import SyncStore
 
 Config = Annotated[Path | None, Parameter(name=["--config", "-c"], help="The settings file.")]
@@ -41,6 +42,13 @@ def fail(*sentences: str) -> int:
     for sentence in sentences:
         print(f"posthouse: {sentence}", file=sys.stderr)
     return 1
+
+
+def directory_of(place: Place) -> "DirectorySection | None":
+    """The directory of the settings; None where a data directory alone was named, so that they are not known."""
+    from posthouse.config import load
+
+    return None if place.data and not place.config else load(place.config).directory
 
 
 def do(place: Place, command: "Callable[[SyncStore], None]", *, create: bool = False) -> int:

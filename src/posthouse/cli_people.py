@@ -2,7 +2,7 @@
 
 from cyclopts import App
 
-from posthouse.cli_parts import HERE, Json, Place, Stdin, do, fail
+from posthouse.cli_parts import HERE, Json, Place, Stdin, directory_of, do, fail
 
 domain_app = App(name="domain", help="The domains this server takes mail for.")
 user_app = App(name="user", help="The people who have a mailbox here.")
@@ -91,10 +91,11 @@ def user_list(*, place: Place = HERE, as_json: Json = False) -> int:
 
 @user_app.command(name="password")
 def user_password(address: str, /, *, password_stdin: Stdin = False, place: Place = HERE) -> int:
-    """Give a user a new password, which is asked for."""
-    from posthouse import admin
+    """Give a user a new password, which is asked for. Who is gone from a directory becomes a user of this server."""
+    from posthouse import elsewhere
 
-    return do(place, lambda store: admin.set_password(store, address, from_stdin=password_stdin))
+    section = directory_of(place)
+    return do(place, lambda store: elsewhere.set_password(store, address, section, from_stdin=password_stdin))
 
 
 @user_app.command(name="rename")

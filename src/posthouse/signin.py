@@ -7,7 +7,7 @@ import time
 import unicodedata
 from datetime import datetime
 
-from posthouse.admin import Refused, address_of, show
+from posthouse.admin import GONE, Refused, address_of, show
 from posthouse.mail.address import Address
 from posthouse.mail.ids import Millis
 from posthouse.serve.factor import new_recovery_codes, new_secret, recovery_digest
@@ -29,11 +29,12 @@ def login_of(store: SyncStore, name: str) -> tuple[Address, Login]:
     """The user that is meant. Raises Refused."""
     address = address_of(name)
     found = store.read(accounts.find_login, address)
-    if found is None and store.read(accounts.known_as, address) is not None:
-        raise Refused(f"{address} is a user of the directory, and has no other passwords")
-    if found is None:
+    if found is not None:
+        return found.address, found
+    known = store.read(accounts.known_as, address)
+    if known is None:
         raise Refused(f"there is no user {address}")
-    return found.address, found
+    raise Refused(f"{address} is a user of the directory, and {GONE}: posthouse user password {known.address}")
 
 
 def services_of(text: str) -> frozenset[str]:

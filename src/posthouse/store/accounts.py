@@ -129,6 +129,7 @@ class AccountRow(NamedTuple):
     address: Address
     messages: int
     size: int  # octets
+    directory: bool = False  # of a directory, which has the password
 
 
 def fold(local: str) -> str:
@@ -289,10 +290,14 @@ def targets_of(address: Address) -> Script[list[Address]]:
 def list_accounts() -> Script[list[AccountRow]]:
     """Sorted by domain, then local part."""
     rows = yield sql(
-        "SELECT a.id, a.local, a.domain, coalesce(sum(m.total), 0), coalesce(sum(m.size), 0)"
+        "SELECT a.id, a.local, a.domain, coalesce(sum(m.total), 0), coalesce(sum(m.size), 0),"
+        " EXISTS (SELECT 1 FROM directory_user u WHERE u.account = a.id)"
         " FROM account a LEFT JOIN mailbox m ON m.account = a.id GROUP BY a.id ORDER BY a.domain, a.fold"
     )
-    return [AccountRow(AccountId(i), Address(local, Domain(name)), total, size) for i, local, name, total, size in rows]
+    return [
+        AccountRow(AccountId(identity), Address(local, Domain(name)), total, size, bool(directory))
+        for identity, local, name, total, size, directory in rows
+    ]
 
 
 def address_of(account: AccountId) -> Script[Address | None]:

@@ -1,0 +1,67 @@
+"""Users of a directory, from the command line: who is gone from it, or whose directory is no more, may become a user of
+this server (decision 0113)."""
+
+import contextlib
+
+from posthouse import admin
+from posthouse.admin import Refused, address_of, new_password, nobody
+from posthouse.config_directory import DirectorySection, source_of
+from posthouse.mail.address import Address
+from posthouse.net.directory import NoAnswer
+from posthouse.store import accounts, directory_users
+from posthouse.store.accounts import Target
+from posthouse.store.store import SyncStore
+
+
+def set_password(store: SyncStore, name: str, section: DirectorySection | None, *, from_stdin: bool) -> None:
+    """posthouse user password. `section`: the directory of the settings; None where no settings were read."""
+    address = address_of(name)
+    found = store.read(accounts.find, address)
+    if found is None:
+        raise nobody(store, address)
+    if not store.read(directory_users.of_directory, found.account):
+        admin.set_password(store, address, from_stdin=from_stdin)
+        return
+    why = _why_gone(store, found, section)
+    if not from_stdin:  # before the password is asked for, so that it can still be left
+        print(f"{why}. A password makes {found.address} a user of this server.")
+    store.run(directory_users.make_local, address, new_password(address, from_stdin=from_stdin))
+    print(f"{found.address} is a user of this server now, and logs in with this password.")
+    print("Mail, flags and settings are as they were. The directory is not asked for this address any more.")
+
+
+def _why_gone(store: SyncStore, user: Target, section: DirectorySection | None) -> str:
+    """Why nobody but this server can have the password now. Raises Refused while the directory knows the user, by the
+    address or a former one, or cannot be asked."""
+    if section is None:
+        raise Refused(
+            f"{user.address} is a user of the directory; say --config FILE, so that it is asked whether it still knows"
+            f" {user.address}"
+        )
+    if not section.url:
+        return "No directory is in the settings"
+    for address in (user.address, *store.read(directory_users.former_names, user.account)):
+        if _knows(section, address):
+            raise Refused(_still_there(user.address, address))
+    return f"The directory has no user {user.address} now, or none who may come in"
+
+
+def _still_there(user: Address, known: Address) -> str:
+    if known == user:
+        return f"{user} is a user of the directory, and the password is changed there"
+    return (
+        f"the directory knows {user} by the former name {known}, and the password is changed there; if that is"
+        f" somebody else by now, end the name here: posthouse alias remove {known}"
+    )
+
+
+def _knows(section: DirectorySection, address: Address) -> bool:
+    """Ask the directory, as the server does. Raises Refused."""
+    try:
+        with contextlib.closing(source_of(section)) as source:
+            return source.find(address) is not None
+    except (ValueError, NoAnswer) as error:
+        raise Refused(
+            f"the directory cannot be asked whether it still knows {address}: {error}. Nothing was changed; if it is"
+            " gone for good, take [directory] out of the settings"
+        ) from error

@@ -1,0 +1,137 @@
+"""`posthouse user password` of a user of a directory: who is gone from it becomes a user of this server."""
+
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import apsw
+import pytest
+
+from posthouse.cli import main
+from posthouse.mail.address import Address, Domain
+from posthouse.store import accounts, emails, expiry, mailboxes, renaming
+from posthouse.store.store import open_sync
+from store_rig import new_email
+from test_cli import Said
+
+Run = Callable[..., Said]
+HOME = Domain("home.test")
+CARL, KARL = Address("carl", HOME), Address("karl", HOME)
+WORD = ("user", "password", str(CARL), "--password-stdin")
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> apsw.Connection:
+    """The directory: a table of another program, which knows Carl."""
+    connection = apsw.Connection(str(tmp_path / "people.db"))
+    connection.execute("CREATE TABLE person (mail TEXT, hash TEXT)")
+    connection.execute("INSERT INTO person VALUES ('carl@home.test', 'x')")
+    return connection
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: object) -> Run:
+    """Commands with the settings file; Carl has a mailbox with one message and a rule."""
+    settings(tmp_path, directory=True)
+
+    def command(*words: str, text: str = "new\n") -> Said:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+        place = () if "--data" in words else ("--config", str(tmp_path / "posthouse.toml"))
+        with pytest.raises(SystemExit) as exited:
+            main([*words, *place])
+        return Said(exited.value.code, *capsys.readouterr())
+
+    assert command("domain", "add", "home.test").status == 0
+    with open_sync(tmp_path / "data") as store:
+        account = store.run(accounts.add_account, CARL, None)
+        row = store.read(mailboxes.find, account, "INBOX")
+        assert row is not None
+        store.run(emails.add, row.box, [new_email(store, b"Subject: here\r\n\r\n", flags=1)])
+        store.run(expiry.set_rule, row.box, 9)
+    return command
+
+
+def settings(folder: Path, *, directory: bool) -> None:
+    text = f'data = "{folder}/data"\nhostname = "home.test"\n'
+    if directory:
+        query = "SELECT mail, hash FROM person WHERE mail = :address"
+        text += f'[directory]\nurl = "sqlite:people.db"\nquery = "{query}"\n'
+    (folder / "posthouse.toml").write_text(text)
+
+
+def logs_in(folder: Path) -> bool:
+    with open_sync(folder / "data") as store:
+        return store.read(accounts.find_login, CARL) is not None
+
+
+def test_while_the_directory_knows_him_it_has_the_password(run: Run, tmp_path: Path) -> None:
+    said = run(*WORD)
+    assert said.status == 1
+    assert "is a user of the directory, and the password is changed there" in said.err
+    assert (
+        "becomes a user of this server by: posthouse user password carl@home.test" in run("user", "add", str(CARL)).err
+    )
+    said = run("user", "device", "add", str(CARL), "Laptop")
+    assert "becomes a user of this server by: posthouse user password carl@home.test" in said.err
+    assert not logs_in(tmp_path)
+
+
+def test_who_is_gone_becomes_a_user_of_this_server(run: Run, tmp_path: Path, table: apsw.Connection) -> None:
+    table.execute("DELETE FROM person")
+    assert run(*WORD, text="").err.endswith("the password is empty; nothing was changed\n")
+    assert not logs_in(tmp_path)
+    [row] = json.loads(run("user", "list", "--json").out)
+    assert row == {"user": "carl@home.test", "messages": 1, "octets": 17, "directory": True}
+    said = run(*WORD)
+    assert said.status == 0, said.err
+    assert said.out.startswith("carl@home.test is a user of this server now, and logs in with this password.\n")
+    with open_sync(tmp_path / "data") as store:
+        login = store.read(accounts.find_login, CARL)
+        assert login is not None
+        inbox = store.read(mailboxes.find, login.account, "INBOX")
+        assert inbox is not None
+        assert (inbox.total, inbox.unseen, inbox.uidnext) == (1, 0, 2)
+        assert store.read(expiry.inbox_days, login.account) == 9
+    [row] = json.loads(run("user", "list", "--json").out)
+    assert not row["directory"]
+    assert run("user", "device", "add", str(CARL), "Laptop").status == 0
+    table.execute("INSERT INTO person VALUES ('carl@home.test', 'x')")
+    assert run(*WORD, text="again\n").out == "Changed the password of carl@home.test.\n"
+
+
+def test_a_directory_that_cannot_be_asked_decides_nothing(run: Run, tmp_path: Path, table: apsw.Connection) -> None:
+    table.execute("DROP TABLE person")
+    said = run(*WORD)
+    assert said.status == 1
+    assert "cannot be asked whether it still knows carl@home.test" in said.err
+    assert "take [directory] out of the settings" in said.err
+    said = run(*WORD, "--data", str(tmp_path / "data"))
+    assert said.status == 1
+    assert "say --config FILE" in said.err
+    assert not logs_in(tmp_path)
+
+
+def test_two_entries_for_one_address_decide_nothing(run: Run, tmp_path: Path, table: apsw.Connection) -> None:
+    table.execute("INSERT INTO person VALUES ('carl@home.test', 'y')")
+    assert "several users" in run(*WORD).err
+    assert not logs_in(tmp_path)
+
+
+def test_without_a_directory_in_the_settings(run: Run, tmp_path: Path) -> None:
+    settings(tmp_path, directory=False)
+    assert run(*WORD).status == 0
+    assert logs_in(tmp_path)
+
+
+def test_a_former_name_that_the_directory_knows(run: Run, tmp_path: Path) -> None:
+    with open_sync(tmp_path / "data") as store:
+        store.run(renaming.rename_user, CARL, KARL, keep=True)
+    word = ("user", "password", str(KARL), "--password-stdin")
+    said = run(*word)
+    assert said.status == 1
+    assert "the directory knows karl@home.test by the former name carl@home.test" in said.err
+    assert run("alias", "remove", str(CARL)).status == 0
+    assert run(*word).status == 0
+    assert logs_in(tmp_path) is False  # by the old name
