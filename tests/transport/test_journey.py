@@ -7,7 +7,7 @@ from posthouse.store.store import Store
 from posthouse.trace import sentences
 from posthouse.transport import journey
 from posthouse.transport.journey import Told
-from transport.test_queue import World, greylisted, refused, running
+from transport.queue_world import World, greylisted, refused, running
 
 EVER = (Millis(0), Millis(1 << 60))
 

@@ -2,150 +2,30 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from mmap import mmap
 
 import pytest
 
-from fakes import FakeClock
-from household import ANNA, BEN, HOSTNAME, credential, inbox
-from posthouse.mail.address import Address, Domain, ForwardPath, ReversePath, parse_domain
-from posthouse.mail.envelope import Envelope, Notify, Recipient
-from posthouse.mail.ids import AccountId, Millis, QueueId
+from household import ANNA, BEN, credential, inbox
+from posthouse.mail.address import Address, Domain, ReversePath
+from posthouse.mail.envelope import Notify, Recipient
+from posthouse.mail.ids import AccountId, QueueId
 from posthouse.mail.outcome import Action, Outcome
-from posthouse.mail.status import Status, reply
-from posthouse.store import accounts, aliases, queue, quota, settlement, waiting
+from posthouse.mail.status import Status
+from posthouse.store import accounts, aliases, quota, settlement, waiting
 from posthouse.store.blobs import BlobKey
 from posthouse.store.lately import Lately
-from posthouse.store.moment import Moment
 from posthouse.store.queue import QueueItem, State
 from posthouse.store.quota import Asked, Limits, Whose
 from posthouse.store.script import Script, Unavailable, sql
 from posthouse.store.settlement import Rules
 from posthouse.store.store import Store
-from posthouse.transport import receive
 from posthouse.transport.accept import Filing, prepare
 from posthouse.transport.bounce import Letter
-from posthouse.transport.client import Client
-from posthouse.transport.house import House
-from posthouse.transport.keep import Incoming
 from posthouse.transport.letter import Ready
 from posthouse.transport.queue import QueueLimits, QueueRunner, Tried
-from posthouse.transport.route import Leads
-from posthouse.transport.trace import new_trail
-
-MESSAGE = b"Subject: Hello\r\nFrom: anna@home.test\r\n\r\nHow are you?\r\n"
-PATIENCE = 10.0  # seconds for what a test waits for
-LOOKS = 2_000  # in that time
-HOUR = 3_600.0
-Octets = bytes | mmap
-
-
-class World:
-    """A house, a runner in it, servers elsewhere that answer as they are told, and what senders were told."""
-
-    def __init__(self, store: Store, limits: QueueLimits | None = None) -> None:
-        self.clock = FakeClock()
-        self.house = House(store, HOSTNAME, self.clock.now, moment=self.moment)
-        self.answer: Callable[[QueueItem, Recipient], Outcome] = relayed
-        self.sent: list[tuple[QueueItem, bytes]] = []
-        self.told: list[tuple[QueueItem, tuple[Outcome, ...]]] = []
-        self.before: Callable[[], Awaitable[object]] | None = None
-        self.kept: Ready | None = None  # what people here get of an attempt
-        self.runner = QueueRunner(self.house, self.attempt, self.report, limits)
-
-    def moment(self, now: Millis) -> Moment:
-        """The clock that nobody sets shows the same."""
-        return Moment(now, Millis(now - 1_600_000_000_000), "boot")
-
-    async def attempt(self, item: QueueItem, octets: Octets) -> Tried:
-        if self.before is not None:
-            await self.before()
-        self.sent.append((item, octets[:]))
-        return Tried(tuple(self.answer(item, each) for each in item.envelope.recipients), self.kept)
-
-    def report(self, item: QueueItem, outcomes: Sequence[Outcome], octets: Octets) -> Letter | None:
-        self.told.append((item, tuple(outcomes)))
-        bad = [one for one in outcomes if one.action is not Action.RELAYED]
-        if not bad or item.envelope.sender.address is None:
-            return None
-        to = Recipient(ForwardPath(item.envelope.sender.address), frozenset())
-        words = "; ".join(f"{one.recipient.path} {one.action.value}" for one in bad)
-        return Letter(Envelope(ReversePath(), (to,)), f"Subject: Undelivered\r\n\r\n{words}\r\n".encode())
-
-    async def send(self, *recipients: str, sender: Address | None = ANNA, octets: bytes = MESSAGE) -> None:
-        """Somebody here sends."""
-        login = await self.house.store.read(accounts.find_login, ANNA)
-        assert login is not None
-        paths = [parse_domain(text.rpartition("@")[2]) for text in recipients]
-        people = tuple(
-            Recipient(ForwardPath(Address(text.rpartition("@")[0], domain or Domain(""))))
-            for text, domain in zip(recipients, paths, strict=True)
-        )
-        client = Client("192.0.2.1", "client.test", login=login)
-        leads = (Leads(leaves=True),) * len(people)
-        incoming = Incoming(new_trail(), client, Envelope(ReversePath(sender), people), leads, octets)
-        assert await receive.take(incoming, self.house) == receive.TAKEN
-
-    async def until(self, true: Callable[[], object]) -> None:
-        """Wait until it is so."""
-        for _ in range(LOOKS):
-            if true():
-                return
-            await asyncio.sleep(PATIENCE / LOOKS)
-        raise AssertionError("it did not come true")
-
-    async def states(self) -> dict[int, State]:
-        """All items that are there."""
-        return dict(await self.house.store.read(states))
-
-    async def settled(self, *expected: State) -> None:
-        """Wait until the items are in these states."""
-        for _ in range(LOOKS):
-            if sorted((await self.states()).values()) == sorted(expected):
-                return
-            await asyncio.sleep(PATIENCE / LOOKS)
-        raise AssertionError(f"{await self.states()}")
-
-    async def pass_time(self, seconds: float) -> None:
-        """Push the clock, and let the runner look."""
-        self.clock.advance(seconds)
-        self.runner._wake.set()
-
-
-def states() -> Script[list[tuple[int, State]]]:
-    rows = yield sql("SELECT id, state FROM queue_item")
-    return [(item, State(state)) for item, state in rows]
-
-
-def relayed(item: QueueItem, recipient: Recipient) -> Outcome:
-    return Outcome(recipient, Action.RELAYED, Status(2, 0, 0), "it was taken", Millis(0), "mx.test", where="data")
-
-
-def greylisted(item: QueueItem, recipient: Recipient) -> Outcome:
-    answer = reply(450, "4.2.0", "Come back later")
-    return Outcome(recipient, Action.DELAYED, Status(4, 2, 0), "not now", Millis(0), answer=answer, where="rcpt")
-
-
-def refused(item: QueueItem, recipient: Recipient) -> Outcome:
-    answer = reply(550, "5.1.1", "Nobody")
-    return Outcome(recipient, Action.FAILED, Status(5, 1, 1), "nobody there", Millis(0), answer=answer, where="rcpt")
-
-
-def unreachable(item: QueueItem, recipient: Recipient) -> Outcome:
-    return Outcome(recipient, Action.DELAYED, Status(4, 4, 1), "no answer", Millis(0), where="connect")
-
-
-@asynccontextmanager
-async def running(world: World, drain: float = 1.0) -> AsyncIterator[World]:
-    task = asyncio.create_task(world.runner.run())
-    try:
-        yield world
-    finally:
-        await world.runner.stop(drain)
-        await asyncio.wait_for(task, PATIENCE)
+from transport.queue_world import HOUR, MESSAGE, Octets, World, greylisted, refused, relayed, running, unreachable
 
 
 @pytest.fixture
@@ -403,50 +283,6 @@ def damage() -> Script[None]:
     yield sql("UPDATE octets SET packed = substr(packed, 1, 20)")
 
 
-async def test_a_lost_lease_ends_the_attempt(store: Store) -> None:
-    """Another worker has gone on: this one stops, and settles nothing."""
-    rules = Rules(lease=60)
-    world = World(store, QueueLimits(rules=rules))
-    world.before = lambda: asyncio.sleep(60)
-    async with running(world):
-        await world.send("x@one.test")
-        await world.settled(State.LEASED)
-        world.runner._stopping.set()  # it claims nothing any more
-        world.clock.advance(1)
-        assert await store.run(settlement.recover, world.house.moment(world.clock.now()), rules) == 1
-        await world.until(lambda: not world.runner._active)
-    assert world.sent == []
-    assert list((await world.states()).values()) == [State.READY]
-
-
-async def test_leases_are_kept_while_it_sends(store: Store) -> None:
-    rules = Rules(lease=60)
-    world = World(store, QueueLimits(rules=rules))
-    world.before = lambda: asyncio.sleep(0.3)
-    async with running(world):
-        await world.send("x@one.test")
-        await world.settled(State.LEASED)
-        for _ in range(5):
-            world.clock.advance(0.05)
-            await asyncio.sleep(0.03)
-            assert not await store.read(settlement.any_lost, world.house.moment(world.clock.now()), rules)
-        await world.settled()
-
-
-async def test_another_goes_on_with_what_a_dead_worker_left(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("posthouse.transport.queue.RECOVER_SECONDS", 0.02)
-    await world.send("x@one.test")
-    store = world.house.store
-    taken = await store.run(queue.claim, world.house.moment(world.clock.now()), 1, 1, Rules().lease)
-    assert len(taken.items) == 1
-    async with running(world):
-        await asyncio.sleep(0.1)
-        assert world.sent == []
-        world.clock.advance(Rules().lease / 1000)
-        await world.settled()
-    assert len(world.sent) == 1
-
-
 async def test_a_store_that_is_not_available_is_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("posthouse.transport.queue.PAUSE_SECONDS", 0.01)
     store = world.house.store
@@ -518,6 +354,7 @@ async def test_who_is_here_gets_it_when_it_is_settled_and_not_before(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Decision 0088: once, or not yet."""
+    monkeypatch.setattr("posthouse.transport.queue.RECOVER_SECONDS", 0.02)
     login = await world.house.store.read(accounts.find_login, BEN)
     assert login is not None
     world.kept = await ready(world, login.account)
@@ -536,7 +373,7 @@ async def test_who_is_here_gets_it_when_it_is_settled_and_not_before(
         await world.send("x@one.test")
         await world.until(lambda: len(lost) == 1)
         assert await inbox(world.house.store, BEN) == []
-        await world.pass_time(HOUR)
+        await world.live(30)
         await world.settled()
     assert await inbox(world.house.store, BEN) == [MESSAGE]
 

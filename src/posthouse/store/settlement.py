@@ -56,6 +56,8 @@ class Settlement:
 
 # --- leases
 
+_LOST = "state = 2 AND (lease_until <= $1 OR lease_until > $2)"  # it ran out, or is of another run of the machine
+
 
 def renew(at: Moment, leases: Sequence[Lease], lease: int) -> Script[list[QueueId]]:
     """Keep these leases; gives the items whose lease was lost already."""
@@ -70,13 +72,14 @@ def renew(at: Moment, leases: Sequence[Lease], lease: int) -> Script[list[QueueI
     return lost
 
 
-def recover(at: Moment, rules: Rules, most: int = RECOVERED) -> Script[int]:
-    """Take back leases that ran out: who had them is dead, or hangs. How many."""
+def recover(at: Moment, rules: Rules, most: int = RECOVERED, *, unsure: bool = False) -> Script[int]:
+    """Take back leases that ran out: who had them is dead, or hangs. How many. `unsure`: perhaps they could not be
+    renewed, and only those of another run of the machine are taken back. Writes something in any case."""
     yield from keep_time(at)
+    yield sql("UPDATE queue_clock SET seen = $1", at.now)
     rows = yield sql(
-        "SELECT id, destination, lost, held FROM queue_item WHERE state = 2 AND (lease_until <= $1 OR lease_until > $2)"
-        " LIMIT $3",
-        at.uptime, at.uptime + FAR * rules.lease, most,
+        f"SELECT id, destination, lost, held FROM queue_item WHERE {_LOST} LIMIT $3",
+        0 if unsure else at.uptime, at.uptime + FAR * rules.lease, most,
     )  # fmt: skip
     for item, _, lost, held in rows:  # inside one script, in the writer's thread
         state = State.HELD if held else State.LATER if lost + 1 >= LOST_LEASES else State.READY
@@ -90,12 +93,12 @@ def recover(at: Moment, rules: Rules, most: int = RECOVERED) -> Script[int]:
     return len(rows)
 
 
-def any_lost(at: Moment, rules: Rules) -> Script[bool]:
-    """Whether `recover` would find something: a look that keeps nobody from writing."""
+def any_lost(at: Moment, rules: Rules, ahead: int = 0) -> Script[bool]:
+    """Whether `recover` would find something, now or so many milliseconds ahead: a look that keeps nobody from
+    writing."""
     rows = yield sql(
-        "SELECT 1 FROM queue_item WHERE state = 2 AND (lease_until <= $1 OR lease_until > $2) LIMIT 1",
-        at.uptime, at.uptime + FAR * rules.lease,
-    )  # fmt: skip
+        f"SELECT 1 FROM queue_item WHERE {_LOST} LIMIT 1", at.uptime + ahead, at.uptime + FAR * rules.lease
+    )
     return bool(rows)
 
 

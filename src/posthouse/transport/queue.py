@@ -25,13 +25,14 @@ from posthouse.store.crashpoint import crashpoint
 from posthouse.store.journal import Entry
 from posthouse.store.moment import Moment
 from posthouse.store.queue import NEW_WORK, Claimed, Lease, QueueItem
-from posthouse.store.script import Full, NotFound, Script, StoreError
+from posthouse.store.script import Full, NotFound, Script, StoreError, Unavailable
 from posthouse.store.settlement import Feedback, Rules, Settlement
 from posthouse.transport import journey
 from posthouse.transport.bounce import Letter
 from posthouse.transport.house import House
 from posthouse.transport.letter import Ready, make_ready, take_letters
 from posthouse.transport.outcomes import TOO_OLD, Told, back_off, feedback, judge
+from posthouse.transport.writing import Writing
 
 POLL_SECONDS = 5.0  # a runner looks by itself so often: hints may be lost, and clocks may be set
 PAUSE_SECONDS = 1.0  # after an error of the store
@@ -39,7 +40,7 @@ RECOVER_SECONDS = 2.0  # between two looks for leases that ran out
 OVERDUE_SHARE = 4  # of what there is room for, one part is for telling senders of what is late or over
 RENEWALS = 3  # in the life of a lease, so that one late renewal does not lose it
 PASSED_ON = ModSeq(0)  # what a hint says that a worker without room gave to the others
-SETTLE_TRIES = 600  # with a pause between them: a full disk may take as long to be seen to
+SETTLE_TRIES = 600  # with a pause between them, where the store is well and refuses all the same
 
 TOLD_ON_LOOP = 100  # recipients of whom a letter tells; of a thousand with long answers it takes 80 ms to write
 
@@ -87,6 +88,10 @@ class QueueRunner:
         self._left: list[Lease] = []  # of attempts that were cancelled
         self._late: Millis | None = Millis(0)  # when the next item is late or over, as far as is known
         self._fresh = False  # something came in through this worker since the last look
+        looks = int(2000 * RECOVER_SECONDS)  # milliseconds of two of them
+        renewed = _renewed(self._limits.rules.lease)
+        self._unrenewed = renewed + looks  # what is left of a lease that should have been renewed
+        self._writing = Writing(renewed, max(renewed, looks))
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._ended = asyncio.Event()
@@ -140,7 +145,7 @@ class QueueRunner:
                 overdue = await self._store.run(queue.claim_overdue, at, _token(), most, rules.lease)
             taken = await self._store.run(queue.claim, at, _token(), max(1, room - len(overdue)), rules.lease)
         except StoreError as error:
-            log.warning("the queue cannot be read: %s", error)
+            self._writing.failed(error, at.uptime)
             return PAUSE_SECONDS
         self._late = taken.attention
         if taken.items:
@@ -193,27 +198,42 @@ class QueueRunner:
     async def _keep_leases(self) -> None:
         """Keep what is ours; who has lost a lease stops sending."""
         lease = self._limits.rules.lease
+        pause = lease / 1000 / RENEWALS
         while True:
-            await asyncio.sleep(lease / 1000 / RENEWALS)
+            await asyncio.sleep(pause)
+            pause = lease / 1000 / RENEWALS
             if not self._active:
                 continue
             try:
                 lost = set(await self._store.run(settlement.renew, self._moment(), list(self._active), lease))
             except StoreError as error:
-                log.warning("leases could not be renewed: %s", error)
+                self._writing.failed(error, self._moment().uptime)
+                pause = min(pause, PAUSE_SECONDS)  # the first to write again must be who has a lease
                 continue
             for task in [task for held, task in self._active.items() if held.item in lost]:
                 task.cancel()
 
     async def _recover(self) -> None:
         """Go on with what a dead worker left."""
-        rules = self._limits.rules
         while True:
             await asyncio.sleep(RECOVER_SECONDS)
             with contextlib.suppress(StoreError):
-                if await self._store.read(settlement.any_lost, self._moment(), rules):
-                    count = await self._store.run(settlement.recover, self._moment(), rules)
-                    log.warning("%d messages were taken over from a worker that died or hung", count)
+                await self._look_for_lost()
+
+    async def _look_for_lost(self) -> None:
+        """Take over leases that ran out, unless nobody could renew them (decision 0127). From when one was not renewed
+        in its time until it runs out, writes show whether that was possible. Raises StoreError."""
+        rules, writing, at = self._limits.rules, self._writing, self._moment()
+        if not writing.failing and not await self._store.read(settlement.any_lost, at, rules, self._unrenewed):
+            return
+        try:
+            count = await self._store.run(settlement.recover, at, rules, unsure=not writing.steady(at.uptime))
+        except StoreError as error:
+            writing.failed(error, self._moment().uptime)
+            return
+        writing.wrote(self._moment().uptime)
+        if count:
+            log.warning("%d messages were taken over from a worker that died or hung", count)
 
     # --- one item
 
@@ -307,7 +327,8 @@ class QueueRunner:
     async def _written(self, ended: tuple[Settlement, Entry], kept: Ready | None, letter: Ready | None) -> bool:
         """Whether the lease was still ours. Raises NotFound when one of those whom `kept` is for has been removed
         meanwhile, Full when one of them has no room any more, StoreError when the store does not get well again."""
-        for tries_left in reversed(range(SETTLE_TRIES)):
+        tries_left = SETTLE_TRIES
+        while True:  # ends with the lease, or with the worker: what was sent must not be sent again
             try:
                 both = tuple(each for each in (kept, letter) if each is not None)
                 return await self._store.run(settle, self._moment(), ended, self._limits.rules, both)
@@ -317,11 +338,12 @@ class QueueRunner:
                 letter = None  # it was the sender's, or the next round says so
             except Full:
                 raise
-            except StoreError:
+            except StoreError as error:
+                self._writing.failed(error, self._moment().uptime)
+                tries_left -= not isinstance(error, Unavailable)
                 if not tries_left or self._store.failed is not None:
                     raise
                 await asyncio.sleep(PAUSE_SECONDS)
-        raise AssertionError("the last try returns or raises")
 
     async def _letter(self, item: QueueItem, told: Told, octets: bytes | mmap) -> Ready | None:
         """The letter to the sender, ready to be kept. Raises StoreError."""
@@ -368,6 +390,12 @@ def _kept_back(told: Told) -> Told:
         replace(one, action=Action.DELAYED) if one.action is Action.FAILED else one for one in told.outcomes
     )
     return Told(outcomes, (), late=False)
+
+
+def _renewed(lease: int) -> int:
+    """In so many milliseconds whoever is alive has renewed their leases, where that is possible."""
+    period = lease // RENEWALS
+    return period + min(period, int(1000 * RECOVER_SECONDS))
 
 
 def _token() -> int:
