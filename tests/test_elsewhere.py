@@ -135,3 +135,14 @@ def test_a_former_name_that_the_directory_knows(run: Run, tmp_path: Path) -> Non
     assert run("alias", "remove", str(CARL)).status == 0
     assert run(*word).status == 0
     assert logs_in(tmp_path) is False  # by the old name
+
+
+def test_a_new_name_waits_for_the_directory(run: Run) -> None:
+    said = run("user", "rename", str(CARL), str(KARL)).out
+    assert "password" not in said.splitlines()[0]
+    assert "until it knows karl@home.test, neither name logs in, and mail for karl@home.test is refused" in said
+    assert "Mail for carl@home.test still arrives, and the old name will log in as the new one does" in said
+    said = run("user", "rename", str(KARL), "carlo@home.test", "--no-keep-alias").out
+    assert "as long as the directory knows karl@home.test, the next mail or login makes a new mailbox" in said
+    said = run("domain", "rename", "home.test", "work.test").out
+    assert "The directory has the passwords of 1 of them: until it knows their addresses in work.test" in said

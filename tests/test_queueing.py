@@ -11,18 +11,19 @@ from pathlib import Path
 
 import pytest
 
-from posthouse import trace
+from posthouse import people, trace
 from posthouse.cli import main
+from posthouse.mail.address import Domain
 from posthouse.mail.ids import Millis, Trail
 from posthouse.mail.outcome import Action
-from posthouse.store import settlement, waiting
+from posthouse.store import accounts, settlement, waiting
 from posthouse.store.moment import boot, uptime
 from posthouse.store.queue import Outgoing
 from posthouse.store.settlement import Feedback
 from posthouse.store.store import open_sync
 from posthouse.trace import Period
 from store.queue_rig import HOUR, MINUTE, QueueRig, envelope
-from store_rig import message
+from store_rig import CREDENTIAL, address, message
 
 Run = Callable[..., tuple[object, str, str]]
 
@@ -80,6 +81,24 @@ def test_the_sentence_of_each_state(line: QueueRig, run: Run) -> None:
     assert re.fullmatch(r"waits until \d{4}-\d\d-\d\d \d\d:\d\d, as its sender wished", fourth)
     assert fifth == "is held; `posthouse queue release Q5` lets it go on"
     assert "Q2  anna@home.test -> failed@two.test  (" in text
+
+
+def test_who_is_renamed_hears_what_waits(line: QueueRig, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing that waits for a name that is given up is lost without a word."""
+    home = Domain("home.test")
+    line.store.run(accounts.add_domain, home)
+    line.store.run(accounts.add_account, address("ben@home.test"), CREDENTIAL)
+    for who in ("ben@home.test", "ben@home.test", "anna@home.test"):
+        line.send(who)
+    people.rename_user(line.store, "ben@home.test", "benno@home.test", keep=False)
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "Beware: 2 messages wait in the queue for ben@home.test, and will go back to the senders. To let such mail arrive:"
+        " posthouse alias add ben@home.test benno@home.test"
+    )
+    people.rename_user(line.store, "benno@home.test", "ben@home.test", keep=True)
+    assert "Beware" not in capsys.readouterr().out
+    people.rename_domain(line.store, "home.test", "work.test", keep=False)
+    assert "Beware: 3 messages wait in the queue for home.test, and will go where" in capsys.readouterr().out
 
 
 def test_one_of_them(line: QueueRig, run: Run) -> None:

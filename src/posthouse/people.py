@@ -15,10 +15,12 @@ from posthouse.admin import (
 )
 from posthouse.mail.address import Address
 from posthouse.mail.size import counted
-from posthouse.store import accounts, groups, renaming
+from posthouse.store import accounts, directory_users, groups, renaming, waiting
 from posthouse.store.accounts import Senders
 from posthouse.store.store import SyncStore
+from posthouse.store.waiting import Choice
 
+AGAIN = "Open sessions have to log in again."
 _WHO = {
     Senders.ANYONE: "everybody may write to it",
     Senders.USERS: "users of this server may write to it, once they are logged in",
@@ -98,27 +100,72 @@ def rename_user(store: SyncStore, old: str, new: str, *, keep: bool) -> None:
     require_domain(store, after.domain, ADD_IT)
     if before == after:
         raise Refused(f"{before} is its name already")
+    known = store.read(accounts.find, before)
+    elsewhere = known is not None and store.read(directory_users.of_directory, known.account)
     store.run(renaming.rename_user, before, after, keep=keep)
-    print(f"{before} is {after} now; password, mail and rights are as they were. Open sessions have to log in again.")
-    if keep:
-        print(f"Mail for {before} still arrives, and the old name still logs in; `posthouse alias remove` ends both.")
+    if elsewhere:
+        _tell_of_directory(before, after, keep=keep)
     else:
-        print(f"Mail for {before} does not arrive any more, and the old name does not log in.")
+        print(f"{before} is {after} now; password, mail and rights are as they were. {AGAIN}")
+        if keep:
+            print(
+                f"Mail for {before} still arrives, and the old name still logs in; `posthouse alias remove` ends both."
+            )
+        else:
+            print(f"Mail for {before} does not arrive any more, and the old name does not log in.")
+    waits = 0 if keep else store.read(waiting.number, Choice(recipient=str(before)))
+    if waits:
+        print(
+            f"Beware: {_wait(waits)} in the queue for {before}, and will go back to the senders. To let such mail arrive:"
+            f" posthouse alias add {before} {after}"
+        )
+
+
+def _tell_of_directory(before: Address, after: Address, *, keep: bool) -> None:
+    """A user whose password is elsewhere has the new name only once it is known there, too."""
+    print(f"{before} is {after} now; mail and rights are as they were. {AGAIN}")
+    print(
+        f"The directory has the password: until it knows {after}, neither name logs in, and mail for {after} is"
+        " refused."
+    )
+    if keep:
+        print(
+            f"Mail for {before} still arrives, and the old name will log in as the new one does;"
+            " `posthouse alias remove` ends both."
+        )
+    else:
+        print(
+            f"Mail for {before} does not come here any more; as long as the directory knows {before}, the next mail or"
+            " login makes a new mailbox of that name."
+        )
+
+
+def _wait(number: int) -> str:
+    return f"{counted(number, 'message')} {'waits' if number == 1 else 'wait'}"
 
 
 def rename_domain(store: SyncStore, old: str, new: str, *, keep: bool) -> None:
     """posthouse domain rename."""
     before, after = domain_of(old), new_domain_of(new)
     require_domain(store, before, SEE_LIST)
+    elsewhere = store.read(directory_users.number_in, before)
     users = store.run(renaming.rename_domain, before, after, keep=keep)
-    print(
-        f"{before} is {after} now, with {counted(users, 'user')} and all aliases and groups."
-        " Open sessions have to log in again."
-    )
+    print(f"{before} is {after} now, with {counted(users, 'user')} and all aliases and groups. {AGAIN}")
     if keep:
         print(f"Mail for {before} still arrives, and its names still log in; `posthouse domain remove` ends both.")
     else:
         print(f"Mail for {before} does not arrive any more, and its names do not log in.")
+    if elsewhere:
+        print(
+            f"The directory has the passwords of {elsewhere} of them: until it knows their addresses in {after}, they"
+            " cannot log in, and mail for those is refused."
+        )
+    waits = 0 if keep else store.read(waiting.number, Choice(domain=before.name))
+    if waits:
+        print(
+            f"Beware: {_wait(waits)} in the queue for {before}, and will go where the DNS says. To let such mail arrive here:"
+            f" posthouse domain alias {before} {after}"
+        )
 
 
 def name_domain(store: SyncStore, other: str, name: str) -> None:

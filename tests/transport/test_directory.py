@@ -14,7 +14,7 @@ from posthouse.net.directory import NoAnswer
 from posthouse.serve.caller import Caller
 from posthouse.serve.limits import PeerLimits, Peers, Refusal, Service
 from posthouse.serve.login import Door
-from posthouse.store import accounts, aliases, devices, groups, logins
+from posthouse.store import accounts, aliases, devices, groups, logins, renaming
 from posthouse.store.accounts import Login, NoSuchUser, Senders
 from posthouse.store.devices import Asked
 from posthouse.store.script import DirectoryDown
@@ -137,6 +137,23 @@ async def test_who_is_gone_gets_no_mail_and_keeps_it(housed: House, people: Peop
     people.words["carl@home.test"] = "back"
     clock.now += 60
     assert isinstance(await receive.rcpt(ForwardPath(CARL), False, STRANGER, housed), Leads)
+
+
+async def test_a_new_name_waits_for_the_directory(
+    housed: House, people: People, door: Door, clock: Clock, store: Store
+) -> None:
+    """What `posthouse user rename` says of a user of the directory."""
+    carl = await receive.rcpt(ForwardPath(CARL), False, STRANGER, housed)
+    await store.run(renaming.rename_user, CARL, DORA, keep=True)
+    for name in ("carl@home.test", "dora@home.test"):
+        assert await door.verify(name, b"carls word", CALLER) is Refusal.WRONG
+    assert await receive.rcpt(ForwardPath(DORA), False, STRANGER, housed) == receive.NO_SUCH_USER
+    assert await receive.rcpt(ForwardPath(CARL), False, STRANGER, housed) == carl
+    people.words["dora@home.test"] = people.words.pop("carl@home.test")
+    clock.now += 60
+    for name in ("carl@home.test", "dora@home.test"):
+        assert isinstance(await door.verify(name, b"carls word", CALLER), Login)
+    assert await receive.rcpt(ForwardPath(DORA), False, STRANGER, housed) == carl
 
 
 async def test_the_catch_all_comes_last(housed: House, store: Store) -> None:

@@ -12,6 +12,14 @@ def of_directory(account: AccountId) -> Script[bool]:
     return bool((yield sql("SELECT 1 FROM directory_user WHERE account = $1", account)))
 
 
+def number_in(domain: Domain) -> Script[int]:
+    """How many users of a domain are users of a directory."""
+    [(count,)] = yield sql(
+        "SELECT count(*) FROM directory_user u JOIN account a ON a.id = u.account WHERE a.domain = $1", domain.name
+    )
+    return int(count)
+
+
 def former_names(account: AccountId) -> Script[list[Address]]:
     """What the user was called before, and still logs in by."""
     rows = yield sql("SELECT fold, domain FROM former WHERE account = $1 ORDER BY domain, fold", account)

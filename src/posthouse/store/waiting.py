@@ -78,6 +78,14 @@ def chosen(choice: Choice, after: int = 0, limit: int = PAGE) -> Script[list[Que
     return (yield from _ids(f"{_CHOSEN} ORDER BY q.id LIMIT $5", after, choice, limit))
 
 
+def number(choice: Choice) -> Script[int]:
+    """How many items are meant, of all that wait; `ids` is passed over."""
+    [(count,)] = yield sql(
+        f"SELECT count(*) FROM queue_item q WHERE {_CHOSEN}", 0, choice.sender, choice.domain, choice.recipient
+    )
+    return int(count)
+
+
 def _ids(where: str, after: int, choice: Choice, last: int) -> Script[list[QueueId]]:
     rows = yield sql(
         f"SELECT q.id FROM queue_item q WHERE {where}", after, choice.sender, choice.domain, choice.recipient, last
