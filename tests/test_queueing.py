@@ -92,8 +92,8 @@ def test_who_is_renamed_hears_what_waits(line: QueueRig, capsys: pytest.CaptureF
         line.send(who)
     people.rename_user(line.store, "ben@home.test", "benno@home.test", keep=False)
     assert capsys.readouterr().out.splitlines()[-1] == (
-        "Beware: 2 messages wait in the queue for ben@home.test, and will go back to the senders. To let such mail arrive:"
-        " posthouse alias add ben@home.test benno@home.test"
+        "Beware: 2 messages wait in the queue for ben@home.test, and will go back to the senders."
+        " To let such mail arrive: posthouse alias add ben@home.test benno@home.test"
     )
     people.rename_user(line.store, "benno@home.test", "ben@home.test", keep=True)
     assert "Beware" not in capsys.readouterr().out

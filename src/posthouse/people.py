@@ -116,8 +116,8 @@ def rename_user(store: SyncStore, old: str, new: str, *, keep: bool) -> None:
     waits = 0 if keep else store.read(waiting.number, Choice(recipient=str(before)))
     if waits:
         print(
-            f"Beware: {_wait(waits)} in the queue for {before}, and will go back to the senders. To let such mail arrive:"
-            f" posthouse alias add {before} {after}"
+            f"Beware: {_wait(waits)} in the queue for {before}, and will go back to the senders."
+            f" To let such mail arrive: posthouse alias add {before} {after}"
         )
 
 
@@ -163,8 +163,8 @@ def rename_domain(store: SyncStore, old: str, new: str, *, keep: bool) -> None:
     waits = 0 if keep else store.read(waiting.number, Choice(domain=before.name))
     if waits:
         print(
-            f"Beware: {_wait(waits)} in the queue for {before}, and will go where the DNS says. To let such mail arrive here:"
-            f" posthouse domain alias {before} {after}"
+            f"Beware: {_wait(waits)} in the queue for {before}, and will go where the DNS says."
+            f" To let such mail arrive here: posthouse domain alias {before} {after}"
         )
 
 
