@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeVar
 
 from posthouse.admin import Refused, confirmed, domain_of
 from posthouse.mail.ids import QUEUE_LETTER, Millis, QueueId
+from posthouse.mail.spelling import readable
 from posthouse.store import journal, waiting
 from posthouse.store.moment import Moment, format_minute, moment, wall_clock
 from posthouse.store.queue import State
@@ -88,7 +89,7 @@ def show_item(store: SyncStore, text: str, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(_json(row) | {"recipients": [_json_recipient(one) for one in people]}, indent=2))
         return
-    print(f"{_id(item)}: {_from(row.sender)} writes to {len(people)} at {row.domain}")
+    print(f"{_id(item)}: {_from(row.sender)} writes to {len(people)} at {readable(row.domain)}")
     print(f"  now       {sentence(row, now)}")
     print(f"  came      {format_minute(row.created)}, {_octets(row.size)}, id {row.trail}")
     print(f"  tried     {row.attempts} times" if row.attempts != 1 else "  tried     once")
@@ -97,7 +98,7 @@ def show_item(store: SyncStore, text: str, *, as_json: bool) -> None:
     if row.state is not State.HELD:
         print(f"  given up  {format_minute(row.expires)}, {_span(row.expires - now)}")
     for one in people:
-        print(f"  {one.path}: {_fate(one)}")
+        print(f"  {readable(one.path)}: {_fate(one)}")
 
 
 class Order(NamedTuple):
@@ -185,12 +186,12 @@ def sentence(row: Waiting, now: Millis) -> str:
     if row.state is State.HELD:
         return f"is held; `posthouse queue release {_id(row.id)}` lets it go on"
     if row.state is State.LEASED:
-        return f"is being sent to {row.domain} now"
+        return f"is being sent to {readable(row.domain)} now"
     if row.next_attempt <= now:
         return f"has its turn soon: {row.reason}" if row.reason else "has its turn soon"
     if not row.reason:
         return f"waits until {format_minute(row.next_attempt)}, as its sender wished"
-    return f"waits for {row.domain}: {row.reason}; next try {_span(row.next_attempt - now)}"
+    return f"waits for {readable(row.domain)}: {row.reason}; next try {_span(row.next_attempt - now)}"
 
 
 def _fate(one: RecipientRow) -> str:
@@ -210,7 +211,7 @@ def _from(sender: str) -> str:
 
 def _people(recipients: Sequence[str]) -> str:
     more = len(recipients) - NAMED
-    return ", ".join(recipients[:NAMED]) + (f" and {more:,} more" if more > 0 else "")
+    return ", ".join(map(readable, recipients[:NAMED])) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _octets(size: int) -> str:

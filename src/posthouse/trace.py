@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from posthouse.mail.ids import AccountId, MailboxId, Millis
+from posthouse.mail.spelling import readable
 from posthouse.store import accounts, journal
 from posthouse.store.store import SyncStore
 from posthouse.transport import journey
@@ -190,10 +191,10 @@ def _tell_one(one: Journey, *, wire: bool, say: Callable[[str], None]) -> None:
 
 def _head(one: Journey) -> Iterator[str]:
     story = _begun(one)
-    sender = str(story.get("from") or "") or "<> (an automatic message)"
+    sender = readable(str(story.get("from") or "")) or "<> (an automatic message)"
     yield f"{one.trail}  from {sender} to {addressed(one)}"
     if story.get("author"):
-        yield f"  written by {story['author']}"
+        yield f"  written by {readable(str(story['author']))}"
     if story.get("message_id"):
         yield f"  Message-ID <{story['message_id']}>"
 
@@ -213,7 +214,7 @@ def _names(story: Story) -> str:
     value = story.get("to")
     names = [str(name) for name in value] if isinstance(value, list) else []
     more = _number(story, "more")
-    text = ", ".join(names[:5]) + (f" and {len(names) - 5 + more} more" if len(names) + more > 5 else "")
+    text = ", ".join(map(readable, names[:5])) + (f" and {len(names) - 5 + more} more" if len(names) + more > 5 else "")
     return text or "nobody"
 
 
@@ -268,9 +269,9 @@ def _taken(story: Story) -> list[str]:
 
 def _went(story: Story) -> Iterator[str]:
     for each in stories(story, "delivered"):
-        yield f"delivered to {each.get('to')}, into {each.get('mailbox')} as UID {each.get('uid')}"
+        yield f"delivered to {readable(str(each.get('to')))}, into {each.get('mailbox')} as UID {each.get('uid')}"
     for each in stories(story, "queued"):
-        yield f"put into the queue as Q{each.get('id')}, to go out to {each.get('for')}"
+        yield f"put into the queue as Q{each.get('id')}, to go out to {readable(str(each.get('for')))}"
 
 
 _ACTIONS = {
@@ -297,7 +298,7 @@ def _attempt(story: Story) -> list[str]:
         said = f'; it said "{each["answer"]}"' if each.get("answer") else ""
         over = f" over {each['tls']}" if each.get("tls") else ""
         reason = f": {each['reason']}" if each.get("reason") else ""
-        lines.append(f"{_ACTIONS.get(action, action).format(to=each.get('to'))}{at}{over}{reason}{said}")
+        lines.append(f"{_ACTIONS.get(action, action).format(to=readable(str(each.get('to'))))}{at}{over}{reason}{said}")
     if story.get("next"):
         lines.append(f"it stays in the queue; the next try is at {clock(Millis(_number(story, 'next')))}")
     return lines

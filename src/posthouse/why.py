@@ -6,6 +6,7 @@ from posthouse.admin import Refused
 from posthouse.mail.address import parse_address, parse_domain
 from posthouse.mail.ids import EMAIL_LETTER, UID, MailboxId
 from posthouse.mail.keyword import SEEN_BIT
+from posthouse.mail.spelling import readable
 from posthouse.store.store import SyncStore
 from posthouse.store.whereabouts import Spot, restorable, whereabouts
 from posthouse.trace import Journey, Period, addressed, clock, find, recipients, sentences, stories
@@ -30,7 +31,7 @@ def explain(store: SyncStore, who: str, to: str | None, when: Period, say: Calla
             say("")
         story = _begun(one).story
         author = story.get("author") or story.get("from") or "<>"
-        say(f"{clock(_begun(one).at)}  a mail from {author} to {addressed(one)}")
+        say(f"{clock(_begun(one).at)}  a mail from {readable(str(author))} to {addressed(one)}")
         for line in _verdict(store, one):
             say(f"  {line}")
         say(f"  (all of it: posthouse trace {one.trail})")
@@ -87,7 +88,8 @@ def _verdict(store: SyncStore, one: Journey) -> list[str]:
                 lines += _now(store, one, each)
             tried = any(other.kind in ("attempt", "ordered") for other in fates)
             for each in () if tried else stories(told.story, "queued"):
-                lines.append(f"It waits in the queue for {each.get('for')}: posthouse queue show Q{each.get('id')}")
+                place = readable(str(each.get("for")))
+                lines.append(f"It waits in the queue for {place}: posthouse queue show Q{each.get('id')}")
         elif told.kind in ("attempt", "ordered"):
             lines += [f"{clock(told.at)}  {line}" for line in sentences(told)]
     return lines

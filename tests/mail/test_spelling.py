@@ -5,7 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from posthouse.mail.address import Domain, parse_address, parse_domain
-from posthouse.mail.spelling import doubt, doubt_of_domain, skeleton, unicode_of, why_no_address, why_no_domain
+from posthouse.mail.spelling import (
+    doubt,
+    doubt_of_domain,
+    readable,
+    skeleton,
+    unicode_of,
+    why_no_address,
+    why_no_domain,
+)
 
 
 @pytest.mark.parametrize(
@@ -103,3 +111,22 @@ def test_there_is_a_reason_for_everything(text: str) -> None:
         doubt(address)
     if parse_domain(text) is None:
         assert why_no_domain(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("x@xn--bcher-kva.test", "x@bücher.test"),
+        ("xn--bcher-kva.test", "bücher.test"),
+        ("anna@home.test", "anna@home.test"),
+        ("xn--bcher-kva@home.test", "xn--bcher-kva@home.test"),
+        ("", ""),
+        ("x@xn--zzzzzz-.test", "x@xn--zzzzzz-.test"),
+        ("x@xn--home-x5t.test", "x@xn--home-x5t.test"),  # an A-label of marks that change the direction
+        ("x@xn--pple-43d.test", "x@xn--pple-43d.test"),  # a Cyrillic letter among Latin ones
+        ("x@[192.0.2.1]", "x@[192.0.2.1]"),
+    ],
+)
+def test_addresses_as_people_read_them(text: str, read: str) -> None:
+    """RFC 5890 §2.3.2.1; what could be taken for something else stays as servers write it."""
+    assert readable(text) == read

@@ -10,7 +10,7 @@ import pytest
 
 from household import HOSTNAME, NOW
 from posthouse.mail import dsn
-from posthouse.mail.address import Address, Domain, ForwardPath, ReversePath
+from posthouse.mail.address import Address, Domain, ForwardPath, ReversePath, parse_domain
 from posthouse.mail.envelope import (
     BodyType,
     DeliverBy,
@@ -177,7 +177,7 @@ def test_given_up_after_days() -> None:
     _, message = written(told(), outcome)
     text = " ".join(next(iter(message.iter_parts())).get_content().split())
     assert "Nobody answered. It was tried for 5 days, and is not tried any more." in text
-    assert "The technical answer: 4.4.1 Nobody answered" in text
+    assert "The technical answer: mx.work.test [192.0.2.1]: 4.4.1 Nobody answered" in text
 
 
 def test_given_back_because_its_time_is_over() -> None:
@@ -239,6 +239,21 @@ def test_eight_bit_messages() -> None:
     letter, _ = written(told(MESSAGE + "Grüße".encode(), ret=DsnReturn.FULL), failed(to()))
     assert letter.envelope.body is BodyType.EIGHT_BIT_MIME
     assert not letter.envelope.utf8
+
+
+def test_a_domain_is_named_as_people_write_it() -> None:
+    """RFC 5890 §2.3.2.1: the A-label stands behind it, and where programs read (RFC 3464 §2.3.2)."""
+    domain = parse_domain("bücher.test")
+    assert domain == Domain("xn--bcher-kva.test")
+    for orcpt in ("x@xn--bcher-kva.test", "x@bücher.test"):
+        ben = Recipient(ForwardPath(Address("x", domain)), None, OriginalRecipient("rfc822", orcpt))
+        outcome = replace(failed(ben), answer=reply(550, "5.1.1", "<x@xn--bcher-kva.test>: no"))
+        letter, message = written(told(), outcome)
+        text = next(iter(message.iter_parts())).get_content()
+        assert "\r\n  x@bücher.test (xn--bcher-kva.test)\r\n" in text
+        assert "There is no mailbox called x@bücher.test." in text
+        assert "<x@xn--bcher-kva.test>: no" in text
+        assert b"Final-Recipient: rfc822;x@xn--bcher-kva.test\r\n" in letter.octets
 
 
 def test_a_sender_outside_ascii() -> None:

@@ -105,7 +105,7 @@ def test_any_text_gets_an_answer(code: int, text: str) -> None:
 
 def test_what_is_too_large_is_not_sent_again_as_it_is() -> None:
     said = words.explain(outcome(None, Status(5, 3, 4), "the message has 9 octets and the server takes 8"), "us.test")
-    assert said.happened == "The message has 9 octets and the server takes 8."
+    assert said.happened == "The message has 9 octets and the server mx.work.test takes 8."
     assert "smaller" in said.advice
 
 
@@ -122,3 +122,35 @@ def test_what_was_given_up_promises_no_other_attempt(promise: str) -> None:
 @pytest.mark.parametrize("status", [Status(5, 7, 30), Status(5, 7, 10), Status(5, 7, 1), Status(5, 6, 7)])
 def test_what_nobody_answered_does_not_stand_below(status: Status) -> None:
     assert "stands below" not in words.explain(outcome(None, status, "we refuse"), "us.test").advice
+
+
+def test_a_server_that_speaks_no_smtp_is_theirs_to_mend() -> None:
+    found = outcome(None, reason="the server answered 250 to DATA", status=Status(4, 5, 0))
+    said = words.explain(replace(found, action=Action.DELAYED), "us.test")
+    assert said.happened == (
+        "The server mx.work.test answered 250 to DATA. So mx.work.test does not speak SMTP as it should."
+    )
+    assert said.advice == (
+        "Send it again later, or reach them by another way. Whoever runs mx.work.test must put it right."
+    )
+    perhaps = words.explain(replace(found, reason=found.reason + PERHAPS_TAKEN), "us.test")
+    assert "whether it has come" in perhaps.advice
+
+
+@pytest.mark.parametrize(
+    ("reason", "happened"),
+    [
+        ("the connection was lost before its greeting", "The connection to mx.work.test was lost before its greeting."),
+        ("the server was silent for 9 seconds", "The server mx.work.test was silent for 9 seconds."),
+        ("the certificate of the server is old", "The certificate of the server mx.work.test is old."),
+        ("nobody answered at mx.work.test: the server", "nobody answered at mx.work.test: the server."),
+    ],
+)
+def test_the_server_has_its_name(reason: str, happened: str) -> None:
+    assert words.explain(outcome(None, Status(4, 4, 2), reason), "us.test").happened == happened
+
+
+def test_the_domain_is_named_as_people_write_it() -> None:
+    ben = Recipient(ForwardPath(Address("ben", Domain("xn--bcher-kva.test"))))
+    nobody = replace(outcome(None, Status(4, 4, 4), "xn--bcher-kva.test has no server"), recipient=ben, mta="")
+    assert words.explain(nobody, "us.test").happened == "bücher.test has no server."

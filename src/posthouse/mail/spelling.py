@@ -147,6 +147,17 @@ def unicode_of(domain: Domain) -> str:
     return ".".join(_u_label(label) for label in domain.name.split("."))
 
 
+def readable(text: str) -> str:
+    """An address or a domain as people write it: with U-labels, where these are beyond doubt and mean the same."""
+    local, at, name = text.rpartition("@")
+    if "xn--" not in name:
+        return text
+    domain = Domain(name)
+    spelled = unicode_of(domain)
+    sure = spelled.isprintable() and parse_domain(spelled) == domain and doubt_of_domain(domain) is None
+    return f"{local}{at}{spelled}" if sure else text
+
+
 def _u_label(label: str) -> str:
     if not label.startswith("xn--"):
         return label

@@ -14,12 +14,13 @@ from mmap import mmap
 from typing import NamedTuple
 
 from posthouse.mail import compose, dsn, header
-from posthouse.mail.address import Address, ForwardPath, ReversePath
+from posthouse.mail.address import Address, ForwardPath, ReversePath, parse_address
 from posthouse.mail.dates import format_rfc5322
 from posthouse.mail.dsn import DeliveryStatus, RecipientStatus
 from posthouse.mail.envelope import BodyType, DsnReturn, Envelope, Notify, Recipient
 from posthouse.mail.ids import QUEUE_LETTER, Millis
 from posthouse.mail.outcome import Action, Outcome
+from posthouse.mail.spelling import readable
 from posthouse.store.queue import QueueItem
 from posthouse.transport.words import Words, explain, reason
 
@@ -272,13 +273,23 @@ def _shown(recipient: Recipient) -> str:
     """The recipient, and whom the sender wrote to where that was another (RFC 3461 §4.2)."""
     path = str(recipient.path)
     original = recipient.orcpt.address if recipient.orcpt else path
-    return path if original.lower() == path.lower() else f"{original} (which leads to {path})"
+    # RFC 6533 §3: the name of a domain that people write is the same as its A-labels.
+    if str(parse_address(original) or original).lower() == path.lower():
+        return _spelled(path)
+    return f"{_spelled(original)} (which leads to {_spelled(path)})"
+
+
+def _spelled(address: str) -> str:
+    """The address as people write it; behind it what servers call its domain, where that is something else."""
+    spelled = readable(address)
+    return address if spelled == address else f"{spelled} ({address.rpartition('@')[2]})"
 
 
 def _technical(outcome: Outcome) -> str:
-    if outcome.answer is None:
-        return "" if outcome.status.cls == 2 else f"{outcome.status} {reason(outcome)}"
     place = outcome.mta + (f" [{outcome.ip}]" if outcome.ip else "")
+    if outcome.answer is None:
+        at = f"{place}: " if place else ""
+        return "" if outcome.status.cls == 2 else f"{at}{outcome.status} {reason(outcome)}"
     when = f" to {outcome.where.upper()}" if outcome.where in ("mail", "rcpt", "data") else ""
     return f"{place} answered{when}: {dsn.diagnostic(outcome.answer)}"[:QUOTED]
 

@@ -67,7 +67,10 @@ def _literal(destination: Domain, envelope: Envelope, routing: Routing) -> tuple
             "allow it (sending.private_networks)",
         )
     if envelope.require_tls:
-        return Unreachable(ENCRYPTION_NEEDED, f"REQUIRETLS was asked for, and {destination} cannot prove who it is")
+        return Unreachable(
+            ENCRYPTION_NEEDED,
+            f"Encryption all the way was asked for (REQUIRETLS), and {destination} cannot prove who it is",
+        )
     return (Target(destination.name, (ip,), routing.port),)
 
 

@@ -119,8 +119,8 @@ def _required(
         return kept
     return Unreachable(
         ENCRYPTION_NEEDED,
-        f"The sender asks that this message travels only to servers that prove who they are (REQUIRETLS), and {domain} "
-        "has neither DNSSEC nor MTA-STS to do so. Send it without that wish, or by another way",
+        f"Encryption all the way was asked for (REQUIRETLS), and {domain} has neither DNSSEC nor MTA-STS by which its "
+        "servers could prove who they are",
     )
 
 

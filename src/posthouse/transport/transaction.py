@@ -32,6 +32,7 @@ CONVERSION, LINES = Status(5, 6, 3), Status(5, 6, 0)  # RFC 3463 §3.7
 TOO_LARGE = Status(5, 3, 4)  # RFC 3463 §3.4
 NOT_CAPABLE = Status(5, 3, 3)
 NO_REQUIRETLS, NO_ENCRYPTION = Status(5, 7, 30), Status(5, 7, 10)  # RFC 8689 §4.2.1
+_ASKED = "encryption all the way was asked for (REQUIRETLS)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ def cannot(connection: Connection, consignment: Consignment) -> Result | None:
         return _without_requiretls(connection, announced)
     by = envelope.deliver_by
     if by is not None and by.give_back and (announced.deliver_by is None or announced.deliver_by > consignment.by):
-        reason = "the server does not promise to deliver in the time that the sender asks for"
+        reason = "the server does not promise to deliver in the time that was asked for (DELIVERBY)"
         return replace(_failed(NOT_CAPABLE, reason, Where.MAIL), elsewhere=True)
     return None
 
@@ -83,10 +84,10 @@ def cannot(connection: Connection, consignment: Consignment) -> Result | None:
 def _without_requiretls(connection: Connection, announced: Announced) -> Result | None:
     """RFC 8689 §4.2.1: TLS with a certificate that was verified, and a server that goes on asking for it."""
     if connection.link.tls is None or connection.target.tls.level not in (TlsLevel.VERIFIED, TlsLevel.DANE):
-        reason = "the sender requires TLS all the way, and the server cannot prove its name"
+        reason = f"{_ASKED}, and the server cannot prove its name"
         return replace(_failed(NO_ENCRYPTION, reason, Where.TLS), elsewhere=True)
     if not announced.require_tls:
-        reason = "the sender requires TLS all the way, and the server does not promise that"
+        reason = f"{_ASKED}, and the server does not promise that"
         return replace(_failed(NO_REQUIRETLS, reason, Where.TLS), elsewhere=True)
     return None
 

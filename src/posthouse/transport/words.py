@@ -10,9 +10,11 @@ from typing import NamedTuple
 
 from posthouse.mail.downgrade import Unfit
 from posthouse.mail.outcome import Action, Outcome
+from posthouse.mail.spelling import readable
 from posthouse.mail.status import Status
 from posthouse.transport.result import PERHAPS_TAKEN
 
+NO_SMTP = 5  # the subject of a status, where we are who gives it: result.garbled (RFC 3463 §3.6)
 LOOKED_AT = 500  # characters of an answer that the patterns see; what matters stands at the beginning
 
 
@@ -42,6 +44,7 @@ _SEND_LATER = "Send it again later."
 _SMALLER = "Send it with smaller or fewer attachments, or put them somewhere they can be fetched from."
 _WITHOUT_THAT = "Send it again without that wish, or reach them by another way."
 _BELOW = "What it said stands below. "
+_ASK_THEIR_SERVER = "Send it again later, or reach them by another way. Whoever runs {server} must put it right."
 _ASK_WHETHER = "Ask them by another way whether it has come, before you send it again."
 _PLAINER = "If you wrote it: send it again with fewer links and without attachments, or reach them otherwise."
 
@@ -314,8 +317,8 @@ def explain(outcome: Outcome, house: str) -> Words:
     found = _words(outcome)
     address = outcome.recipient.path.address
     names = {
-        "{address}": str(outcome.recipient.path),
-        "{domain}": address.domain.name or house,
+        "{address}": readable(str(outcome.recipient.path)),
+        "{domain}": readable(address.domain.name) or house,
         "{server}": outcome.mta or address.domain.name,
         "{house}": house,
     }
@@ -342,12 +345,29 @@ def _words(outcome: Outcome) -> Words:
         return rule.words if rule else general(outcome.status)
     if not outcome.reason:
         return general(outcome.status)
-    over = outcome.action is Action.FAILED and outcome.reason.endswith(PERHAPS_TAKEN)
+    text = _with_names(reason(outcome), outcome)
+    begun = text[0].upper() if text.startswith(("the ", "a ", "encryption ")) else text[0]  # and not a name
+    garbled = outcome.status.subject == NO_SMTP
+    happened = f"{begun}{text[1:]}." + (" So {server} does not speak SMTP as it should." if garbled else "")
+    if outcome.action is Action.FAILED and outcome.reason.endswith(PERHAPS_TAKEN):
+        return Words(happened, _ASK_WHETHER)
+    if garbled:
+        return Words(happened, _ASK_THEIR_SERVER)
     advice = general(outcome.status).advice.removeprefix(_BELOW)  # nobody said anything
-    advice = _ASK_WHETHER if over else _HELPS.get(outcome.reason, advice)
-    text = reason(outcome)
-    begun = text[0].upper() if text.startswith(("the ", "a ")) else text[0]  # and not a name
-    return Words(f"{begun}{text[1:]}.", advice)
+    return Words(happened, _HELPS.get(outcome.reason, advice))
+
+
+def _with_names(text: str, outcome: Outcome) -> str:
+    """A reason in which the server has its name, and the domain that of its people."""
+    domain, server = outcome.recipient.path.address.domain.name, outcome.mta
+    if "xn--" in domain and domain != server:
+        text = text.replace(domain, readable(domain))
+    if not server or server in text:
+        return text
+    for nameless, named in (("the connection was", "the connection to {} was"), ("the server", "the server {}")):
+        if nameless in text:
+            return text.replace(nameless, named.format(server), 1)
+    return text
 
 
 def reason(outcome: Outcome) -> str:
