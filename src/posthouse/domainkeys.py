@@ -88,9 +88,10 @@ def remove(store: SyncStore, name: str, selector: str | None, *, sure: bool) -> 
     if signing and not sure and not confirmed(question):
         raise Refused("nothing was removed")
     gone = store.run(domainkeys.remove, domain.name, selector)
-    print(f"Removed {', '.join(gone)} of {domain}. Running servers sign with it for half a minute more.")
+    print(f"Removed {', '.join(gone)} of {domain}.")
     if signing:
-        print("Leave the record in the DNS for a week: mail is still on its way that is signed by it.")
+        print("A running server signs with it for half a minute more. Leave the record in the DNS for a week: mail is")
+        print("still on its way that is signed by it.")
 
 
 def show_keys(store: SyncStore, name: str | None, *, as_json: bool) -> None:
