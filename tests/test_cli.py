@@ -123,9 +123,10 @@ def test_who_opens_a_closed_group_is_told(run) -> None:  # type: ignore[no-untyp
     run("group", "add", "team@home.test", "anna@home.test", "--from", "members")
     said = run("alias", "add", "crew@home.test", "team@home.test")
     assert said.out.splitlines()[1:] == [
-        "Beware: everybody in the world reaches the group team@home.test by crew@home.test now."
-        " Its rule (--from members) holds for mail to team@home.test alone; for the same rule make it a group:"
-        " posthouse alias remove crew@home.test, posthouse group add crew@home.test team@home.test --from members"
+        "Beware: everybody in the world reaches the group team@home.test by crew@home.test now. The group's own rule",
+        "(--from members) holds for mail to team@home.test alone. To have it here too, make this a group:",
+        "    posthouse alias remove crew@home.test",
+        "    posthouse group add crew@home.test team@home.test --from members",
     ]
     assert (
         "reaches the group team@home.test by all@home.test now"

@@ -303,13 +303,11 @@ def set_alias(store: SyncStore, name: str, targets: Sequence[str]) -> None:
 
 def _tell_of_opened(store: SyncStore, address: Address) -> None:
     """Nobody should open a closed group to the world without knowing it (decision 0102)."""
-    for group in store.read(groups.opened_by, address):
-        print(
-            f"Beware: everybody in the world reaches the group {group.address} by {address} now. Its rule"
-            f" (--from {group.senders.value}) holds for mail to {group.address} alone; for the same rule make it a"
-            f" group: posthouse alias remove {address}, posthouse group add {address} {group.address} --from"
-            f" {group.senders.value}"
-        )
+    for row in store.read(groups.opened_by, address):
+        group, rule = row.address, f"--from {row.senders.value}"
+        print(f"Beware: everybody in the world reaches the group {group} by {address} now. The group's own rule")
+        print(f"({rule}) holds for mail to {group} alone. To have it here too, make this a group:")
+        print(f"    posthouse alias remove {address}\n    posthouse group add {address} {group} {rule}")
 
 
 def list_aliases(store: SyncStore, *, as_json: bool) -> None:
