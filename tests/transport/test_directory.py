@@ -255,6 +255,25 @@ async def test_a_user_of_the_directory_sees_who_tried(door: Door, store: Store) 
     assert (seen.entrance, seen.account, seen.at_home) == (None, carl.account, True)
 
 
+async def test_failures_count_for_the_user_by_whichever_address(door: Door, people: People, store: Store) -> None:
+    """Also before the first good login, when there is no mailbox yet."""
+    names = ("carl@home.test", "c.carlson@home.test", "Carlo@home.test")
+    people.words |= dict.fromkeys(map(str.lower, names), "carls word")
+    people.own = dict.fromkeys(map(str.lower, names), names)
+    for number in range(6):
+        caller = replace(CALLER, ip=f"198.51.{number}.1")
+        assert await door.verify(names[number % 3], b"wrong", caller) is Refusal.WRONG
+    assert door.peers._account_failures.count("c.carlson@home.test", door.peers.now()) == 6
+    assert isinstance(await door.verify("carlo@home.test", b"carls word", CALLER), Login)
+    carl = await store.read(accounts.known_as, Address("carlo", HOME))
+    assert carl is not None
+    for name in names:
+        assert await door.verify(name, b"wrong", CALLER) is Refusal.WRONG
+    assert door.peers._account_failures.count("carlo@home.test", door.peers.now()) == 3
+    people.down = True
+    assert await door.verify("nobody@home.test", b"wrong", CALLER) is Refusal.DIRECTORY
+
+
 async def test_somebody_else_may_vouch(door: Door, people: People, clock: Clock) -> None:
     """RFC 4422 appendix A: a certificate names the user; the directory knows whether there is one."""
 

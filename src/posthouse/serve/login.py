@@ -200,7 +200,13 @@ class Door:
         """Who has no password here is perhaps somebody there. Raises DirectoryDown."""
         address = user_address(attempt.name)
         login = None if address is None else await directory.sign_in(address, password)
-        return await self._refuse(Refusal.WRONG, attempt) if login is None else self._let_in(attempt, login)
+        if login is not None:
+            return self._let_in(attempt, login)
+        # A failure counts for the user, by whichever of the addresses that the directory knows.
+        named = None if address is None else await directory.named(address)
+        if named is not None and named != address:
+            await self._look(attempt, named)
+        return await self._refuse(Refusal.WRONG, attempt)
 
     async def _exchange(
         self, attempt: Attempt, exchange: sasl.Exchange, initial: bytes | None, ask: Ask
@@ -294,16 +300,20 @@ class Door:
 
     async def _admitted(self, attempt: Attempt) -> bool:
         """Ask the store who that is. False where too many logins from there have failed to look at this one."""
+        seen, ip = await self._look(attempt, user_address(attempt.name)), attempt.caller.ip
+        return not self.peers.locked_out(ip, seen.spelled, seen.of_networks, at_home=seen.at_home)
+
+    async def _look(self, attempt: Attempt, address: Address | None) -> Seen:
         user, ip = user_key(attempt.name), attempt.caller.ip
         nets = self.peers.failure_networks(ip)
         asked = Asked(
-            user_address(attempt.name),
+            address,
             tuple(logins.subject("network", net) for net in nets),
             nets[0] if nets else "",
             self.peers.locked_out(ip, user),
         )
-        seen = attempt.seen = await self._store.read(devices.look, asked, self.logbook.clock())
-        return not self.peers.locked_out(ip, seen.spelled, seen.of_networks, at_home=seen.at_home)
+        attempt.seen = await self._store.read(devices.look, asked, self.logbook.clock())
+        return attempt.seen
 
     def _device(self, attempt: Attempt, entrance: Entrance, password: bytes) -> Device | None:
         """The device password that this is, if it opens the service now."""

@@ -92,6 +92,20 @@ class Directory:
         target = None if asked is None or own is None else await self._admit(asked, own)
         return None if target is None else Login(target.account, target.address, NOWHERE, vouched=True)
 
+    async def named(self, address: Address) -> Address | None:
+        """One address for all that a user of the directory has: that of the mailbox here, or else always the same one.
+        None where nobody has it, or the directory does not answer. Raises Unavailable."""
+        asked = await self._store.read(addressee, address)
+        try:
+            own = None if asked is None else await self._known_as(asked)
+        except DirectoryDown:
+            return None
+        if asked is None or own is None:
+            return None
+        names = [each for each in map(parse_address, own) if each is not None] or [asked]
+        found = await self._store.read(mailbox_of, names)
+        return min(names, key=canonical) if found is None else found.address
+
     async def holds(self, login: Login) -> bool:
         """Whether the user of an open session is still in the directory; while it does not answer, nobody is gone.
         Raises Unavailable."""
