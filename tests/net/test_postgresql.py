@@ -3,14 +3,17 @@ system/test_postgresql.py."""
 
 import contextlib
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from posthouse.net.directory import NoAnswer
 from posthouse.net.postgresql import Postgres, PostgresPlan, has_place, numbered
+from system.running import make_certificate
 
 NAMED = {"address": "anna@home.test", "local": "anna", "domain": "home.test"}
 Talk = Callable[[socket.socket], None]
@@ -187,3 +190,44 @@ def test_who_waits_at_the_end_gets_no_answer() -> None:
         waits.join()
         table.close()  # once is enough, and twice is no harm
     assert said == ["the server ends"]
+
+
+def test_a_host_that_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    for host, said in (("db.test", "the name db.test is not known"), ("x" * 300, "postgresql://")):
+        table = Postgres(PostgresPlan(host, 5432, "posthouse", "db"), "SELECT :address, 'x'")
+        try:
+            with pytest.raises(NoAnswer, match=said):
+                table.rows(NAMED)
+        finally:
+            table.close()
+
+
+def test_a_server_that_stands_still_after_the_handshake_is_left_at_once(tmp_path: Path) -> None:
+    """Nobody waits for its goodbye."""
+    certificate, key = make_certificate(tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    left = threading.Event()
+
+    def stalls(link: socket.socket) -> None:
+        link.recv(8)
+        link.sendall(b"S")
+        with context.wrap_socket(link, server_side=True, suppress_ragged_eofs=False) as secure:
+            with contextlib.suppress(OSError):  # ssl.SSLEOFError is one: no goodbye
+                while secure.recv(65_536):
+                    pass
+            left.set()
+
+    with server(stalls) as port:
+        plan = PostgresPlan("localhost", port, "posthouse", "mail", authorities=str(certificate), seconds=0.5)
+        table = Postgres(plan, "SELECT :address, 'x'")
+        try:
+            with pytest.raises(NoAnswer, match="no answer within"):
+                table.rows(NAMED)
+            assert left.wait(20)  # TLS would wait 30 s
+        finally:
+            table.close()

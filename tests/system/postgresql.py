@@ -132,6 +132,21 @@ class Cluster:
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
+    @contextlib.contextmanager
+    def locked(self, table: str) -> Iterator[None]:
+        """Somebody else holds a lock on the table."""
+        query = f"BEGIN; LOCK TABLE {table}; SELECT pg_sleep(600)"
+        holder = subprocess.Popen(self._ask(query), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        held = f"SELECT count(*) FROM pg_locks WHERE relation = '{table}'::regclass AND mode = 'AccessExclusiveLock'"
+        try:
+            deadline = time.monotonic() + PATIENCE
+            while self.change(held) == "0":
+                assert time.monotonic() < deadline, "nobody holds the lock"
+            yield
+        finally:
+            self.change("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'")
+            holder.wait(PATIENCE)
+
     def add(self, mail: str, stored: str, active: str = "true") -> None:
         stored = stored.replace("'", "''")
         self.change(f"INSERT INTO account VALUES ('{mail}', '{stored}', {active})")

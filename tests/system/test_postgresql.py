@@ -68,6 +68,7 @@ def connections(cluster: Cluster) -> int:
 
 @pytest.mark.parametrize("way", ["tls", "loopback", "socket"])
 def test_users_of_a_table(cluster: Cluster, way: str) -> None:
+    assert connections_end(cluster)  # of the test before
     ways = {"loopback": {"tls": False}, "socket": {"tls": False, "host": str(cluster.folder)}}
     with asked(cluster, **ways.get(way, {})) as view:
         assert view.find(ANNA) == view.find(Address("ANNA", HOME)) == ("anna@home.test",)
@@ -97,12 +98,13 @@ def test_a_name_is_a_parameter(cluster: Cluster, local: str) -> None:
 
 
 def test_a_name_that_the_database_has_no_letters_for_is_nobody(cluster: Cluster) -> None:
+    assert connections_end(cluster)  # of the test before
     cluster.change("CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0")
     with asked(cluster, "SELECT 'anna', 'x' WHERE :local = 'grün'", database="latin") as view:
         assert view.find(Address("日本", HOME)) is None
         assert view.find(Address("grün", HOME)) == ("anna",)
         assert connections(cluster) == 1
-    cluster.change("DROP DATABASE latin")
+    cluster.change("DROP DATABASE latin WITH (FORCE)")
 
 
 def test_every_form_of_hash(cluster: Cluster) -> None:
@@ -161,7 +163,6 @@ def test_who_is_not_let_in(cluster: Cluster, tmp_path: Path) -> None:
     assert 'database "none" does not exist; look at directory.url' in refusal(cluster, database="none")
     assert "it cannot be reached (Connection refused)" in refusal(cluster, port=1)
     assert "it cannot be reached (No such file or directory)" in refusal(cluster, host=str(tmp_path), tls=False)
-    assert "the name nowhere.invalid is not known" in refusal(cluster, host="nowhere.invalid")
 
 
 def test_tls_is_verified_before_a_password_goes_out(cluster: Cluster, tmp_path: Path) -> None:
@@ -186,8 +187,9 @@ def test_a_few_connections_are_kept_and_opened_anew(cluster: Cluster) -> None:
     with asked(cluster) as view, ThreadPoolExecutor(3) as threads:
         assert set(threads.map(lambda _: view.find(ANNA), range(60))) == {("anna@home.test",)}
         assert 1 <= connections(cluster) <= 3
-        cluster.change(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{READER}'")
-        assert view.find(ANNA) == ("anna@home.test",)
+        for _ in range(20):  # asked while the end is on its way
+            cluster.change(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{READER}'")
+            assert view.find(ANNA) == ("anna@home.test",)
         cluster.stop()
         with pytest.raises(NoAnswer, match="cannot be reached"):
             view.find(NOBODY)
@@ -216,22 +218,11 @@ def test_a_database_that_stands_still(cluster: Cluster) -> None:
         finally:
             cluster.go_on()
         assert view.find(NOBODY) is None
-        locked = threading.Thread(
-            target=cluster.change, args=("BEGIN; LOCK TABLE account; SELECT pg_sleep(3); COMMIT",)
-        )
-        locked.start()
-        while cluster.change("SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock'") == "0":
-            pass
-        with pytest.raises(NoAnswer, match="no answer within"):
-            view.find(NOBODY)
-        locked.join()
+        with cluster.locked("account"):
+            with pytest.raises(NoAnswer, match="no answer within"):
+                view.find(NOBODY)
+            assert connections_end(cluster)  # nothing goes on in the database for nobody
         assert view.find(ANNA) == ("anna@home.test",)
-        assert connections_of_ours_wait(cluster) == 0
-
-
-def connections_of_ours_wait(cluster: Cluster) -> int:
-    """Nothing is left that goes on in the database for nobody."""
-    return int(cluster.change(f"SELECT count(*) FROM pg_stat_activity WHERE usename = '{READER}' AND state <> 'idle'"))
 
 
 # --- the real program
@@ -293,11 +284,14 @@ def temporary(server: Running, name: str) -> None:
     assert rcpt(server, name)[0] == 250  # who has a mailbox here gets mail meanwhile
 
 
-def until_in(server: Running, name: str) -> None:
-    """A database that was waited for in vain is not asked for some seconds."""
+def back(server: Running, name: str) -> None:
+    """A worker that has waited for the database in vain asks it again after some seconds, each by its own clock."""
     pause = threading.Event()
     while curl(server, name, "secret").returncode:
         pause.wait(0.2)
+    while (code := rcpt(server, "dora@home.test")[0]) == 451:
+        pause.wait(0.2)
+    assert code == 550
 
 
 def test_the_server_knows_the_users_of_the_table(cluster: Cluster, fresh: Running) -> None:
@@ -335,11 +329,9 @@ def test_the_server_knows_the_users_of_the_table(cluster: Cluster, fresh: Runnin
         assert "it cannot be reached (Connection refused)" in said
     finally:
         cluster.start()
-    until_in(fresh, "anna@home.test")
-    assert rcpt(fresh, "dora@home.test")[0] == 550
+    back(fresh, "anna@home.test")
     _stands_still(cluster, fresh)
-    until_in(fresh, "anna@home.test")
-    assert rcpt(fresh, "dora@home.test")[0] == 550
+    back(fresh, "anna@home.test")
     assert fresh.stop() == 0
     assert connections_end(cluster)
 

@@ -19,6 +19,7 @@ import ssl
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import CancelledError
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from math import ceil
 from typing import Any, cast
@@ -122,6 +123,22 @@ class _Kept:
     used: float = 0.0
 
 
+# What the attempt to connect has opened so far, in the task that attempts it and those that it starts.
+_OPENED: ContextVar[list[asyncio.BaseTransport] | None] = ContextVar("opened", default=None)
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    """Remembers what an attempt opens. asyncpg ends a failed one with the goodbye of TLS, and a server that stands
+    still would have half a minute to answer it."""
+
+    async def create_connection(self, *words: Any, **named: Any) -> Any:
+        transport, protocol = await super().create_connection(*words, **named)
+        opened = _OPENED.get()
+        if opened is not None:
+            opened.append(transport)
+        return transport, protocol
+
+
 class Postgres:
     """The query of one database. Raises ImportError where asyncpg is missing, OSError for authorities that are none."""
 
@@ -134,16 +151,9 @@ class Postgres:
         self._tls = ssl.create_default_context(cafile=plan.authorities or None) if plan.tls else False
         # Nothing can be written by mistake, and what goes on there after we left ends by itself.
         self._begin = f"BEGIN READ ONLY; SET LOCAL statement_timeout = {ceil(plan.seconds * 1000)}"
-        # A connection was lost, or the server ends it: it stops, or has waited long enough for a question.
-        self._lost: tuple[type[Exception], ...] = (
-            OSError,
-            asyncpg.InterfaceError,
-            asyncpg.PostgresConnectionError,
-            asyncpg.OperatorInterventionError,
-        )
         self._kept: list[_Kept] = []  # seen on the loop alone, as is the next
         self._looks = False
-        self._loop = asyncio.new_event_loop()
+        self._loop = _Loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="postgresql", daemon=True)
         self._thread.start()
 
@@ -209,9 +219,20 @@ class Postgres:
                 continue
             try:
                 return await self._by(kept, values)
-            except self._lost:
+            except NoAnswer:
+                raise
+            except Exception as error:
+                if not self._was_lost(error):
+                    raise
                 self._forget(0.0)  # the others went the same way: the server was stopped
         return await self._by(await self._connected(), values)
+
+    def _was_lost(self, error: Exception) -> bool:
+        """Whether the connection had ended before the question: all but the server's own word about the question. What
+        asyncpg raises then depends on how much of the end it has seen."""
+        pg = self._asyncpg
+        ends = isinstance(error, pg.PostgresConnectionError | pg.OperatorInterventionError)
+        return ends or not isinstance(error, pg.PostgresError)
 
     async def _by(self, kept: _Kept, values: tuple[str, ...]) -> list[Row]:
         """Ask, and keep the connection where all went well."""
@@ -255,8 +276,21 @@ class Postgres:
         return [tuple(row) for row in rows]
 
     async def _connected(self) -> _Kept:
+        opened: list[Any] = []
+        _OPENED.set(opened)
+        try:
+            connection = await self._connect()
+        except BaseException:
+            for transport in opened:  # one for each address of the host, at most
+                transport.abort()
+            raise
+        counted = _Counted(connection._protocol, connection._transport)
+        connection._transport.set_protocol(counted)
+        return _Kept(connection, counted)
+
+    async def _connect(self) -> Any:
         plan = self._plan
-        connection = await self._asyncpg.connect(
+        return await self._asyncpg.connect(
             host=plan.host,
             port=plan.port,
             user=plan.user,
@@ -269,9 +303,6 @@ class Postgres:
             statement_cache_size=0,
             server_settings={"application_name": "posthouse"},
         )
-        counted = _Counted(connection._protocol, connection._transport)
-        connection._transport.set_protocol(counted)
-        return _Kept(connection, counted)
 
     def _forget(self, age: float) -> None:
         """End connections that were not used for so long."""
