@@ -84,6 +84,22 @@ def test_domains_users_and_aliases_live_and_die(run) -> None:  # type: ignore[no
     assert run("domain", "list").out == "There are none.\n"
 
 
+def test_names_are_shown_as_people_read_them(run) -> None:  # type: ignore[no-untyped-def]
+    said = run("domain", "add", "Bücher.test").out
+    assert said == "Added the domain xn--bcher-kva.test (bücher.test).\n"
+    run("user", "add", "anna@bücher.test", "--password-stdin", text="secret\n")
+    assert run("domain", "list").out.splitlines()[1].startswith("xn--bcher-kva.test (bücher.test)  1 ")
+    assert run("user", "list").out.splitlines()[1].startswith("anna@xn--bcher-kva.test (anna@bücher.test)  0 ")
+    assert json.loads(run("user", "list", "--json").out)[0]["user"] == "anna@xn--bcher-kva.test"
+    assert json.loads(run("domain", "list", "--json").out)[0]["domain"] == "xn--bcher-kva.test"
+
+
+def test_a_domain_of_the_own_network_is_taken_with_a_word(run) -> None:  # type: ignore[no-untyped-def]
+    said = run("domain", "add", "lan")
+    assert said.status == 0
+    assert said.out.splitlines()[1].startswith("Beware: a name without a dot is known in your own network only")
+
+
 def test_groups_and_other_names(run) -> None:  # type: ignore[no-untyped-def]
     run("domain", "add", "home.test")
     for name in ("anna", "ben"):
@@ -188,6 +204,13 @@ def test_who_opens_a_closed_group_is_told(run) -> None:  # type: ignore[no-untyp
         (["domain", "alias", "new.test", "work.test"], "work.test is not a domain of this server"),
         (["domain", "rename", "home.test", "home.test"], "home.test is its name already"),
         (["user", "rename", "anna@home.test", "anna@home.test"], "anna@home.test is its name already"),
+        (
+            ["domain", "add", "localhost"],
+            "'localhost' should not be a domain of this server: localhost is every machine",
+        ),
+        (["domain", "rename", "home.test", "com"], "it is a top-level domain"),
+        (["domain", "alias", "ho_me.test", "home.test"], "a mail domain has no _ in it"),
+        (["user", "add", "Anna Müller <am@home.test>"], "only the address is wanted, without a name: am@home.test"),
         (["domain", "add", "192.0.2.1"], "its last part has only digits"),
         (["user", "rename", "anna@home.test", "a b@home.test"], "has a blank in it"),
         (["user", "rename", "anna@home.test", "anna@other.org"], "posthouse domain add other.org"),

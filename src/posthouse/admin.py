@@ -13,7 +13,17 @@ from posthouse import start
 from posthouse.mail.address import Address, Domain, parse_address, parse_domain
 from posthouse.mail.ids import AccountId
 from posthouse.mail.size import counted, in_words
-from posthouse.mail.spelling import doubt, doubt_of_domain, skeleton, unicode_of, why_no_address, why_no_domain
+from posthouse.mail.spelling import (
+    beware_of_domain,
+    doubt,
+    doubt_of_domain,
+    doubt_of_new_domain,
+    readable,
+    skeleton,
+    unicode_of,
+    why_no_address,
+    why_no_domain,
+)
 from posthouse.serve.passwords import make_credential
 from posthouse.store import accounts, aliases, groups, quota, removed
 from posthouse.store.accounts import Credential, Target
@@ -100,12 +110,26 @@ def nobody(store: SyncStore, address: Address) -> Refused:
 
 
 def new_domain_of(text: str) -> Domain:
-    """A domain that comes into being: one of mixed alphabets is refused too. Raises Refused with the reason."""
+    """A domain that comes into being: one of mixed alphabets, or that cannot be anybody's, is refused too. Raises
+    Refused with the reason."""
     domain = domain_of(text)
-    wrong = doubt_of_domain(domain)
+    wrong = doubt_of_domain(domain) or doubt_of_new_domain(domain)
     if wrong is not None:
         raise Refused(f"{text!r} should not be a domain of this server: {wrong}")
     return domain
+
+
+def tell_of_domain(domain: Domain) -> None:
+    """What somebody should know of a domain that has come into being."""
+    wrong = beware_of_domain(domain)
+    if wrong is not None:
+        print(f"Beware: {wrong}.")
+
+
+def with_letters(name: str) -> str:
+    """A domain or an address, with what people read beside its A-labels: xn--bcher-kva.example (bücher.example)."""
+    letters = readable(name)
+    return name if letters == name else f"{name} ({letters})"
 
 
 def new_address_of(text: str) -> Address:
@@ -174,7 +198,8 @@ def add_domain(store: SyncStore, name: str) -> None:
     """posthouse domain add."""
     domain = new_domain_of(name)
     store.run(accounts.add_domain, domain)
-    print(f"Added the domain {domain}.")
+    print(f"Added the domain {with_letters(domain.name)}.")
+    tell_of_domain(domain)
 
 
 def domain_names(store: SyncStore) -> list[str]:
@@ -186,7 +211,12 @@ def list_domains(store: SyncStore, *, as_json: bool) -> None:
     """posthouse domain list."""
     found = store.read(accounts.list_domains)
     rows = [
-        (row.name.name, row.accounts, str(row.catch_all) if row.catch_all else None, row.leads_to and row.leads_to.name)
+        (
+            row.name.name if as_json else with_letters(row.name.name),
+            row.accounts,
+            str(row.catch_all) if row.catch_all else None,
+            row.leads_to and row.leads_to.name,
+        )
         for row in found
     ]
     show(("domain", "users", "catch_all", "alias_of"), rows, as_json=as_json)
@@ -237,7 +267,9 @@ def list_users(store: SyncStore, *, as_json: bool) -> None:
     if as_json:
         rows = [(str(row.address), row.messages, row.size, row.directory) for row in found]
     else:
-        rows = [(str(row.address), row.messages, row.size, "yes" if row.directory else None) for row in found]
+        names = [with_letters(str(row.address)) for row in found]
+        kept = [(row.messages, row.size, "yes" if row.directory else None) for row in found]
+        rows = [(name, *rest) for name, rest in zip(names, kept, strict=True)]
     show(("user", "messages", "octets", "directory"), rows, as_json=as_json)
 
 

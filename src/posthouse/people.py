@@ -12,6 +12,7 @@ from posthouse.admin import (
     new_domain_of,
     require_domain,
     show,
+    tell_of_domain,
 )
 from posthouse.mail.address import Address
 from posthouse.mail.size import counted
@@ -151,6 +152,7 @@ def rename_domain(store: SyncStore, old: str, new: str, *, keep: bool) -> None:
     elsewhere = store.read(directory_users.number_in, before)
     users = store.run(renaming.rename_domain, before, after, keep=keep)
     print(f"{before} is {after} now, with {counted(users, 'user')} and all aliases and groups. {AGAIN}")
+    tell_of_domain(after)
     if keep:
         print(f"Mail for {before} still arrives, and its names still log in; `posthouse domain remove` ends both.")
     else:
@@ -174,3 +176,4 @@ def name_domain(store: SyncStore, other: str, name: str) -> None:
     require_domain(store, domain, SEE_LIST)
     store.run(renaming.name_domain, another, domain)
     print(f"{another} is another name of {domain}: mail for x@{another} goes to x@{domain}, and both log in.")
+    tell_of_domain(another)

@@ -6,8 +6,10 @@ from hypothesis import strategies as st
 
 from posthouse.mail.address import Domain, parse_address, parse_domain
 from posthouse.mail.spelling import (
+    beware_of_domain,
     doubt,
     doubt_of_domain,
+    doubt_of_new_domain,
     readable,
     skeleton,
     unicode_of,
@@ -28,6 +30,9 @@ from posthouse.mail.spelling import (
         ("anna@work@home.test", "there are two @ in it"),
         (" anna@home.test", "there are blanks before or after it"),
         ("<anna@home.test>", "write it without the brackets: anna@home.test"),
+        ("Anna Müller <am@home.test>", "only the address is wanted, without a name: am@home.test"),
+        ('"Müller, A." <am@home.test>', "only the address is wanted, without a name: am@home.test"),
+        ("Anna <am@home.test", "has a blank in it"),
         ("an na@home.test", "'an na' has a blank in it"),
         (".anna@home.test", "a dot at an end or two in a row"),
         ("anna.@home.test", "a dot at an end or two in a row"),
@@ -87,6 +92,37 @@ def test_names_of_one_script_are_names(text: str) -> None:
     address = parse_address(text)
     assert address is not None
     assert doubt(address) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("localhost", "localhost is every machine itself"),
+        ("mail.localhost", "localhost is every machine itself"),
+        ("x.invalid", "invalid is no domain"),
+        ("exam_ple.org", "a mail domain has no _ in it"),
+        ("com", "it is a top-level domain"),
+        ("de", "it is a top-level domain"),
+    ],
+)
+def test_what_no_domain_of_ours_is_called(name: str, reason: str) -> None:
+    """RFC 6761 §6.3, §6.4; RFC 5321 §4.1.2."""
+    assert reason in (doubt_of_new_domain(Domain(name)) or "")
+
+
+def test_domains_that_are_taken_with_a_word() -> None:
+    for name in ("lan", "mail"):
+        assert doubt_of_new_domain(Domain(name)) is None
+        assert "known in your own network only" in (beware_of_domain(Domain(name)) or "")
+    assert "below it others probably have domains" in (beware_of_domain(Domain("co.uk")) or "")
+    for name in ("home.test", "example.co.uk", "a.de", "ab.com", "mail.lan"):
+        assert doubt_of_new_domain(Domain(name)) is beware_of_domain(Domain(name)) is None
+
+
+def test_what_would_turn_its_line_stays_as_it_is() -> None:
+    turned = "a\u202eb".encode("punycode").decode("ascii")
+    for label in (f"xn--{turned}", "xn--0000h", "xn--\u0301"):
+        assert readable(f"{label}.test") == f"{label}.test"
 
 
 def test_domains_of_one_name() -> None:

@@ -41,6 +41,16 @@ _LOOKS = dict(
 _WIDE = {"<wide>", "<narrow>", "<font>", "<circle>", "<super>", "<sub>", "<square>", "<compat>"}
 _AFTER_AT = re.compile(r"[A-Za-z0-9.+_-]{1,64}(?: at |\(at\)|\[at\])[A-Za-z0-9.-]{1,255}\Z", re.IGNORECASE)
 
+# RFC 6761 §6.3, §6.4: names that never lead to a server elsewhere; and the tree of reverse names.
+_NOT_OURS = {
+    "localhost": "every machine itself, and nobody can write to it",
+    "invalid": "no domain, by definition",
+    "arpa": "for the DNS itself",
+}
+# Where others register theirs. Not the whole list of public suffixes, which changes every week: what people mistype.
+_REGISTRIES = frozenset(("com", "org", "net", "edu", "gov", "mil", "int", "co", "ac"))
+_NAMED = re.compile(r"[^<>]*<([^<>\s]+@[^<>\s]+)>\s*\Z")  # as in a header field (RFC 5322 §3.4)
+
 
 def why_no_domain(text: str) -> str:
     """Why `parse_domain` takes it for none."""
@@ -70,6 +80,8 @@ def why_no_address(text: str) -> str:
         return "there are blanks before or after it"
     if text.startswith("<") and text.endswith(">"):
         return f"write it without the brackets: {text[1:-1]}"
+    if (named := _NAMED.match(text)) is not None:
+        return f"only the address is wanted, without a name: {named[1]}"
     if not local:
         return "the part before the @ is missing"
     if "@" in local and not local.startswith('"'):
@@ -120,6 +132,29 @@ def doubt_of_domain(domain: Domain) -> str | None:
         mixed = _mixed(label)
         if mixed:
             return mixed
+    return None
+
+
+def doubt_of_new_domain(domain: Domain) -> str | None:
+    """Why no domain of this name should come into being here, beside what is said of every one; None where nothing is
+    against it."""
+    labels = domain.name.split(".")
+    if labels[-1] in _NOT_OURS:
+        return f"{labels[-1]} is {_NOT_OURS[labels[-1]]}"
+    if "_" in domain.name:  # RFC 5321 §4.1.2: sub-domain = Let-dig [Ldh-str]
+        return "a mail domain has no _ in it, and many servers refuse such addresses; a hyphen is allowed"
+    if len(labels) == 1 and (domain.name in _REGISTRIES or (len(domain.name) == 2 and domain.name.isascii())):
+        return "it is a top-level domain, below which others have theirs; what is before its dot is missing"
+    return None
+
+
+def beware_of_domain(domain: Domain) -> str | None:
+    """What somebody should know who takes mail for it; None where it is a domain as any other."""
+    labels = domain.name.split(".")
+    if len(labels) == 1:
+        return "a name without a dot is known in your own network only: no other server can write to it or answer"
+    if len(labels) == 2 and len(labels[1]) == 2 and labels[0] in _REGISTRIES:
+        return "below it others probably have domains of theirs, as below co.uk: is a part before it missing?"
     return None
 
 

@@ -151,6 +151,8 @@ Event = Command | AuthLine | Malformed | Closed
 UNKNOWN = Malformed(err("That command is not known here"))
 BAD_BASE64 = Malformed(err("That is not base64"))
 BAD_NUMBER = Malformed(err("A number is one to ten digits"))
+NO_NUMBER = Malformed(err("The number of the message is missing"))
+NO_LINES = Malformed(err("TOP wants the number of a message, and how many lines of its body"))
 NO_APOP = Malformed(err("APOP is not offered here; use USER and PASS, or AUTH, under TLS"))
 NO_ARGUMENT = Malformed(err("That command takes no argument"))
 NO_NAME = Malformed(err("USER wants a name"))
@@ -190,7 +192,9 @@ def _number(word: bytes) -> int | None:
 def _of_one(kind: Callable[[int], Command]) -> Callable[[bytes], Command | Malformed]:
     def read(rest: bytes) -> Command | Malformed:
         number = _number(rest)
-        return BAD_NUMBER if number is None else kind(number)
+        if number is None:
+            return BAD_NUMBER if rest else NO_NUMBER
+        return kind(number)
 
     return read
 
@@ -205,6 +209,8 @@ def _of_one_or_all(kind: Callable[[int | None], Command]) -> Callable[[bytes], C
 
 def _top(rest: bytes) -> Command | Malformed:
     first, _, second = rest.partition(b" ")
+    if not second:
+        return NO_LINES
     number, lines = _number(first), _number(second.lstrip(b" "))
     return BAD_NUMBER if number is None or lines is None else Top(number, lines)
 
