@@ -11,17 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from posthouse import people, trace
+from posthouse import admin, people, trace
 from posthouse.cli import main
 from posthouse.mail.address import Domain
 from posthouse.mail.ids import Millis, Trail
 from posthouse.mail.outcome import Action
-from posthouse.store import accounts, settlement, waiting
+from posthouse.store import accounts, journal, settlement, waiting
 from posthouse.store.moment import boot, uptime
 from posthouse.store.queue import Outgoing
-from posthouse.store.settlement import Feedback
+from posthouse.store.settlement import Feedback, Rules
 from posthouse.store.store import open_sync
 from posthouse.trace import Period
+from posthouse.transport import journey
 from store.queue_rig import HOUR, MINUTE, QueueRig, envelope
 from store_rig import CREDENTIAL, address, message
 
@@ -187,6 +188,34 @@ def test_the_journey_tells_what_was_done_with_it(line: QueueRig, run: Run) -> No
         "thrown out of the queue for x@one.test, y@one.test, by `posthouse queue cancel`; its sender was not told",
     ]
     assert trace.find(line.store, "y@one.test", Period(Millis(0), Millis(2**53)))
+
+
+def test_the_journey_knows_that_a_destination_rests(line: QueueRig) -> None:
+    """What was written down after the attempt may be too early since then."""
+    line.send("x@one.test")
+    line.send("y@one.test")
+    [first, second] = line.claim()
+    line.store.run(journal.record, [journey.attempted(line.at.now, first.item, [], Millis(line.now + MINUTE))])
+    line.end(first, Action.DELAYED, wait=MINUTE)
+    line.rules = Rules(failures=1, first_rest=HOUR)
+    line.end(second, Action.DELAYED, feedback=Feedback.BAD)
+    [one] = trace.find(line.store, "Q1", Period(Millis(0), Millis(2**53)))
+    [text] = trace.sentences(one.entries[-1])
+    [shown] = line.store.read(waiting.look, line.at.now, [first.item.id])
+    assert shown.next_attempt > line.now + MINUTE
+    assert text == f"it stays in the queue; the next try is at {trace.clock(shown.next_attempt)}"
+
+
+def test_who_is_removed_hears_what_will_still_leave(line: QueueRig, capsys: pytest.CaptureFixture[str]) -> None:
+    line.store.run(accounts.add_domain, Domain("home.test"))
+    line.store.run(accounts.add_account, address("anna@home.test"), CREDENTIAL)
+    for who in ("x@one.test", "x@two.test"):
+        line.send(who)
+    admin.remove_user(line.store, "anna@home.test", sure=True)
+    assert capsys.readouterr().out.endswith(
+        "2 messages from anna@home.test wait in the queue and will still be sent;\n"
+        "`posthouse queue cancel --sender anna@home.test` stops them.\n"
+    )
 
 
 def test_the_journey_says_that_what_was_cancelled_may_have_arrived(line: QueueRig, run: Run) -> None:

@@ -96,6 +96,19 @@ async def test_the_journey_of_what_was_taken_and_refused(tmp_path: Path, capsys:
         assert "UID 1" in told(tmp_path, "trace", each, "--wire", capsys=capsys)
 
 
+def test_what_is_held_says_until_when() -> None:
+    """RFC 4865 §4; whoever it is for: it need not go out."""
+    until = clock() + 3_600_000
+    story = journey.where([], [Queued(QueueId(1), "home.test"), Queued(QueueId(2), "")])
+    subject = Subject(Trail("0123456789abcdef"), "", ReversePath(), ("ben@home.test",))
+    entry = journey.taken(clock(), Client(ip="192.0.2.1"), subject, {**story, "held_until": until})
+    read = journey.read(journal.Told(1, entry.at, entry.kind, entry.story))
+    held = f"; held until {trace.clock(Millis(until))[:16]}, as its sender wished"
+    assert trace.sentences(read)[1:] == [
+        f"put into the queue as Q1, for home.test{held}", f"put into the queue as Q2, for this server{held}",
+    ]  # fmt: skip
+
+
 async def test_only_what_was_said_of_this_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     await received(tmp_path, messages=3)
     found = json.loads(told(tmp_path, "trace", "work.test", "--json", capsys=capsys))
@@ -167,7 +180,7 @@ def test_what_waits_is_found_by_its_queue_id_before_the_first_attempt(
 ) -> None:
     written(tmp_path, notice=False)
     for asked in ("Q1", "q1", "1"):
-        assert "put into the queue as Q1, to go out to far.test" in told(tmp_path, "trace", asked, capsys=capsys)
+        assert "put into the queue as Q1, for far.test" in told(tmp_path, "trace", asked, capsys=capsys)
     assert "It waits in the queue for far.test" in told(tmp_path, "why", "anna@home.test", capsys=capsys)
 
 

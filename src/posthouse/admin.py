@@ -25,7 +25,7 @@ from posthouse.mail.spelling import (
     why_no_domain,
 )
 from posthouse.serve.passwords import make_credential
-from posthouse.store import accounts, aliases, groups, quota, removed
+from posthouse.store import accounts, aliases, groups, quota, removed, waiting
 from posthouse.store.accounts import Credential, Target
 from posthouse.store.gc import purge_all
 from posthouse.store.script import StoreError
@@ -287,11 +287,24 @@ def remove_user(store: SyncStore, name: str, *, sure: bool) -> None:
     """posthouse user remove."""
     account, address = user_of(store, name)
     held = _held(store, account)
-    if not sure and not confirmed(f"Remove {address} for ever, with {held}? None of it can be brought back."):
-        raise Refused("nothing was removed")
+    leaving = store.read(waiting.number, waiting.Choice(sender=str(address)))
+    if not sure:
+        _tell_of_leaving(address, leaving)
+        if not confirmed(f"Remove {address} for ever, with {held}? None of it can be brought back."):
+            raise Refused("nothing was removed")
     store.run(accounts.remove_account, address)
     purge_all(store)
     print(f"Removed the user {address}, with {held}.")
+    if sure:
+        _tell_of_leaving(address, leaving)
+
+
+def _tell_of_leaving(address: Address, count: int) -> None:
+    """Mail that the user has sent, and that has not left yet."""
+    if count:
+        waits, stops = ("waits", "stops it") if count == 1 else ("wait", "stops them")
+        print(f"{counted(count, 'message')} from {address} {waits} in the queue and will still be sent;")
+        print(f"`posthouse queue cancel --sender {address}` {stops}.")
 
 
 def _held(store: SyncStore, account: AccountId) -> str:

@@ -238,7 +238,8 @@ def trace(
     what
         The id in our Received field, a queue id, a Message-ID or an address.
     since
-        How far back to look: 2h, 30min, 7d or a day such as 2026-11-26. All that is kept where a message is named.
+        How far back to look: 2h, 30min, 7d or a day such as 2026-11-26; 5 alone means hours.
+        All that is kept where a message is named.
     wire
         Show the conversations too, line by line.
     """
@@ -276,7 +277,7 @@ def why(
     to
         Only those to this address.
     since
-        How far back to look: 2h, 30min, 7d or a day such as 2026-11-26.
+        How far back to look: 2h, 30min, 7d or a day such as 2026-11-26; 5 alone means hours.
     """
     from posthouse import trace as traces
     from posthouse import why as reasons

@@ -1,11 +1,10 @@
 """`posthouse tls`: what is known of the TLS of another domain, and how it is forgotten, while the server runs."""
 
 import json
-from datetime import UTC, datetime
 
 from posthouse.admin import Refused, domain_of
 from posthouse.store import tlsmemory
-from posthouse.store.moment import wall_clock
+from posthouse.store.moment import format_minute, wall_clock
 from posthouse.store.store import SyncStore
 from posthouse.transport.remembered import REMEMBERED, given_up
 from posthouse.trust.mtasts import Mode
@@ -33,14 +32,14 @@ def show_known(store: SyncStore, domain: str, *, as_json: bool) -> None:
     if seen is None:
         print(f"{name} has not taken mail over TLS from here.")
     else:
-        print(f"{name} took mail over TLS last on {_day(seen.last)}; {_meaning(holds=holds)}")
+        print(f"{name} took mail over TLS last on {format_minute(seen.last)}; {_meaning(holds=holds)}")
         if seen.failing:
-            print(f"It has refused TLS since {_day(seen.failing)}.")
+            print(f"It has refused TLS since {format_minute(seen.failing)}.")
     if policy is None:
         print("No MTA-STS policy of it is kept.")
     else:
         until = "holds until" if policy.expires > now else "expired on"
-        print(f"Its MTA-STS policy {until} {_day(policy.expires)}: {', '.join(policy.text.splitlines())}")
+        print(f"Its MTA-STS policy {until} {format_minute(policy.expires)}: {', '.join(policy.text.splitlines())}")
 
 
 def forget(store: SyncStore, domain: str) -> None:
@@ -50,14 +49,11 @@ def forget(store: SyncStore, domain: str) -> None:
         raise Refused(f"nothing is remembered of the TLS of {name}")
     policy = store.read(tlsmemory.policy, name)
     if policy is not None and policy.expires > wall_clock() and ENFORCED in policy.text.splitlines():
-        print(f"Forgotten; but the MTA-STS policy of {name} still asks for TLS, until {_day(policy.expires)} at least.")
+        until = format_minute(policy.expires)
+        print(f"Forgotten; but the MTA-STS policy of {name} still asks for TLS, until {until} at least.")
         return
     print(f"{name} may take mail without TLS again, within half a minute.")
 
 
 def _meaning(*, holds: bool) -> str:
     return "it gets no mail without it." if holds else "it may do without it."
-
-
-def _day(at: int) -> str:
-    return datetime.fromtimestamp(at / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")

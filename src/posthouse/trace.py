@@ -11,9 +11,10 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from posthouse.mail.ids import AccountId, MailboxId, Millis
+from posthouse.mail.ids import AccountId, MailboxId, Millis, QueueId
 from posthouse.mail.spelling import readable
-from posthouse.store import accounts, journal
+from posthouse.store import accounts, journal, waiting
+from posthouse.store.queue import State
 from posthouse.store.store import SyncStore
 from posthouse.transport import journey
 from posthouse.transport.journey import Story, Told, address_key, mailbox_key, message_id_key, trail_key
@@ -94,9 +95,19 @@ def _whole(store: SyncStore, trail: str, when: Period) -> Journey:
     rows = store.read(journal.find, [trail_key(trail)], *everything)
     told = sorted((journey.read(row) for row in rows), key=lambda each: (each.at, each.number))
     entries = tuple(each for each in told if each.kind != "wire")
+    _put_off(store, entries, Millis(time.time_ns() // 1_000_000))
     for each in (one for entry in entries for one in stories(entry.story, "delivered")):
         each["to"] = str(store.read(accounts.address_of, AccountId(_number(each, "account"))) or "a user who is gone")
     return Journey(trail, entries, _followed(store, entries, when), tuple(each for each in told if each.kind == "wire"))
+
+
+def _put_off(store: SyncStore, entries: Sequence[Told], now: Millis) -> None:
+    """Where an item still waits, its next try is when the queue now says: its destination may rest since then."""
+    last = {_number(told.story, "queue"): told.story for told in entries if told.kind == "attempt"}
+    items = [QueueId(item) for item, story in last.items() if story.get("next")]
+    for row in store.read(waiting.look, now, items) if items else ():
+        if row.state in (State.READY, State.LATER):
+            last[row.id]["next"] = max(row.next_attempt, _number(last[row.id], "next"))
 
 
 # --- what was done with it
@@ -270,8 +281,10 @@ def _taken(story: Story) -> list[str]:
 def _went(story: Story) -> Iterator[str]:
     for each in stories(story, "delivered"):
         yield f"delivered to {readable(str(each.get('to')))}, into {each.get('mailbox')} as UID {each.get('uid')}"
+    until = _number(story, "held_until")
+    held = f"; held until {clock(Millis(until))[:16]}, as its sender wished" if until else ""
     for each in stories(story, "queued"):
-        yield f"put into the queue as Q{each.get('id')}, to go out to {readable(str(each.get('for')))}"
+        yield f"put into the queue as Q{each.get('id')}, for {readable(str(each.get('for'))) or 'this server'}{held}"
 
 
 _ACTIONS = {

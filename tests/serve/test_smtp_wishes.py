@@ -172,6 +172,8 @@ async def test_what_is_held_back_waits_for_everyone(house: House, door: Door, st
     async with call(house, door, SUBMISSION) as caller:
         await from_anna(caller, "HOLDFOR=3600 BY=120;N", "<ben@work.test>", "<x@elsewhere.test>", "<Postmaster>")
     assert await inbox(store, BEN) == []
+    [kept] = await store.read(journal.recent, Millis(0), ("taken",))
+    assert journey.read(kept).story["held_until"] == NOW + HOUR
     assert await waiting(house, store, HOUR - 1) == []
     items = {item.destination.name: item for item in await waiting(house, store, HOUR)}
     assert set(items) == {"work.test", "elsewhere.test", ""}

@@ -1,6 +1,7 @@
 """The TLS of a domain never falls silently (decision 0083)."""
 
 import logging
+import re
 
 import pytest
 
@@ -67,6 +68,9 @@ async def test_it_gives_way_after_three_days_and_says_so(store: Store, caplog: p
         assert "refuses it now" in caplog.text
         await memory.learn("a.test", [outcome(clock, Action.RELAYED)])
         assert "takes mail without it" in caplog.text
+        told = caplog.records[-1].__dict__
+        for field in ("last_tls", "refused_since"):  # a time for people
+            assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d", told[field])
     assert await store.read(tlsmemory.seen, "a.test") is None
 
 

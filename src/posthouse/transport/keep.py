@@ -161,7 +161,8 @@ def _told(
     queued: Sequence[Queued],
 ) -> Entry:
     """What the journal says of a message that was taken."""
-    arrived = {"size": len(mail.octets), **journey.where(delivered, queued)}
+    held = mail.release if mail.release > received and queued else None
+    arrived = {"size": len(mail.octets), **journey.where(delivered, queued), "held_until": held}
     return journey.taken(received, mail.client, journey.subject(mail.trail, mail.envelope, *header), arrived)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from posthouse.mail.ids import Millis
 from posthouse.mail.outcome import Action, Outcome
 from posthouse.store import tlsmemory
+from posthouse.store.moment import format_minute
 from posthouse.store.store import Store
 from posthouse.store.tlsmemory import DAY, Seen
 from posthouse.transport.recent import Recent
@@ -50,12 +51,13 @@ class Remembered:
         elif taken and seen.last:
             log.warning(
                 "a domain that had TLS takes mail without it",
-                extra={"domain": domain, "last_tls": seen.last, "refused_since": seen.failing},
+                extra={"domain": domain, "last_tls": format_minute(seen.last)} | _since(seen),
             )
             await self._store.run(tlsmemory.forget_tls, domain)
             self._seen.forget(domain)
         elif seen.last and any(outcome.where == "tls" for outcome in outcomes):
-            log.warning("a domain that had TLS refuses it now", extra={"domain": domain, "last_tls": seen.last})
+            known = {"domain": domain, "last_tls": format_minute(seen.last)}
+            log.warning("a domain that had TLS refuses it now", extra=known)
             await self._store.run(tlsmemory.missed_tls, domain, now)
             self._seen.forget(domain)
 
@@ -66,6 +68,10 @@ class Remembered:
             known = await self._store.read(tlsmemory.seen, domain) or NOTHING
             self._seen.put(domain, known, now)
         return known
+
+
+def _since(seen: Seen) -> dict[str, str]:
+    return {"refused_since": format_minute(seen.failing)} if seen.failing else {}
 
 
 def given_up(seen: Seen) -> bool:

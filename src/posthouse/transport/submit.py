@@ -32,6 +32,7 @@ NOT_YOUR_SENDER = reply(
 BAD_FROM = reply(550, "5.6.0", "The message needs one From field with an address in it")
 TOO_MANY_FIELDS = reply(552, "5.3.4", "The header of the message has too many fields")
 
+ABOUT_AN_HOUR, ABOUT_A_DAY = 55, 23 * 60  # minutes
 NAME_SHOWN = 60  # octets of the name of a field that an answer shows
 REMEMBERED_OCTETS = 1_000  # of a field whose addresses are remembered: one author, and a long name
 
@@ -109,8 +110,13 @@ def too_much(found: TooMuch, now: Millis) -> Reply:
     if found.again is None:
         return reply(554, "5.7.1", f"This message is for more people than you may write to: {said}")
     minutes = -(-(found.again - now) // 60_000)
-    wait = f"{minutes} minutes" if minutes < 120 else f"{-(-minutes // 60)} hours"
-    return reply(451, "4.7.1", f"You have sent as much as you may ({said}); it is possible again in {wait}")
+    wait = f"in {minutes} minutes" if minutes < 120 else f"in {-(-minutes // 60)} hours"
+    # Counted in slots, so that it may be some minutes more than the hour or the day of which the sentence speaks.
+    if found.bound is Bound.MESSAGES and minutes > ABOUT_AN_HOUR:
+        wait = "in about an hour"
+    elif minutes > ABOUT_A_DAY:
+        wait = "in about a day"
+    return reply(451, "4.7.1", f"You have sent as much as you may ({said}); it is possible again {wait}")
 
 
 _BOUNDS = {
