@@ -146,3 +146,34 @@ def test_a_new_name_waits_for_the_directory(run: Run) -> None:
     assert "as long as the directory knows karl@home.test, the next mail or login makes a new mailbox" in said
     said = run("domain", "rename", "home.test", "work.test").out
     assert "The directory has the passwords of 1 of them: until it knows their addresses in work.test" in said
+
+
+ASK = ("user", "directory")
+
+
+def test_what_the_directory_has_of_an_address(run: Run, tmp_path: Path, table: apsw.Connection) -> None:
+    assert run(*ASK, str(CARL)).out.splitlines() == [
+        "The directory has one user of carl@home.test.",
+        "The mailbox here is that of carl@home.test.",
+    ]
+    assert run(*ASK, "eve@home.test").out == "The directory has no user eve@home.test, or none who may come in.\n"
+    table.execute("INSERT INTO person VALUES ('dora@home.test', 'x'), ('anna@home.test', 'x')")
+    assert run(*ASK, "dora@home.test").out.splitlines()[1] == "There is no mailbox here yet."
+    run("user", "add", "anna@home.test", "--password-stdin")
+    assert "is a user of this server, so what the directory has of it does not" in run(*ASK, "anna@home.test").out
+    run("alias", "add", "dora@home.test", "anna@home.test")
+    assert "is an alias or a group here" in run(*ASK, "dora@home.test").out
+    run("user", "rename", str(CARL), str(KARL))
+    assert run(*ASK, str(CARL)).out.splitlines()[0] == "carl@home.test is karl@home.test here."
+    assert "other.test is not a domain of this server" in run(*ASK, "a@other.test").err
+    settings(tmp_path, directory=False)
+    assert "no directory is in the settings" in run(*ASK, str(CARL)).err
+
+
+def test_two_entries_for_one_address_are_said(run: Run, table: apsw.Connection) -> None:
+    """Mail programs hear only that the directory does not answer."""
+    table.execute("INSERT INTO person VALUES ('carl@home.test', 'y')")
+    said = run(*ASK, str(CARL))
+    assert said.status == 1
+    assert "several users" in said.err
+    assert "Until this is mended, nobody logs in by this address" in said.err

@@ -98,6 +98,15 @@ def user_password(address: str, /, *, password_stdin: Stdin = False, place: Plac
     return do(place, lambda store: elsewhere.set_password(store, address, section, from_stdin=password_stdin))
 
 
+@user_app.command(name="directory")
+def user_directory(address: str, /, *, place: Place = HERE) -> int:
+    """Ask the directory of users what it has of an address, and say what is wrong where nobody comes in by it."""
+    from posthouse import elsewhere
+
+    section = directory_of(place)
+    return do(place, lambda store: elsewhere.show(store, address, section))
+
+
 @user_app.command(name="rename")
 def user_rename(old: str, new: str, /, *, keep_alias: bool = True, place: Place = HERE) -> int:
     """Give a user another address; mail, password and rights stay.

@@ -1,16 +1,17 @@
-"""Users of a directory, from the command line: who is gone from it, or whose directory is no more, may become a user of
-this server (decision 0113)."""
+"""Users of a directory, from the command line: what it has of an address, and how who is gone from it, or
+whose directory is no more, becomes a user of this server (decision 0113)."""
 
 import contextlib
 
 from posthouse import admin
 from posthouse.admin import Refused, address_of, new_password, nobody
 from posthouse.config_directory import DirectorySection, source_of
-from posthouse.mail.address import Address
+from posthouse.mail.address import Address, parse_address
 from posthouse.net.directory import NoAnswer
 from posthouse.store import accounts, directory_users
 from posthouse.store.accounts import Target
 from posthouse.store.store import SyncStore
+from posthouse.transport.directory import addressee, mailbox_of
 
 
 def set_password(store: SyncStore, name: str, section: DirectorySection | None, *, from_stdin: bool) -> None:
@@ -58,10 +59,61 @@ def _still_there(user: Address, known: Address) -> str:
 def _knows(section: DirectorySection, address: Address) -> bool:
     """Ask the directory, as the server does. Raises Refused."""
     try:
-        with contextlib.closing(source_of(section)) as source:
-            return source.find(address) is not None
-    except (ValueError, NoAnswer) as error:
+        return _ask(section, address) is not None
+    except NoAnswer as error:
         raise Refused(
             f"the directory cannot be asked whether it still knows {address}: {error}. Nothing was changed; if it is"
             " gone for good, take [directory] out of the settings"
         ) from error
+
+
+def _ask(section: DirectorySection, address: Address) -> tuple[str, ...] | None:
+    """The addresses of the user who has this one. Raises NoAnswer, also for what is wrong with the settings."""
+    try:
+        with contextlib.closing(source_of(section)) as source:
+            return source.find(address)
+    except ValueError as error:
+        raise NoAnswer(str(error)) from error
+
+
+# --- what it has of an address
+
+
+def show(store: SyncStore, name: str, section: DirectorySection | None) -> None:
+    """posthouse user directory."""
+    address = address_of(name)
+    if section is None or not section.url:
+        raise Refused("no directory is in the settings; if others are meant, say --config FILE")
+    asked = store.read(addressee, address)
+    if asked is None:
+        raise Refused(f"{address.domain} is not a domain of this server, and the directory is asked about no other")
+    if asked != address:
+        print(f"{address} is {asked} here.")
+    known = store.read(accounts.find, asked)
+    local = known is not None and not store.read(directory_users.of_directory, known.account)
+    if local:
+        print(f"{asked} is a user of this server, so what the directory has of it does not count.")
+    elif known is None and store.read(accounts.targets_of, asked):
+        print(f"{asked} is an alias or a group here: mail for it goes there, whatever the directory has.")
+    try:
+        own = _ask(section, asked)
+    except NoAnswer as error:
+        raise Refused(f"{error}. {'' if local else _MEANWHILE}".strip()) from error
+    if own is None:
+        print(f"The directory has no user {asked}, or none who may come in.")
+    else:
+        _tell(store, asked, own)
+
+
+_MEANWHILE = (
+    "Until this is mended, nobody logs in by this address; mail for it is kept where there is a mailbox here, and waits"
+    " with its sender where there is none"
+)
+
+
+def _tell(store: SyncStore, asked: Address, own: tuple[str, ...]) -> None:
+    named = f", with the addresses {', '.join(own)}" if len(own) > 1 else ""
+    print(f"The directory has one user of {asked}{named}.")
+    names = [found for found in map(parse_address, own) if found is not None] if own else [asked]
+    mailbox = store.read(mailbox_of, names)
+    print("There is no mailbox here yet." if mailbox is None else f"The mailbox here is that of {mailbox.address}.")
