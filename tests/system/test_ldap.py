@@ -1,6 +1,8 @@
 """Users of a real LDAP directory: OpenLDAP's slapd (RFC 4511, RFC 4513)."""
 
+import contextlib
 import imaplib
+import poplib
 import smtplib
 import subprocess
 from collections.abc import Iterator
@@ -191,3 +193,40 @@ def eventually_refused(server: Running, name: str, password: str) -> None:
     """What was proven a moment ago is remembered for a moment."""
     for _ in range(20):
         read(server, name, password)
+
+
+def test_who_is_gone_becomes_a_user_of_this_server(fresh: Running, tmp_path: Path) -> None:
+    """With the mail that came meanwhile, and while the server runs (decision 0113)."""
+    folder = tmp_path / "slapd"
+    folder.mkdir()
+    fresh.stop()
+    with real_ldap(folder, {"carl": ("carl@home.test", "carls word")}) as slapd:
+        (fresh.folder / "secret").write_text(SECRET + "\n")
+        section = SECTION.format(slapd=slapd, people=PEOPLE, searcher=SEARCHER)
+        fresh.settings.write_text(fresh.settings.read_text() + section)
+        fresh.start()
+        assert read(fresh, "carl@home.test", "carls word") == 0
+        with smtplib.SMTP("127.0.0.1", fresh.ports.smtp) as stranger:
+            stranger.sendmail("eve@far.test", "carl@home.test", b"Subject: hello\r\n\r\nhello\r\n")
+        assert "is that of carl@home.test" in fresh.command("user", "directory", "carl@home.test")
+        with pytest.raises(AssertionError, match="the password is changed there"):
+            fresh.command("user", "password", "carl@home.test", "--password-stdin", text="own word\n")
+        slapd.add("carl2", "carl@home.test", "another word")
+        with pytest.raises(AssertionError, match="several users"):
+            fresh.command("user", "directory", "carl@home.test")
+        slapd.remove("carl2")
+        slapd.remove("carl")
+        said = fresh.command("user", "password", "carl@home.test", "--password-stdin", text="own word\n")
+        assert "is a user of this server now" in said
+        assert read(fresh, "carl@home.test", "own word") == 1
+        slapd.add("carl", "carl@home.test", "carls word")
+        with pytest.raises(imaplib.IMAP4.error, match="AUTHENTICATIONFAILED"):
+            eventually_refused(fresh, "carl@home.test", "carls word")
+    assert rcpt(fresh, "carl@home.test")[0] == 250
+    fresh.command("retention", "carl@home.test", "INBOX", "--days", "7")
+    with contextlib.closing(poplib.POP3_SSL("localhost", fresh.ports.pop3s, context=fresh.trust())) as pop:
+        assert pop.capa()["EXPIRE"] == ["7", "USER"]
+        pop.user("carl@home.test")
+        pop.pass_("own word")
+        assert pop.capa()["EXPIRE"] == ["7"]
+        assert pop.stat()[0] == 1
