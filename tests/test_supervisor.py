@@ -180,7 +180,7 @@ def test_a_worker_that_dies_at_once_again_and_again_waits_longer_each_time(serve
 
 
 def test_a_worker_that_hangs_is_replaced(tmp_path: Path) -> None:
-    one = Served(tmp_path, workers=1, more="heartbeat_seconds = 2")
+    one = Served(tmp_path, workers=1, more="heartbeat_seconds = 4")
     [victim] = one.worker_pids()
     os.kill(victim, signal.SIGSTOP)
     one.wait_for_log("hangs; it is killed")
