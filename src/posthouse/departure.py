@@ -16,6 +16,7 @@ from posthouse.outgoing import WayOut, authorities, dane
 from posthouse.store.queue import QueueItem
 from posthouse.store.settlement import Rules
 from posthouse.transport import bounce, journey
+from posthouse.transport.afresh import try_afresh
 from posthouse.transport.bounce import Letter
 from posthouse.transport.connection import Connection, Sending, SendLimits
 from posthouse.transport.home import at_home_first
@@ -23,6 +24,9 @@ from posthouse.transport.house import House
 from posthouse.transport.queue import QueueLimits, QueueRunner
 from posthouse.transport.send import Sender
 from posthouse.wire.smtp.conversation import Conversation
+
+# After a reload the workers before this one, which know the old settings, claim no more by then.
+SUCCEEDED_SECONDS = 10.0
 
 log = logging.getLogger("posthouse.queue")
 
@@ -51,14 +55,20 @@ class Departure:
     async def run(self) -> None:
         """Send what is due, and keep what belongs to it."""
         keeping = asyncio.create_task(_logged(self._way.run()))
+        afresh = asyncio.create_task(_logged(self._try_afresh()))
         try:
             await _logged(self._runner.run())
         finally:
             await self._sender.close()
-            keeping.cancel()
-            await asyncio.gather(keeping, return_exceptions=True)
+            for task in (keeping, afresh):
+                task.cancel()
+            await asyncio.gather(keeping, afresh, return_exceptions=True)
             await self._way.close()
             self._closed.set()
+
+    async def _try_afresh(self) -> None:
+        await asyncio.sleep(SUCCEEDED_SECONDS)
+        await try_afresh(self._way.routing.relays, self._house)
 
     async def stop(self, seconds: float) -> None:
         """Begin nothing new; what is under way has so long to end, and all is closed then."""

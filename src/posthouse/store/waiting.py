@@ -13,6 +13,7 @@ from posthouse.store.queue import DUE_NOW, NEW_WORK, Lease, State
 from posthouse.store.script import Changed, Script, sql
 
 PAGE = 500  # items looked at or changed in one script: some 20 ms of the writer
+DESTINATIONS = 100  # tried afresh in one script, mostly with few items each
 
 _outcome = msgspec.json.Decoder(Outcome)
 
@@ -206,6 +207,31 @@ def retry(at: Moment, items: Sequence[QueueId]) -> Script[list[QueueId]]:
         yield sql("UPDATE queue_destination SET rests_until = 0, failures = 0 WHERE name = $1", name)
     yield from look_again(at.now, done.values())
     return list(done)
+
+
+def unreached(after: str) -> Script[list[str]]:
+    """The next destinations behind this one of which no server has spoken about mail at the last attempt."""
+    rows = yield sql(
+        "SELECT name FROM queue_destination WHERE failures > 0 AND name > $1 ORDER BY name LIMIT $2",
+        after, DESTINATIONS,
+    )  # fmt: skip
+    return [name for (name,) in rows]
+
+
+def try_afresh(at: Moment, names: Sequence[str]) -> Script[int]:
+    """As `retry` for all that waits for these destinations; how many messages did not have their turn yet."""
+    yield from keep_time(at)
+    count = 0
+    for name in names:  # inside one script, in the writer's thread
+        rows = yield sql(
+            "UPDATE queue_item SET next_attempt = $2 WHERE destination = $1 AND state = 1 AND next_attempt > $2"
+            " AND release <= $2 RETURNING id",
+            name, at.now,
+        )  # fmt: skip
+        count += len(rows)
+        yield sql("UPDATE queue_destination SET rests_until = 0, failures = 0 WHERE name = $1", name)
+    yield from look_again(at.now, names)
+    return count
 
 
 def cancel(at: Moment, items: Sequence[QueueId]) -> Script[dict[QueueId, State]]:
