@@ -102,6 +102,14 @@ def test_who_is_renamed_hears_what_waits(line: QueueRig, capsys: pytest.CaptureF
     assert "Beware: 3 messages wait in the queue for home.test, and will go where" in capsys.readouterr().out
 
 
+def test_what_has_failed_is_told_in_a_moment(line: QueueRig, run: Run) -> None:
+    line.send("x@one.test", "y@one.test", "x@two.test")
+    claimed, _ = line.claim()
+    line.fail(claimed, Action.FAILED, Action.RELAYED)
+    text = run("list", "--domain", "one.test")[1]
+    assert text.endswith("could not be delivered: it was so; its sender is told in a moment\n")
+
+
 def test_one_of_them(line: QueueRig, run: Run) -> None:
     line.send("x@one.test", "y@one.test", "z@one.test")
     [claimed] = line.claim()

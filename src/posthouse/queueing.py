@@ -185,6 +185,8 @@ def sentence(row: Waiting, now: Millis) -> str:
     """Why it is still here, and how it goes on."""
     if row.state is State.HELD:
         return f"is held; `posthouse queue release {_id(row.id)}` lets it go on"
+    if row.ended:
+        return f"could not be delivered: {row.reason}; its sender is told in a moment"
     if row.state is State.LEASED:
         return f"is being sent to {readable(row.domain)} now"
     if row.next_attempt <= now:

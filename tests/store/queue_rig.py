@@ -14,6 +14,7 @@ from posthouse.store.queue import Claimed, Outgoing, Taken
 from posthouse.store.script import Script, sql
 from posthouse.store.settlement import Feedback, Rules, Settlement
 from posthouse.store.store import SyncStore
+from posthouse.store.together import GATHER_MILLIS
 from store_rig import NOW, address, message
 
 MINUTE = 60_000
@@ -91,6 +92,17 @@ class QueueRig:
             for who, action in zip(people, each, strict=True)
         )
         ended = Settlement(claimed.lease, outcomes, Millis(self.now + wait), told, feedback)
+        return self.store.run(settlement.settle, self.at, ended, self.rules)
+
+    def fail(self, claimed: Claimed, *actions: Action) -> bool:
+        """It failed for all, or all but some, and waits to be told with others of its message."""
+        people = claimed.item.envelope.recipients
+        each = actions or (Action.FAILED,) * len(people)
+        outcomes = tuple(
+            Outcome(who, action, _STATUS[action], "it was so", Millis(self.now))
+            for who, action in zip(people, each, strict=True)
+        )
+        ended = Settlement(claimed.lease, outcomes, Millis(self.now), gather=GATHER_MILLIS)
         return self.store.run(settlement.settle, self.at, ended, self.rules)
 
     def relay(self, claimed: Claimed) -> bool:

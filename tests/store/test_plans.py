@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from posthouse.mail.ids import AccountId, Millis
-from posthouse.store import accounts, devices, emails, expiry, logins, quota, removed, restore
+from posthouse.mail.ids import AccountId, Millis, QueueId
+from posthouse.store import accounts, devices, emails, expiry, logins, quota, removed, restore, together
 from posthouse.store.emails import ALL
 from posthouse.store.logins import Batch, Times, Visit
 from posthouse.store.quota import Asked, Rules
@@ -52,6 +52,8 @@ def planned(plans: list[str], verb: Callable[..., Script[Any]], *args: object, *
         (removed.next_account, (AccountId(0),)),
         (removed.kept_of, (AccountId(1),)),
         (restore.acts, (AccountId(1),)),
+        (together.under_way, (NOW, (QueueId(1), "trail", 1, b"{}"))),
+        (together.first_attempt_over, (NOW, (QueueId(1), "trail", 1, b"{}"))),
     ],
 )
 def test_nothing_is_looked_through(rig: Rig, verb: Callable[..., Script[Any]], args: tuple[object, ...]) -> None:

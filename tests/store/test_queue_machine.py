@@ -27,6 +27,7 @@ class Model:
     def __init__(self, recipients: set[str], due: int, wished: int) -> None:
         self.open, self.due, self.wished = recipients, due, wished
         self.leased = 0  # until when, by uptime
+        self.ended = False  # failed, and not told
         self.held = False
 
 
@@ -73,7 +74,7 @@ class QueueMachine(RuleBasedStateMachine):
     def overdue(self) -> object:
         found = self.line.overdue()
         for one in found:
-            assert one.attention <= self.line.now
+            assert one.attention <= self.line.now or self.model[one.item.id].ended
             self.lease(one)
         return multiple(*found)
 
@@ -100,11 +101,19 @@ class QueueMachine(RuleBasedStateMachine):
         assert self.line.end(one, *used, feedback=feedback, told=told) == (model is not None)
         if model is None:
             return
-        model.leased = 0
+        model.leased, model.ended = 0, False
         model.open = {who for who, action in zip(people, used, strict=True) if action is Action.DELAYED}
         model.due = self.line.now + 5 * MINUTE
         if not model.open:
             del self.model[one.item.id]
+
+    @rule(one=consumes(leases))
+    def fail(self, one: Claimed) -> None:
+        """All of them failed, which is told with what fails of the same message meanwhile."""
+        model = self.mine(one)
+        assert self.line.fail(one) == (model is not None)
+        if model is not None:
+            model.leased, model.ended, model.due = 0, True, one.item.expires
 
     @rule(one=consumes(leases))
     def give_back(self, one: Claimed) -> None:

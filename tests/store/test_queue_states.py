@@ -25,9 +25,9 @@ def later(line: QueueRig) -> QueueId:
     return item
 
 
-def lapse(line: QueueRig) -> None:
+def lapse(line: QueueRig, count: int = 1) -> None:
     line.sleep(line.rules.lease)
-    assert line.store.run(settlement.recover, line.at, line.rules) == 1
+    assert line.store.run(settlement.recover, line.at, line.rules) == count
 
 
 def test_taken_it_is_ready(line: QueueRig) -> None:
@@ -84,6 +84,32 @@ def test_somebody_must_wait_it_is_later(line: QueueRig) -> None:
     [claimed] = line.claim()
     line.end(claimed, Action.RELAYED, Action.DELAYED)
     assert line.state(item) is State.LATER
+
+
+def test_failed_while_others_are_tried_it_is_later(line: QueueRig) -> None:
+    line.send("x@one.test", "y@one.test", "x@two.test")
+    one, two = line.claim()
+    line.fail(one, Action.FAILED, Action.RELAYED)
+    assert line.state(one.item.id) is State.LATER
+    assert line.claim() == line.overdue() == []
+    line.relay(two)
+    assert line.state(two.item.id) is None
+    [ended] = line.overdue()
+    assert [str(who.path) for who in ended.item.envelope.recipients] == ["x@one.test"]
+    assert line.end(ended, Action.FAILED)
+    assert line.state(one.item.id) is None
+
+
+def test_its_lease_ran_out_while_it_was_told_it_is_later(line: QueueRig) -> None:
+    line.send("x@one.test", "x@two.test")
+    for one in line.claim():
+        line.fail(one)
+    both = line.overdue()
+    assert len(both) == 2
+    lapse(line, 2)
+    assert [line.state(one.item.id) for one in both] == [State.LATER] * 2
+    assert line.claim() == []
+    assert [one.item.id for one in line.overdue()] == [one.item.id for one in both]
 
 
 def test_given_back_it_is_ready(line: QueueRig) -> None:

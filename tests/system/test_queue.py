@@ -226,6 +226,33 @@ def verify(far: SinkThread, anna: Person, accepted: set[str], unanswered: set[st
     assert {f"m{number.decode()}" for number in bounced} >= accepted
 
 
+@pytest.mark.parametrize("crash", ["", "queue.before_letter:1", "queue.inside_settle:9", "queue.inside_settle:17"])
+def test_one_notice_of_many_failures(leaving: Make, crash: str) -> None:
+    """One message to 16 domains, half of them bad. A worker that dies while it gathers or tells loses nothing, and
+    nobody is told of twice."""
+    with SinkThread({"rcpt": no_bad}) as far:
+        running, anna = leaving(far.server.port)
+        running.start(**({"POSTHOUSE_CRASH": crash} if crash else {}))
+        before = running.worker_pids()
+        submit(anna, "m1", *[f"{'bad' if number % 2 else 'good'}{number}@d{number}.test" for number in range(16)])
+        if crash:
+            deadline = time.monotonic() + PATIENCE
+            while running.worker_pids() == before:
+                assert time.monotonic() < deadline, "the crash point was never reached"
+                time.sleep(0.02)
+            running.kill()
+            running.start()
+        empty(running)
+        notices = anna.messages()
+    bounced = [re.findall(rb"Final-Recipient: rfc822; ?bad(\d+)@d", notice) for notice in notices]
+    assert sorted(int(number) for each in bounced for number in each) == list(range(1, 16, 2))
+    if crash != "queue.inside_settle:9":  # in the middle: some had another attempt afterwards
+        assert len(notices) == 1
+    went = Counter(one.rcpts[0] for one in far.taken())
+    assert len(went) == 8
+    assert crash or set(went.values()) == {1}
+
+
 @pytest.mark.parametrize("step", ["ehlo", "mail", "rcpt", "data", "dot", "bdat"])
 def test_killed_while_it_talks(leaving: Make, step: str) -> None:
     """SIGKILL between the server's hearing a step and its answer: it goes again, once; twice only where the whole

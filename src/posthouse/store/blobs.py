@@ -118,12 +118,14 @@ def keep(new: NewBlob, references: int) -> Script[BlobKey]:
     return BlobKey(key)
 
 
-def drop(blob: BlobKey) -> Script[None]:
-    """One reference less. A row whose last it was goes with its octets; a file has to wait (gc.py)."""
+def drop(blob: BlobKey) -> Script[int]:
+    """One reference less; how many are left. A row whose last it was goes with its octets; a file has to wait
+    (gc.py)."""
     [(refs, file)] = yield sql("UPDATE blob SET refs = refs - 1 WHERE id = $1 RETURNING refs, file", blob)
     if refs == 0 and file is None:
         yield sql("DELETE FROM octets WHERE blob = $1", blob)
         yield sql("DELETE FROM blob WHERE id = $1", blob)
+    return int(refs)
 
 
 def unkept(several: Sequence[NewBlob]) -> Script[list[str]]:

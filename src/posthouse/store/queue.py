@@ -25,6 +25,7 @@ from posthouse.store.blobs import BlobKey, NewBlob, keep
 from posthouse.store.crashpoint import crashpoint
 from posthouse.store.moment import Moment, keep_time
 from posthouse.store.script import Changed, Row, Script, sql
+from posthouse.store.together import OTHERS_TO_TELL
 
 NEW_WORK = AccountId(0)  # whom to watch for hints that something may be claimed
 NOBODY = 0  # the account of the house's own mail
@@ -126,7 +127,8 @@ _ITEM = (
     "id, trail, blob, skip, size, account, envelope, destination, attempts, created, next_attempt, expires, attention,"
     " (SELECT digest FROM blob WHERE blob.id = queue_item.blob)"
 )
-_DESTINATION = 7  # which of these
+_MESSAGE = (1, 5, 6)  # which of these its items have in common: trail, account, envelope
+_DESTINATION = 7
 # What may be claimed next, unless the destination rests. $1: its name, $2: now. The one that was served goes behind
 # all others that are due, which is what makes them take turns.
 DUE = (
@@ -304,13 +306,20 @@ def _next(now: Millis, *, asleep: bool) -> Script[tuple[Millis | None, Millis | 
 
 
 def claim_overdue(at: Moment, token: int, most: int, lease: int) -> Script[list[Claimed]]:
-    """Lease up to `most` items that wait and are late, or over: their senders are told, nobody is connected to."""
+    """Lease up to `most` items that wait and are late, or over: their senders are told, nobody is connected to. The
+    others of their messages of which there is something to tell come along (decision 0128)."""
     yield from keep_time(at)
     rows = yield sql(
         "UPDATE queue_item SET state = 2, token = $3, lease_until = $4 WHERE id IN (SELECT id FROM queue_item"
         f" WHERE held = 0 AND state < 2 AND attention <= $1 ORDER BY attention LIMIT $2) RETURNING {_ITEM}",
         at.now, most, token, at.uptime + lease,
     )  # fmt: skip
+    messages = {tuple(row[place] for place in _MESSAGE): row[0] for row in rows}
+    for message, item in messages.items():  # inside one script, in the writer's thread
+        rows += yield sql(
+            f"UPDATE queue_item SET state = 2, token = $6, lease_until = $7 WHERE {OTHERS_TO_TELL} RETURNING {_ITEM}",
+            item, *message, at.now, token, at.uptime + lease,
+        )  # fmt: skip
     for name in [row[_DESTINATION] for row in rows]:  # inside one script, in the writer's thread
         yield from _served(at.now, name, [0])
     return (yield from _with_recipients(token, rows))

@@ -11,11 +11,12 @@ from itertools import groupby
 
 from posthouse.mail.ids import Millis, ModSeq, QueueId
 from posthouse.mail.outcome import Action, Outcome
-from posthouse.store.blobs import BlobKey, drop
+from posthouse.store.blobs import drop
 from posthouse.store.crashpoint import crashpoint
 from posthouse.store.moment import Moment, keep_time
 from posthouse.store.queue import DUE, DUE_NOW, NEW_WORK, Lease, State, encode
 from posthouse.store.script import Changed, Script, sql
+from posthouse.store.together import ENDED, Key, first_attempt_over, under_way
 
 RECOVERED = 500  # leases taken back in one script
 FAR = 2  # leases ahead: one that ends later is of another run of the machine, and not of a moment between two scripts
@@ -52,6 +53,7 @@ class Settlement:
     told: bool = False  # that it is late
     feedback: Feedback | None = Feedback.NEUTRAL  # None: nobody was asked, and it was no attempt
     jitter: float = 1.0  # 0.8 to 1: shortens a rest
+    gather: int = 0  # milliseconds: nothing but failures, and so long they may wait to be told with those of others
 
 
 # --- leases
@@ -78,16 +80,17 @@ def recover(at: Moment, rules: Rules, most: int = RECOVERED, *, unsure: bool = F
     yield from keep_time(at)
     yield sql("UPDATE queue_clock SET seen = $1", at.now)
     rows = yield sql(
-        f"SELECT id, destination, lost, held FROM queue_item WHERE {_LOST} LIMIT $3",
+        f"SELECT id, destination, lost, held, {ENDED} FROM queue_item WHERE {_LOST} LIMIT $3",
         0 if unsure else at.uptime, at.uptime + FAR * rules.lease, most,
     )  # fmt: skip
-    for item, _, lost, held in rows:  # inside one script, in the writer's thread
-        state = State.HELD if held else State.LATER if lost + 1 >= LOST_LEASES else State.READY
+    for item, _, lost, held, ended in rows:  # inside one script, in the writer's thread
+        often = lost + 1 >= LOST_LEASES
+        state = State.HELD if held else State.LATER if often or ended else State.READY
         again = at.now + (rules.first_rest << min(max(lost + 1 - LOST_LEASES, 0), 7))
         yield sql(
             "UPDATE queue_item SET state = $2, lost = lost + 1, token = 0, lease_until = 0,"
-            " next_attempt = CASE WHEN $2 = 1 THEN $3 ELSE next_attempt END WHERE id = $1",
-            item, state, again,
+            " next_attempt = CASE WHEN $2 = 1 AND $4 THEN $3 ELSE next_attempt END WHERE id = $1",
+            item, state, again, often,
         )  # fmt: skip
     yield from _freed(at.now, [name for _, name, *_ in rows])
     return len(rows)
@@ -129,6 +132,8 @@ def _freed(now: Millis, names: Iterable[str]) -> Script[None]:
 
 # --- done
 
+_KNOWN = "destination, attempts, trail, account, envelope"  # of the item, afterwards
+
 
 def settle(at: Moment, ended: Settlement, rules: Rules) -> Script[bool]:
     """Write down how an attempt ended, for each recipient, and what it says of the destination. False: the lease was
@@ -149,33 +154,75 @@ def waits(outcome: Outcome) -> bool:
 
 def _settle_item(now: Millis, ended: Settlement) -> Script[str | None]:
     """The destination; None where the lease was lost."""
+    if ended.gather:
+        return (yield from _wait_to_be_told(now, ended))
+    item, token, _ = ended.lease
+    if any(map(waits, ended.outcomes)):
+        return (yield from _wait_for_next(now, ended))
+    rows = yield sql(
+        f"DELETE FROM queue_item WHERE id = $1 AND token = $2 AND state = 2 RETURNING blob, {_KNOWN}", item, token
+    )
+    if not rows:
+        return None
+    [(blob, name, attempts, *key)] = rows
+    yield sql("DELETE FROM queue_recipient WHERE item = $1", item)
+    left = yield from drop(blob)
+    if left and not attempts:  # perhaps by other items of the message
+        yield from _tell_others(now, (item, *key))
+    return str(name)
+
+
+def _wait_for_next(now: Millis, ended: Settlement) -> Script[str | None]:
     item, token, places = ended.lease
-    if not any(map(waits, ended.outcomes)):
-        rows = yield sql(
-            "DELETE FROM queue_item WHERE id = $1 AND token = $2 AND state = 2 RETURNING destination, blob", item, token
-        )
-        return (yield from _gone(item, *rows[0])) if rows else None
     rows = yield sql(
         "UPDATE queue_item SET state = CASE WHEN held <> 0 THEN 3 ELSE 1 END, next_attempt = $3, token = 0,"
         " lease_until = 0, attempts = attempts + $5, lost = 0, attention = CASE WHEN $4 THEN expires ELSE attention END"
-        " WHERE id = $1 AND token = $2 AND state = 2 RETURNING destination",
+        f" WHERE id = $1 AND token = $2 AND state = 2 RETURNING {_KNOWN}",
         item, token, ended.next_attempt, ended.told, ended.feedback is not None,
     )  # fmt: skip
     if not rows:
         return None
-    for place, outcome in zip(places, ended.outcomes, strict=True):  # inside one script, in the writer's thread
+    [(name, attempts, *key)] = rows
+    settled = [not waits(outcome) for outcome in ended.outcomes]
+    yield from _note(item, zip(places, settled, ended.outcomes, strict=True))
+    if attempts == 1 and ended.feedback is not None:
+        yield from _tell_others(now, (item, *key))
+    return str(name)
+
+
+def _wait_to_be_told(now: Millis, ended: Settlement) -> Script[str | None]:
+    """What failed is told in a moment, with what fails meanwhile of the same message: it stays open until then."""
+    item, token, places = ended.lease
+    rows = yield sql(
+        "UPDATE queue_item SET state = CASE WHEN held <> 0 THEN 3 ELSE 1 END, next_attempt = expires, token = 0,"
+        " lease_until = 0, attempts = attempts + 1, lost = 0, attention = min(expires, $3)"
+        f" WHERE id = $1 AND token = $2 AND state = 2 RETURNING {_KNOWN}",
+        item, token, now + ended.gather,
+    )  # fmt: skip
+    if not rows:
+        return None
+    [(name, _, *key)] = rows
+    settled = [outcome.action is not Action.FAILED for outcome in ended.outcomes]
+    yield from _note(item, zip(places, settled, ended.outcomes, strict=True))
+    if not (yield from under_way(now, (item, *key))):
+        yield sql("UPDATE queue_item SET attention = min(expires, $2) WHERE id = $1", item, now)
+        yield from first_attempt_over(now, (item, *key))
+        yield Changed(NEW_WORK, ModSeq(now))
+    return str(name)
+
+
+def _tell_others(now: Millis, key: Key) -> Script[None]:
+    if (yield from first_attempt_over(now, key)):
+        yield Changed(NEW_WORK, ModSeq(now))
+
+
+def _note(item: QueueId, recipients: Iterable[tuple[int, bool, Outcome]]) -> Script[None]:
+    """The outcome of each place, and whether nothing is left to be done for it."""
+    for place, settled, outcome in recipients:  # inside one script, in the writer's thread
         yield sql(
             "UPDATE queue_recipient SET settled = $3, outcome = $4 WHERE item = $1 AND place = $2",
-            item, place, not waits(outcome), encode(outcome),
+            item, place, settled, encode(outcome),
         )  # fmt: skip
-    return str(rows[0][0])
-
-
-def _gone(item: QueueId, name: str, blob: BlobKey) -> Script[str]:
-    """The row of the item is gone; what belongs to it goes too."""
-    yield sql("DELETE FROM queue_recipient WHERE item = $1", item)
-    yield from drop(blob)
-    return name
 
 
 def _learn(now: Millis, name: str, ended: Settlement, rules: Rules) -> Script[None]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import msgspec
 
 from posthouse.mail.ids import Millis, ModSeq, QueueId
-from posthouse.mail.outcome import Outcome
+from posthouse.mail.outcome import Action, Outcome
 from posthouse.store.blobs import drop
 from posthouse.store.moment import Moment, keep_time
 from posthouse.store.queue import DUE_NOW, NEW_WORK, Lease, State
@@ -43,6 +43,7 @@ class Waiting(NamedTuple):
     next_attempt: Millis
     expires: Millis
     reason: str
+    ended: bool = False  # everybody was taken or has failed, and its sender is told in a moment
 
 
 class RecipientRow(NamedTuple):
@@ -111,7 +112,8 @@ def look(now: Millis, items: Sequence[QueueId]) -> Script[list[Waiting]]:
             said = next((row.outcome.words for row in people if row.outcome is not None), reason)
             paths = tuple(row.path for row in people)
             row = (item, trail, sender, domain, paths, size, priority, State(state), attempts, created, due, expires)
-            found.append(Waiting(*row, said))
+            ended = bool(people) and all(map(_failed, people))
+            found.append(Waiting(*row, said, ended))
     return found
 
 
@@ -122,6 +124,18 @@ def recipients(item: QueueId) -> Script[list[RecipientRow]]:
         RecipientRow(path, bool(settled), _outcome.decode(text) if text is not None else None)
         for path, settled, text in rows
     ]
+
+
+def _failed(row: RecipientRow) -> bool:
+    return row.outcome is not None and row.outcome.action is Action.FAILED
+
+
+def last_of_several(leases: Sequence[Lease]) -> Script[list[Last]]:
+    """The same as `last_outcomes`, of several leased items."""
+    found: list[Last] = []
+    for lease in leases:  # in the thread of the database
+        found.append((yield from last_outcomes(lease)))
+    return found
 
 
 def last_outcomes(lease: Lease) -> Script[Last]:

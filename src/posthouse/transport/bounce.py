@@ -202,39 +202,53 @@ def _worst(news: Sequence[Outcome]) -> Action:
 def _text(about: Told, news: Sequence[Outcome], hostname: str) -> str:
     pieces = [f"This is the mail server {hostname}."]
     named = sorted(news, key=lambda one: _WORST_FIRST.index(one.action))[:NAMED]
-    told = [_same(one, about, hostname) for one in named]
-    pairs = sorted(zip(told, named, strict=True), key=lambda pair: pair[0])
-    for same, some in groupby(pairs, key=lambda pair: pair[0]):
-        pieces += _of_group(same, [outcome for _, outcome in some])
+    said = [_said(one, about, hostname) for one in named]
+    for _, some in groupby(sorted(said, key=_alike), key=_alike):
+        pieces += _of_group(list(some))
     if len(news) > NAMED:
         pieces.append(f"The second part of this message names {len(news) - NAMED} more.")
     pieces.append(_what_comes_back(about, news))
     return "\n\n".join(pieces) + "\n"
 
 
-class _Same(NamedTuple):
-    """What is said of those who stand together in the text."""
+class _Said(NamedTuple):
+    """What the text says of one recipient."""
 
-    action: int  # its place in _WORST_FIRST
+    outcome: Outcome
     heading: str
     words: Words
     technical: str
 
 
-def _same(outcome: Outcome, about: Told, hostname: str) -> _Same:
+def _said(outcome: Outcome, about: Told, hostname: str) -> _Said:
     traced = outcome.action is Action.RELAYED and outcome.dsn
     heading = _TRACED if traced else _HEADINGS[outcome.action]
-    words = _words(outcome, about, hostname)
-    return _Same(_WORST_FIRST.index(outcome.action), heading, words, _technical(outcome))
+    return _Said(outcome, heading, _words(outcome, about, hostname), _technical(outcome))
 
 
-def _of_group(same: _Same, outcomes: Sequence[Outcome]) -> list[str]:
-    names = "\n".join(f"  {_shown(outcome.recipient)}" for outcome in outcomes)
-    parts = (("What happened", same.words.happened), ("What you can do", same.words.advice))
-    found = [f"{same.heading}\n{names}"]
-    found += [
-        f"{title}:\n{_indented(text)}" for title, text in (*parts, ("The technical answer", same.technical)) if text
-    ]
+def _alike(said: _Said) -> tuple[int, str, str, str]:
+    """Those of whom the same is said, but for their names, stand together in the text."""
+    address, domain = str(said.outcome.recipient.path), said.outcome.recipient.path.address.domain.name
+    words = list(said.words)
+    for name in filter(None, (readable(address), address, readable(domain), domain, said.outcome.mta)):
+        words = [text.replace(name, "") for text in words]
+    return _WORST_FIRST.index(said.outcome.action), said.heading, words[0], words[1]
+
+
+def _of_group(some: Sequence[_Said]) -> list[str]:
+    names = "\n".join(f"  {_shown(said.outcome.recipient)}" for said in some)
+    technical = dict.fromkeys(said.technical for said in some)
+    if len(technical) > 1:  # whose is which
+        technical = dict.fromkeys(f"{said.outcome.recipient.path}: {said.technical}" for said in some if said.technical)
+    parts = (
+        ("What happened", dict.fromkeys(said.words.happened for said in some)),
+        ("What you can do", dict.fromkeys(said.words.advice for said in some)),
+        ("The technical answer", technical),
+    )
+    found = [f"{some[0].heading}\n{names}"]
+    for title, texts in parts:
+        if any(texts):
+            found.append(f"{title}:\n" + "\n".join(_indented(text) for text in texts if text))
     return found
 
 

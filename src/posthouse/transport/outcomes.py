@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from posthouse.mail.envelope import Envelope
 from posthouse.mail.ids import Millis
 from posthouse.mail.outcome import Action, Outcome
 from posthouse.mail.status import Status
 from posthouse.store.queue import Claimed
 from posthouse.store.settlement import Feedback, waits
+from posthouse.transport.bounce import wanted
 
 CHANCE = 0.2  # of a wait, taken off by chance, so that what failed together is not tried together
 DOUBLED = 30  # times at most that a wait is doubled: it is long beyond any limit then
@@ -59,3 +61,11 @@ def judge(claimed: Claimed, outcomes: Sequence[Outcome], now: Millis) -> Told:
         outcomes = [replace(one, action=Action.FAILED) if waits(one) else one for one in outcomes]
     late = now >= claimed.attention and any(map(waits, outcomes))
     return Told(tuple(outcomes), tuple(one for one in outcomes if late or not waits(one)), late)
+
+
+def only_failures(envelope: Envelope, told: Told) -> bool:
+    """Whether all that the sender is to hear are failures, and nothing is left to be done for anybody."""
+    news = [one for one in told.news if wanted(envelope, one)]
+    if envelope.sender.address is None or not news or any(map(waits, told.outcomes)):
+        return False
+    return all(one.action is Action.FAILED for one in news)

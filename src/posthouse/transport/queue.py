@@ -19,19 +19,20 @@ from typing import NamedTuple
 from posthouse.mail.ids import Millis, ModSeq
 from posthouse.mail.outcome import Action, Outcome
 from posthouse.mail.status import Status
-from posthouse.store import accounts, journal, queue, settlement, waiting
+from posthouse.store import accounts, journal, queue, settlement, together, waiting
 from posthouse.store.blobs import INLINE_SIZE
 from posthouse.store.crashpoint import crashpoint
 from posthouse.store.journal import Entry
 from posthouse.store.moment import Moment
 from posthouse.store.queue import NEW_WORK, Claimed, Lease, QueueItem
-from posthouse.store.script import Full, NotFound, Script, StoreError, Unavailable
+from posthouse.store.script import Full, NotFound, Script, Stale, StoreError, Unavailable
 from posthouse.store.settlement import Feedback, Rules, Settlement
+from posthouse.store.together import GATHER_MILLIS
 from posthouse.transport import journey
 from posthouse.transport.bounce import Letter
 from posthouse.transport.house import House
 from posthouse.transport.letter import Ready, make_ready, take_letters
-from posthouse.transport.outcomes import TOO_OLD, Told, back_off, feedback, judge
+from posthouse.transport.outcomes import TOO_OLD, Told, back_off, feedback, judge, only_failures
 from posthouse.transport.writing import Writing
 
 POLL_SECONDS = 5.0  # a runner looks by itself so often: hints may be lost, and clocks may be set
@@ -61,6 +62,30 @@ Attempt = Callable[[QueueItem, bytes | mmap], Awaitable[Tried]]
 
 #: What the sender of an item is told of these outcomes, or None; a delay is among them only when it is to be told.
 Report = Callable[[QueueItem, Sequence[Outcome], bytes | mmap], Letter | None]
+
+
+class End(NamedTuple):
+    """How an item ends for now."""
+
+    claimed: Claimed
+    told: Told
+    seen: Feedback | None  # None: nobody was asked
+    gather: int = 0  # milliseconds that it may wait to be told with others of its message
+    noted: bool = False  # it ended a moment ago, and only waited to be told
+
+    def kept_back(self) -> "End":
+        """Nothing is given up and nothing is told: those who have failed wait, and fail again. What only waited to be
+        told is not late before its end."""
+        outcomes = tuple(
+            replace(one, action=Action.DELAYED) if one.action is Action.FAILED else one for one in self.told.outcomes
+        )
+        return self._replace(told=Told(outcomes, (), late=self.noted))
+
+
+Work = Callable[[], Awaitable[None]]
+
+#: How an attempt ended, and what the journal tells of it.
+Ended = tuple[Settlement, Entry | None]
 
 log = logging.getLogger("posthouse.queue")
 
@@ -118,7 +143,7 @@ class QueueRunner:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._ended.wait()
-        for task in self._active.values():
+        for task in set(self._active.values()):
             task.cancel()
         await self._ended.wait()
 
@@ -151,22 +176,16 @@ class QueueRunner:
         if taken.items:
             crashpoint("queue.claimed")
         for claimed in taken.items:
-            self._begin(group, claimed, self._attempt)
-        for claimed in overdue:
-            self._begin(group, claimed, self._tell)
+            self._begin(group, [claimed], partial(self._attempt, claimed))
+        for several in by_message(overdue):
+            self._begin(group, several, partial(self._tell, several))
         return _until(at.now, (taken.due, taken.attention))
 
-    def _begin(self, group: asyncio.TaskGroup, claimed: Claimed, work: "Callable[[Claimed], Awaitable[None]]") -> None:
-        task = group.create_task(self._watched(claimed, work))
-        self._active[claimed.lease] = task
-        task.add_done_callback(lambda task: self._done(claimed.lease, task))
-
-    async def _watched(self, claimed: Claimed, work: "Callable[[Claimed], Awaitable[None]]") -> None:
-        """One item, whatever comes: a mistake of ours must not end the others."""
-        try:
-            await work(claimed)
-        except Exception:
-            log.exception("Q%d could not be settled; it is tried again when its lease has run out", claimed.item.id)
+    def _begin(self, group: asyncio.TaskGroup, several: Sequence[Claimed], work: Work) -> None:
+        task = group.create_task(_watched(several[0].item, work))
+        for claimed in several:
+            self._active[claimed.lease] = task
+            task.add_done_callback(partial(self._done, claimed.lease))
 
     def _done(self, lease: Lease, task: "asyncio.Task[None]") -> None:
         del self._active[lease]
@@ -210,7 +229,7 @@ class QueueRunner:
                 self._writing.failed(error, self._moment().uptime)
                 pause = min(pause, PAUSE_SECONDS)  # the first to write again must be who has a lease
                 continue
-            for task in [task for held, task in self._active.items() if held.item in lost]:
+            for task in {task for held, task in self._active.items() if held.item in lost}:
                 task.cancel()
 
     async def _recover(self) -> None:
@@ -253,16 +272,21 @@ class QueueRunner:
         crashpoint("queue.before_settle")
         await self._settle(claimed, tried, octets, seen or Feedback.NEUTRAL)
 
-    async def _tell(self, claimed: Claimed) -> None:
-        """It is late, or over, and it is not its turn: say so without an attempt."""
+    async def _tell(self, several: Sequence[Claimed]) -> None:
+        """Items of one message that are late, over, or have ended, and whose turn it is not: say so without an attempt,
+        with one letter."""
         octets: bytes | mmap = b""
         with contextlib.suppress(StoreError, OSError):  # then the bounce has no copy
-            octets = await self._octets(claimed)
-        last = await self._store.read(waiting.last_outcomes, claimed.lease)
-        reason = last.reason or "it had no turn yet"
-        unknown = self._delayed(claimed, reason, TOO_OLD).outcomes
-        outcomes = tuple(known or other for known, other in zip(last.outcomes, unknown, strict=True))
-        await self._settle(claimed, Tried(outcomes), octets, None)
+            octets = await self._octets(several[0])
+        known = await self._store.read(waiting.last_of_several, [claimed.lease for claimed in several])
+        now = self._house.clock()
+        ends: list[End] = []
+        for claimed, last in zip(several, known, strict=True):
+            unknown = self._delayed(claimed, last.reason or "it had no turn yet", TOO_OLD).outcomes
+            outcomes = tuple(one or other for one, other in zip(last.outcomes, unknown, strict=True))
+            failed = all(one is not None and one.action is Action.FAILED for one in last.outcomes)
+            ends.append(End(claimed, judge(claimed, outcomes, now), None, noted=failed))
+        await self._settle_several(ends, None, octets)
 
     def _delayed(self, claimed: Claimed, reason: str, status: Status = INTERNAL) -> Tried:
         now, recipients = self._house.clock(), claimed.item.envelope.recipients
@@ -280,43 +304,64 @@ class QueueRunner:
 
     # --- what came of it
 
-    async def _settle(self, claimed: Claimed, tried: Tried, octets: bytes | mmap, seen: Feedback | None) -> None:
-        """Write it down, with what is for people here and the letter that tells of it, in one transaction. Where `seen`
-        is None nobody was asked."""
-        now = self._house.clock()
-        told = judge(claimed, tried.outcomes, now)
-        letter: Ready | None = None
+    async def _settle(self, claimed: Claimed, tried: Tried, octets: bytes | mmap, seen: Feedback) -> None:
+        """Write it down, with what is for people here and the letter that tells of it, in one transaction."""
+        told = judge(claimed, tried.outcomes, self._house.clock())
+        gather = GATHER_MILLIS if await self._has_company(claimed.item, told) else 0
         try:
-            letter = await self._letter(claimed.item, told, octets)
-        except StoreError as error:
-            log.error("Q%d: its sender cannot be told now: %s", claimed.item.id, error)
-            told = _kept_back(told)
-        except Exception:  # without a bounce nothing may be given up
-            log.exception("Q%d: its sender cannot be told", claimed.item.id)
-            told = _kept_back(told)
-        ended = Settlement(
-            claimed.lease,
-            told.outcomes,
-            self._next_attempt(claimed.item, now, tried=seen is not None),
-            told.late,
-            seen,
-            1 - random.random() / 5,
-        )
-        following = ended.next_attempt if any(map(settlement.waits, told.outcomes)) else None
-        entry = journey.attempted(now, claimed.item, told.outcomes, following)
-        try:
-            written = await self._written((ended, entry), tried.kept, letter)
+            await self._settle_several([End(claimed, told, seen, gather)], tried.kept, octets)
         except NotFound:
             await self._settle(claimed, self._delayed(claimed, "one of those it is for was just removed"), octets, seen)
-            return
         except Full:
             again = self._delayed(claimed, "a mailbox that it is for has just become full", FULL)
             await self._settle(claimed, again, octets, seen)
+
+    async def _has_company(self, item: QueueItem, told: Told) -> bool:
+        """Whether all that is to be told are failures, and others of the message may have some to tell with them."""
+        now = self._house.clock()
+        if not only_failures(item.envelope, told) or now + GATHER_MILLIS >= item.expires:
+            return False
+        try:
+            return await self._store.read(together.company, now, item.id)
+        except StoreError:  # then it is told alone
+            return False
+
+    async def _settle_several(self, ends: Sequence[End], kept: Ready | None, octets: bytes | mmap) -> None:
+        """How items of one message ended, and one letter that tells of all of it, in one transaction. Raises NotFound
+        and Full where `kept` is something."""
+        item, now = ends[0].claimed.item, self._house.clock()
+        letter: Ready | None = None
+        try:
+            news = tuple(one for end in ends if not end.gather for one in end.told.news)
+            letter = await self._letter(item, news, octets)
+        except StoreError as error:
+            log.error("Q%d: its sender cannot be told now: %s", item.id, error)
+            ends = [end.kept_back() for end in ends]
+        except Exception:  # without a bounce nothing may be given up
+            log.exception("Q%d: its sender cannot be told", item.id)
+            ends = [end.kept_back() for end in ends]
+        several = [self._written_down(end, now) for end in ends]
+        try:
+            written = await self._written(several, kept, letter)
+        except Stale:  # somebody has cancelled one of them: what is left is told in the next round
+            self._left += [end.claimed.lease for end in ends]
             return
-        if written:
-            _note(claimed.item, told.outcomes)
-        else:
-            log.warning("Q%d: another worker has gone on with it; what came of it here is not kept", claimed.item.id)
+        for end in ends if written else ():
+            if not end.noted:
+                _note(end.claimed.item, end.told.outcomes)
+        if not written:
+            log.warning("Q%d: another worker has gone on with it; what came of it here is not kept", item.id)
+
+    def _written_down(self, end: End, now: Millis) -> Ended:
+        item, outcomes = end.claimed.item, end.told.outcomes
+        following = self._next_attempt(item, now, tried=end.seen is not None or end.noted)
+        late, jitter = end.told.late, 1 - random.random() / 5
+        settled = Settlement(end.claimed.lease, outcomes, following, late, end.seen, jitter, end.gather)
+        if end.noted:
+            return settled, None
+        return settled, journey.attempted(
+            now, item, outcomes, following if any(map(settlement.waits, outcomes)) else None
+        )
 
     def _next_attempt(self, item: QueueItem, now: Millis, *, tried: bool) -> Millis:
         if not tried:
@@ -324,19 +369,19 @@ class QueueRunner:
         wait = back_off(item.attempts, self._limits.first_retry, self._limits.longest_retry, random.random())
         return Millis(now + wait)
 
-    async def _written(self, ended: tuple[Settlement, Entry], kept: Ready | None, letter: Ready | None) -> bool:
+    async def _written(self, several: Sequence[Ended], kept: Ready | None, letter: Ready | None) -> bool:
         """Whether the lease was still ours. Raises NotFound when one of those whom `kept` is for has been removed
         meanwhile, Full when one of them has no room any more, StoreError when the store does not get well again."""
         tries_left = SETTLE_TRIES
         while True:  # ends with the lease, or with the worker: what was sent must not be sent again
             try:
                 both = tuple(each for each in (kept, letter) if each is not None)
-                return await self._store.run(settle, self._moment(), ended, self._limits.rules, both)
+                return await self._store.run(settle, self._moment(), several, self._limits.rules, both)
             except NotFound:  # an account has been removed meanwhile
                 if letter is None:
                     raise
                 letter = None  # it was the sender's, or the next round says so
-            except Full:
+            except (Full, Stale):
                 raise
             except StoreError as error:
                 self._writing.failed(error, self._moment().uptime)
@@ -345,15 +390,15 @@ class QueueRunner:
                     raise
                 await asyncio.sleep(PAUSE_SECONDS)
 
-    async def _letter(self, item: QueueItem, told: Told, octets: bytes | mmap) -> Ready | None:
+    async def _letter(self, item: QueueItem, news: tuple[Outcome, ...], octets: bytes | mmap) -> Ready | None:
         """The letter to the sender, ready to be kept. Raises StoreError."""
         letter: Letter | None = None
-        if told.news and await self._inherited(item):
+        if news and await self._inherited(item):
             log.info("Q%d: its sender is not told: another user has the address by now", item.id)
-        elif len(told.news) > TOLD_ON_LOOP:
-            letter = await asyncio.to_thread(self._report, item, told.news, octets)
-        elif told.news:
-            letter = self._report(item, told.news, octets)
+        elif len(news) > TOLD_ON_LOOP:
+            letter = await asyncio.to_thread(self._report, item, news, octets)
+        elif news:
+            letter = self._report(item, news, octets)
         if letter is None:
             return None
         ready = await make_ready(letter, item.trail, self._house, partial(journey.answered, self._house.clock(), item))
@@ -371,25 +416,39 @@ class QueueRunner:
         return self._house.moment(self._house.clock())
 
 
-def settle(at: Moment, ended: tuple[Settlement, Entry], rules: Rules, letters: tuple[Ready, ...]) -> Script[bool]:
-    """The script that ends an attempt: the outcomes with their entry in the journal, what people here get of it, and
-    the letter that tells of it; or nothing."""
-    settled, entry = ended
-    if not (yield from settlement.settle(at, settled, rules)):
+def settle(at: Moment, several: Sequence[Ended], rules: Rules, letters: tuple[Ready, ...]) -> Script[bool]:
+    """The script that ends attempts: the outcomes with their entries in the journal, what people here get of them, and
+    the letter that tells of all; or nothing. Raises Stale where only some of the leases were lost."""
+    ours = 0
+    for settled, entry in several:  # items of one message, inside one script, in the writer's thread
+        if (yield from settlement.settle(at, settled, rules)):
+            ours += 1
+            yield from journal.record([entry] if entry is not None else [])
+    if not ours:
         return False
-    yield from journal.record([entry])
+    if ours < len(several):
+        raise Stale("some of it is no longer here")
     if letters:
         crashpoint("queue.before_letter")
         yield from take_letters(letters)
     return True
 
 
-def _kept_back(told: Told) -> Told:
-    """Nothing is given up and nothing is told: those who have failed wait, and fail again."""
-    outcomes = tuple(
-        replace(one, action=Action.DELAYED) if one.action is Action.FAILED else one for one in told.outcomes
-    )
-    return Told(outcomes, (), late=False)
+async def _watched(item: QueueItem, work: Work) -> None:
+    """Work for one message, whatever comes: a mistake of ours must not end the others."""
+    try:
+        await work()
+    except Exception:
+        log.exception("Q%d could not be settled; it is tried again when its lease has run out", item.id)
+
+
+def by_message(several: Sequence[Claimed]) -> list[list[Claimed]]:
+    """Items of one message stand together, whose sender hears of all of them at once."""
+    found: dict[object, list[Claimed]] = {}
+    for claimed in several:
+        item = claimed.item
+        found.setdefault((item.trail, item.account, replace(item.envelope, recipients=())), []).append(claimed)
+    return list(found.values())
 
 
 def _renewed(lease: int) -> int:
