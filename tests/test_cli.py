@@ -14,11 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from posthouse import admin
+from posthouse import admin, start
 from posthouse.cli import main
 from posthouse.mail.ids import Millis
 from posthouse.store import emails, mailboxes
+from posthouse.store.migrate import STEPS, migrate
 from posthouse.store.removed import Removal
+from posthouse.store.sqlite import Database
 from posthouse.store.store import open_sync
 from store_rig import new_email
 
@@ -316,6 +318,21 @@ def test_only_the_first_step_makes_a_store_and_only_in_a_new_folder(run, tmp_pat
         assert said.status == 1
         assert f"data: {tmp_path} is not empty, and no data directory of Posthouse" in said.err
     assert os.listdir(tmp_path) == ["thesis.txt"]
+
+
+def test_a_command_leaves_the_database_of_an_older_server_that_runs(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    database = Database(tmp_path)
+    migrate(database, STEPS[:-1])
+    with start.locked(tmp_path):
+        said = run("domain", "list")
+        assert (said.status, said.out) == (1, "")
+        assert "the server that runs is of an older Posthouse" in said.err
+        assert database.connection.pragma("user_version") == len(STEPS) - 1
+    assert run("domain", "list").status == 0
+    assert database.connection.pragma("user_version") == len(STEPS)
+    database.close()
+    with start.locked(tmp_path):
+        assert run("domain", "list").status == 0
 
 
 def test_a_password_is_one_line(run) -> None:  # type: ignore[no-untyped-def]

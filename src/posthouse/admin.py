@@ -48,7 +48,7 @@ def opened(directory: Path, user: str, *, create: bool) -> Iterator[SyncStore]:
     Only with `create` a new one is made. Raises Refused."""
     try:
         _enter(directory, user, create=create)
-        with open_sync(directory, create=create) as store:
+        with open_sync(directory, create=create, served=start.running(directory) is not None) as store:
             yield store
     except (StoreError, start.CannotStart) as error:
         raise Refused(str(error)) from error

@@ -134,6 +134,14 @@ def migrate(database: Database, steps: Sequence[Step] = STEPS) -> None:
         raise Unavailable(f"the database is of a newer Posthouse (schema {version}, this one knows {len(steps)})")
 
 
+def behind(database: Database) -> bool:
+    """There is a database, and it is of an older Posthouse. Raises Unavailable."""
+    try:
+        return 0 < _version(database.connection) < len(STEPS)
+    except apsw.Error as error:
+        raise unavailable(error) from error
+
+
 def _version(connection: apsw.Connection) -> int:
     version: int = connection.pragma("user_version")
     return version

@@ -23,7 +23,7 @@ from posthouse.store.blobs import BlobKey, Blobs, rows_of
 from posthouse.store.bus import Bus
 from posthouse.store.crashpoint import crashpoint
 from posthouse.store.index import Index, belongs
-from posthouse.store.migrate import migrate
+from posthouse.store.migrate import behind, migrate
 from posthouse.store.queue import NEW_WORK
 from posthouse.store.readers import Readers
 from posthouse.store.script import Row, Script, Unavailable
@@ -44,6 +44,7 @@ CLOSE_SECONDS = 30.0  # for what is queued at the end
 # CPython gives the interpreter to another thread after 5 ms at most. A statement gives it away and wants it back:
 # beside a busy event loop 2,000 rows took 0.19 s with 5 ms and 0.004 s with 0.5 ms.
 SWITCH_SECONDS = 0.0005
+SERVED = "the server that runs is of an older Posthouse, or is only starting: start it anew, then say this again"
 COMMITS = 1_000  # how long the last transactions took is kept for whoever asks
 
 
@@ -367,13 +368,15 @@ def _value(call: Call) -> Any:
     return call.value
 
 
-def _open_databases(directory: Path, count: int) -> list[Database]:
+def _open_databases(directory: Path, count: int, *, served: bool = False) -> list[Database]:
     databases: list[Database] = []
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         (directory / "run").mkdir(mode=0o700, exist_ok=True)
         for _ in range(count):
             databases.append(Database(directory))
+        if served and behind(databases[0]):
+            raise Unavailable(SERVED)
         migrate(databases[0])
     except (OSError, Unavailable) as error:
         for database in databases:
@@ -384,9 +387,10 @@ def _open_databases(directory: Path, count: int) -> list[Database]:
     return databases
 
 
-def open_sync(directory: Path, *, create: bool = True) -> SyncStore:
-    """Open the store for one command. With create=False a missing database is Unavailable, not made."""
+def open_sync(directory: Path, *, create: bool = True, served: bool = False) -> SyncStore:
+    """Open the store for one command. With create=False a missing database is Unavailable, not made. Where a server
+    runs (`served`) one of an older version is Unavailable: that server could start no worker on what we make of it."""
     if not create and not (directory / DATABASE).exists():
         raise Unavailable(f"there is no Posthouse store in {directory}")
-    [database] = _open_databases(directory, 1)
+    [database] = _open_databases(directory, 1, served=served)
     return SyncStore(directory, database)
