@@ -92,6 +92,8 @@ def remove(store: SyncStore, name: str, selector: str | None, *, sure: bool) -> 
     if signing:
         print("A running server signs with it for half a minute more. Leave the record in the DNS for a week: mail is")
         print("still on its way that is signed by it.")
+    elif any(standing is Standing.REPLACED for _, standing in found):
+        print("It has signed until lately: leave its record in the DNS for a week, unless somebody else has the key.")
 
 
 def show_keys(store: SyncStore, name: str | None, *, as_json: bool) -> None:

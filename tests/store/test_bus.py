@@ -46,6 +46,16 @@ async def test_every_other_worker_hears_and_the_sender_does_not(tmp_path: Path) 
     assert os.listdir(tmp_path) == []
 
 
+async def test_a_folder_where_nothing_can_be_made_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    worker = Bus(folder, lambda account, modseq: None)
+    folder.rmdir()
+    with pytest.raises(FileNotFoundError, match=f"{folder}/.*hint"):
+        worker.open()
+    worker.close()
+
+
 async def test_a_dead_workers_socket_is_removed(tmp_path: Path) -> None:
     sender, _ = opened(tmp_path)
     dead = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)

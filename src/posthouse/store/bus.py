@@ -63,7 +63,10 @@ class Bus:
         """Bind and listen on the running loop. Raises OSError."""
         with suppress(OSError):  # the disk is full: then this worker is told of everything
             self._watched = Watched(self._folder, self._file)  # first: whoever finds the socket finds it too
-        self._socket.bind(self._path(self._name))
+        try:
+            self._socket.bind(self._path(self._name))
+        except OSError as error:  # which does not know the name
+            raise OSError(error.errno, os.strerror(error.errno or 0), self._plain + self._name) from error
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._socket.fileno(), self._receive)
         for peer in self._peers():
