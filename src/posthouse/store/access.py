@@ -111,10 +111,15 @@ def put(box: Box, name: str, given: Rights) -> Script[None]:
     """Give an identifier, as resolve() spells it, exactly these rights; none: its entry goes.
 
     Raises NotFound, Refused (the owner), OverQuota (too many entries)."""
-    yield from lock(box.account)
+    address = parse_address(name.removeprefix(NEGATIVE))
+    found = None if address is None else (yield from known_as(address))
+    both = sorted({box.account} if found is None else {box.account, found.account})
+    for account in both:
+        yield from lock(account)
     if name.removeprefix(NEGATIVE) == (yield from owner(box.account)):
         raise Refused("the owner of a mailbox always has all rights on it")
-    yield from next_modseq(box.account)  # open sessions look at their rights again
+    for account in both:  # open sessions look at their rights again; the other's may watch nothing of the owner's yet
+        yield from next_modseq(account)
     yield sql("DELETE FROM access WHERE mailbox = $1 AND identifier = $2", box.mailbox, name)
     if not given:
         return

@@ -273,6 +273,19 @@ async def test_hostile_words_are_refused(house, door, hostile):
         await client.do("NOOP")
 
 
+async def test_the_first_mailbox_that_another_shares_is_told(house, door):
+    async with connect(house, door) as client, connect(house, door, user=str(BEN)) as other:
+        await client.do('NOTIFY SET (subtree ("Other Users") (MailboxName))')
+        for _ in range(2):
+            await other.do(f"SETACL INBOX {ANNA} lr")
+            told = [await client.response() for _ in range(2)]
+            assert told[1].endswith(b'"Other Users/ben@work.test/INBOX"')
+            assert b"NonExistent" not in told[1]
+            await other.do(f"DELETEACL INBOX {ANNA}")
+            told = [await client.response() for _ in range(2)]
+            assert all(b"NonExistent" in line for line in told)
+
+
 async def test_changes_of_annotations_by_others_are_told(house, door):
     async with connect(house, door) as client, connect(house, door) as other:
         await other.do('SETMETADATA INBOX (/shared/comment "before")')
