@@ -326,7 +326,10 @@ async def _key(who: Patient, key: DomainKey, standing: Standing) -> Finding:
     if found is not Published.GOOD:
         words = f"The record of a key, {name}, {found.value}."
         advice = _ADVICE.get(found, "Publish it")
-        return Finding("dkim", Health.WARNING, words, f"{advice}: {show}")
+        if standing is Standing.WAITING:
+            return Finding("dkim", Health.WARNING, words, f"{advice}: {show}")
+        words += " Mail is signed with this key all the same, and nobody can verify it."
+        return Finding("dkim", Health.BAD, words, f"{advice}: {show}")
     if standing is Standing.WAITING:
         return Finding("dkim", Health.GOOD, f"The key {key.selector} of {key.domain} signs in some minutes.")
     return Finding("dkim", Health.GOOD, f"Mail from {key.domain} is signed by the key {key.selector}.")
