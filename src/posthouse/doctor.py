@@ -16,7 +16,7 @@ from posthouse.mail.address import Domain
 from posthouse.net.connect import NotConnected, connect
 from posthouse.net.reach import may_reach
 from posthouse.outgoing import authorities, make_relays, make_resolver, ourselves
-from posthouse.store.domainkeys import DomainKey, Standing, standings
+from posthouse.store.domainkeys import DomainKey, KeyPhase, phases
 from posthouse.store.moment import wall_clock
 from posthouse.transport.connection import Connection, Sending, begin
 from posthouse.transport.mailhosts import Addresses, find_addresses
@@ -310,13 +310,13 @@ async def _keys_of(who: Patient, domain: str) -> list[Finding]:
     if not keys:
         words = f"Mail from {domain} is not signed (DKIM); large providers refuse such mail, or take it for junk."
         return [Finding("dkim", Health.WARNING, words, f"posthouse domain dkim add {domain}")]
-    good = [(key, standing) for key, standing in standings(keys, wall_clock()) if standing is not Standing.REPLACED]
-    return list(await asyncio.gather(*[_key(who, key, standing) for key, standing in good]))
+    good = [(key, phase) for key, phase in phases(keys, wall_clock()) if phase is not KeyPhase.REPLACED]
+    return list(await asyncio.gather(*[_key(who, key, phase) for key, phase in good]))
 
 
-async def _key(who: Patient, key: DomainKey, standing: Standing) -> Finding:
+async def _key(who: Patient, key: DomainKey, phase: KeyPhase) -> Finding:
     name, show = record_name(key.selector, Domain(key.domain)), f"posthouse domain dkim show {key.domain}"
-    if standing is Standing.OVER:
+    if phase is KeyPhase.OVER:
         words = f"The key {key.selector} of {key.domain} is over."
         remove = f"posthouse domain dkim remove {key.domain} {key.selector}"
         return Finding("dkim", Health.GOOD, words, f"Remove its record, then: {remove}")
@@ -326,11 +326,11 @@ async def _key(who: Patient, key: DomainKey, standing: Standing) -> Finding:
     if found is not Published.GOOD:
         words = f"The record of a key, {name}, {found.value}."
         advice = _ADVICE.get(found, "Publish it")
-        if standing is Standing.WAITING:
+        if phase is KeyPhase.WAITING:
             return Finding("dkim", Health.WARNING, words, f"{advice}: {show}")
         words += " Mail is signed with this key all the same, and nobody can verify it."
         return Finding("dkim", Health.BAD, words, f"{advice}: {show}")
-    if standing is Standing.WAITING:
+    if phase is KeyPhase.WAITING:
         return Finding("dkim", Health.GOOD, f"The key {key.selector} of {key.domain} signs in some minutes.")
     return Finding("dkim", Health.GOOD, f"Mail from {key.domain} is signed by the key {key.selector}.")
 

@@ -14,7 +14,7 @@ from posthouse.mail.ids import Millis
 from posthouse.net.dkimkeys import make_pair, record
 from posthouse.outgoing import make_resolver
 from posthouse.store import domainkeys
-from posthouse.store.domainkeys import KEPT, DomainKey, Standing, standings
+from posthouse.store.domainkeys import KEPT, DomainKey, KeyPhase, phases
 from posthouse.store.moment import format_minute, wall_clock
 from posthouse.store.store import SyncStore
 from posthouse.transport.signing import AT_ONCE, look
@@ -27,11 +27,11 @@ TIMES = 100  # that keys of one domain are made in one day
 
 _LETTERS = {Algorithm.RSA: "r", Algorithm.ED25519: "e"}
 _NAMES = {Algorithm.RSA: "RSA", Algorithm.ED25519: "Ed25519"}
-_STANDING = {
-    Standing.WAITING: "does not sign yet: its record was not seen in the DNS",
-    Standing.SIGNING: "signs",
-    Standing.REPLACED: "was replaced; leave its record in the DNS until {}",
-    Standing.OVER: "is over: remove its record, then the key: posthouse domain dkim remove {} {}",
+_PHASES = {
+    KeyPhase.WAITING: "does not sign yet: its record was not seen in the DNS",
+    KeyPhase.SIGNING: "signs",
+    KeyPhase.REPLACED: "was replaced; leave its record in the DNS until {}",
+    KeyPhase.OVER: "is over: remove its record, then the key: posthouse domain dkim remove {} {}",
 }
 
 
@@ -67,7 +67,7 @@ def rotate(store: SyncStore, name: str) -> None:
     """posthouse domain dkim rotate. Raises Refused."""
     domain = domain_of(name)
     found = _keys(store, domain.name)
-    if any(standing is Standing.WAITING for _, standing in found):
+    if any(phase is KeyPhase.WAITING for _, phase in found):
         raise Refused(
             f"{domain} has new keys already, whose records are not in the DNS yet: posthouse domain dkim show"
         )
@@ -82,8 +82,8 @@ def rotate(store: SyncStore, name: str) -> None:
 def remove(store: SyncStore, name: str, selector: str | None, *, sure: bool) -> None:
     """posthouse domain dkim remove. Raises Refused."""
     domain = domain_of(name)
-    found = [(key, standing) for key, standing in _keys(store, domain.name) if selector in (None, key.selector)]
-    signing = any(standing is Standing.SIGNING for _, standing in found)
+    found = [(key, phase) for key, phase in _keys(store, domain.name) if selector in (None, key.selector)]
+    signing = any(phase is KeyPhase.SIGNING for _, phase in found)
     question = f"Mail of {domain} is signed by this; others may refuse mail that is not. Remove it?"
     if signing and not sure and not confirmed(question):
         raise Refused("nothing was removed")
@@ -92,7 +92,7 @@ def remove(store: SyncStore, name: str, selector: str | None, *, sure: bool) -> 
     if signing:
         print("A running server signs with it for half a minute more. Leave the record in the DNS for a week: mail is")
         print("still on its way that is signed by it.")
-    elif any(standing is Standing.REPLACED for _, standing in found):
+    elif any(phase is KeyPhase.REPLACED for _, phase in found):
         print("It has signed until lately: leave its record in the DNS for a week, unless somebody else has the key.")
 
 
@@ -140,13 +140,13 @@ def _make(store: SyncStore, domain: Domain) -> None:
     store.run(domainkeys.add, domain.name, made)
 
 
-def _keys(store: SyncStore, domain: str | None) -> list[tuple[DomainKey, Standing]]:
+def _keys(store: SyncStore, domain: str | None) -> list[tuple[DomainKey, KeyPhase]]:
     """Those of a domain, or all. Raises Refused where a domain has none."""
     rows = store.read(domainkeys.every) if domain is None else store.read(domainkeys.of, domain)
     if domain is not None and not rows:
         raise Refused(f"{domain} has no keys; make some: posthouse domain dkim add {domain}")
     now = wall_clock()
-    return [each for _, keys in groupby(rows, key=lambda key: key.domain) for each in standings(list(keys), now)]
+    return [each for _, keys in groupby(rows, key=lambda key: key.domain) for each in phases(list(keys), now)]
 
 
 # --- in words
@@ -169,32 +169,30 @@ def zone_line(key: DomainKey) -> str:
     return f"{name_of(key)}. IN TXT ( {strings} )"
 
 
-def _print(found: Sequence[tuple[DomainKey, Standing]], *, as_json: bool) -> None:
+def _print(found: Sequence[tuple[DomainKey, KeyPhase]], *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps([_as_json(key, standing) for key, standing in found], indent=2))
+        print(json.dumps([_as_json(key, phase) for key, phase in found], indent=2))
         return
     if not found:
         print("There are none.")
-    for key, standing in found:
-        print(
-            f"\n{key.selector} of {key.domain} ({_NAMES[Algorithm(key.algorithm)]}) {_standing(key, standing, found)}."
-        )
+    for key, phase in found:
+        print(f"\n{key.selector} of {key.domain} ({_NAMES[Algorithm(key.algorithm)]}) {_phase(key, phase, found)}.")
         if key.found and key.found != Published.GOOD.name:
             print(f"  looked: {format_minute(key.looked)}, and it {Published[key.found].value}")
         print(f"  name:   {name_of(key)}\n  type:   TXT\n  value:  {text_of(key)}\n  in a zone file:\n{zone_line(key)}")
 
 
-def _standing(key: DomainKey, standing: Standing, found: Sequence[tuple[DomainKey, Standing]]) -> str:
+def _phase(key: DomainKey, phase: KeyPhase, found: Sequence[tuple[DomainKey, KeyPhase]]) -> str:
     later = [
         one.seen
         for one, _ in found
         if (one.domain, one.algorithm) == (key.domain, key.algorithm) and one.made > key.made and one.seen is not None
     ]
-    until = format_minute(Millis(min(later) + KEPT)) if standing is Standing.REPLACED else key.domain
-    return _STANDING[standing].format(until, key.selector)
+    until = format_minute(Millis(min(later) + KEPT)) if phase is KeyPhase.REPLACED else key.domain
+    return _PHASES[phase].format(until, key.selector)
 
 
-def _as_json(key: DomainKey, standing: Standing) -> dict[str, object]:
+def _as_json(key: DomainKey, phase: KeyPhase) -> dict[str, object]:
     return {
         "domain": key.domain,
         "selector": key.selector,
@@ -202,7 +200,7 @@ def _as_json(key: DomainKey, standing: Standing) -> dict[str, object]:
         "name": name_of(key),
         "value": text_of(key),
         "zone": zone_line(key),
-        "state": standing.value,
+        "state": phase.value,
         "made": key.made,
         "seen": key.seen,
         "looked": key.looked or None,

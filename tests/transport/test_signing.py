@@ -14,7 +14,7 @@ from posthouse.mail.envelope import Envelope, Recipient
 from posthouse.mail.ids import Millis, Trail
 from posthouse.net.dkimkeys import Pair, check_seal, make_pair, record
 from posthouse.store import accounts, domainkeys
-from posthouse.store.domainkeys import KEPT, DomainKey, Standing, standings
+from posthouse.store.domainkeys import KEPT, DomainKey, KeyPhase, phases
 from posthouse.store.script import Script, Unavailable, sql
 from posthouse.store.store import Store
 from posthouse.transport import receive, signing
@@ -77,15 +77,15 @@ def test_what_keys_are_good_for() -> None:
     unseen = [new[0]._replace(seen=None)]
     other = keys_of("home.test", "c", NOW + 2)[1:]
 
-    def stand(keys: Sequence[DomainKey], now: int = NOW) -> list[Standing]:
-        return [standing for _, standing in standings(keys, Millis(now))]
+    def stand(keys: Sequence[DomainKey], now: int = NOW) -> list[KeyPhase]:
+        return [phase for _, phase in phases(keys, Millis(now))]
 
-    assert stand([old[0]._replace(seen=None)]) == [Standing.WAITING]
-    assert stand(old) == [Standing.SIGNING]
-    assert stand(old + unseen) == [Standing.SIGNING, Standing.WAITING]
-    assert stand(old + new) == [Standing.REPLACED, Standing.SIGNING]
-    assert stand(old + new, NOW + KEPT) == [Standing.OVER, Standing.SIGNING]
-    assert stand(old + other) == [Standing.SIGNING, Standing.SIGNING], "of another algorithm"
+    assert stand([old[0]._replace(seen=None)]) == [KeyPhase.WAITING]
+    assert stand(old) == [KeyPhase.SIGNING]
+    assert stand(old + unseen) == [KeyPhase.SIGNING, KeyPhase.WAITING]
+    assert stand(old + new) == [KeyPhase.REPLACED, KeyPhase.SIGNING]
+    assert stand(old + new, NOW + KEPT) == [KeyPhase.OVER, KeyPhase.SIGNING]
+    assert stand(old + other) == [KeyPhase.SIGNING, KeyPhase.SIGNING], "of another algorithm"
 
 
 async def test_keys_sign_once_their_records_are_seen(store: Store) -> None:

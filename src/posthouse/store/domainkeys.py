@@ -31,7 +31,7 @@ class DomainKey(NamedTuple):
     found: str = ""
 
 
-class Standing(Enum):
+class KeyPhase(Enum):
     """What a key is good for now."""
 
     WAITING = "waiting"  # its record was never seen in the DNS
@@ -40,18 +40,18 @@ class Standing(Enum):
     OVER = "over"  # nobody needs its record any more
 
 
-def standings(keys: Sequence[DomainKey], now: Millis) -> list[tuple[DomainKey, Standing]]:
+def phases(keys: Sequence[DomainKey], now: Millis) -> list[tuple[DomainKey, KeyPhase]]:
     """What each key of a domain is good for; `keys` are in the order in which they were made."""
     found = []
     for place, key in enumerate(keys):
         newer = [one.seen for one in keys[place + 1 :] if one.algorithm == key.algorithm and one.seen is not None]
         if key.seen is None:
-            standing = Standing.WAITING
+            phase = KeyPhase.WAITING
         elif not newer:
-            standing = Standing.SIGNING
+            phase = KeyPhase.SIGNING
         else:
-            standing = Standing.REPLACED if now - min(newer) < KEPT else Standing.OVER
-        found.append((key, standing))
+            phase = KeyPhase.REPLACED if now - min(newer) < KEPT else KeyPhase.OVER
+        found.append((key, phase))
     return found
 
 
@@ -91,7 +91,7 @@ def signing(domains: Sequence[str]) -> Script[list[DomainKey]]:
     """The keys that sign for the first of these domains that has some."""
     for domain in domains:  # few, and in the thread of the database
         keys = yield from of(domain)
-        found = [key for key, standing in standings(keys, Millis(0)) if standing is Standing.SIGNING]
+        found = [key for key, phase in phases(keys, Millis(0)) if phase is KeyPhase.SIGNING]
         if found:
             return found
     return []
