@@ -179,6 +179,37 @@ def test_a_worker_that_dies_at_once_again_and_again_waits_longer_each_time(serve
     assert waits == ["0 s", "1 s", "2 s"] or sorted(waits) == ["0 s", "0 s", "1 s"]  # the newest, or one of each slot
 
 
+def test_nobody_waits_for_a_worker_that_does_not_start(served: Served) -> None:
+    """The kernel would go on giving it half of the connections."""
+    for times in range(1, 6):
+        newest = max(served.worker_pids(), key=lambda pid: psutil.Process(pid).create_time())
+        os.kill(newest, signal.SIGKILL)
+        served.wait_for_log("ended (SIGKILL)", times)
+        if times < 5:
+            served.wait_for_workers(2)
+    served.wait_for_log("the next starts in 8 s")
+    for _ in range(30):
+        with socket.create_connection(("127.0.0.1", served.smtp), timeout=5) as client:
+            assert client.recv(3) == b"220"
+    assert len(served.worker_pids()) == 1
+    served.wait_for_workers(2)
+    deadline = time.monotonic() + PATIENCE
+    while len({answered_by(served) for _ in range(30)} - {0}) < 2:  # and when it works, it has its share again
+        assert time.monotonic() < deadline, served.log.read_text()
+
+
+def answered_by(served: Served) -> int:
+    """Which worker has a new connection; 0 where the system did not show it."""
+    with connect(served.smtp) as client:
+        assert client.recv(3) == b"220"
+        ours = client.getsockname()[1]
+        for pid in served.worker_pids():
+            with contextlib.suppress(psutil.Error):
+                if any(c.raddr and c.raddr.port == ours for c in psutil.Process(pid).net_connections("tcp")):
+                    return pid
+    return 0
+
+
 def test_a_worker_that_hangs_is_replaced(tmp_path: Path) -> None:
     one = Served(tmp_path, workers=1, more="heartbeat_seconds = 4")
     [victim] = one.worker_pids()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from posthouse.config_sections import Listen
-from posthouse.net.listen import PortTaken, bind, bind_unix, free_port
+from posthouse.net.listen import BACKLOG, PortTaken, bind, bind_unix, free_port
 
 
 class CannotListen(Exception):
@@ -32,6 +32,18 @@ class Bound:
         if self.where.path:
             return self.sockets
         return tuple(sock for index, sock in enumerate(self.sockets) if index % workers == slot)
+
+    def rest(self, slot: int, workers: int) -> None:
+        """Have the kernel give no more connections to the sockets of this worker, which keep the port; those that wait
+        in their queues are reset. A Unix socket is of all workers and goes on."""
+        for sock in () if self.where.path else self.share(slot, workers):
+            with contextlib.suppress(OSError):  # it rests already
+                sock.shutdown(socket.SHUT_RD)
+
+    def wake(self, slot: int, workers: int) -> None:
+        """The other way: `listen` does nothing to a socket that listens."""
+        for sock in () if self.where.path else self.share(slot, workers):
+            sock.listen(BACKLOG)
 
     def close(self) -> None:
         """Let the port go; connections that wait in its queue are reset."""

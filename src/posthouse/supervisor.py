@@ -25,6 +25,7 @@ from posthouse.store.crashpoint import disarm
 
 STABLE_SECONDS = 5.0  # a worker that lived this long is replaced at once; one that dies earlier again and again is not
 BACK_OFF = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds before the next try, by early deaths in a row
+REST = 3  # early deaths in a row after which nobody waits for that worker: the others have its connections
 START_SECONDS = 120.0  # until a worker must listen: it may have a large database to migrate or recover
 DRAIN_GRACE = 5.0  # seconds beyond the drain time before a worker that does not end is killed
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -197,6 +198,8 @@ class Supervisor:
                 self.workers.append(self._spawn(number, self.settings, self.bound))
 
     def _spawn(self, slot: int, settings: Settings, bound: Sequence[Bound]) -> Worker:
+        for one in bound:
+            one.wake(slot, settings.workers)
         shares = [(one.service, sock.fileno()) for one in bound for sock in one.share(slot, settings.workers)]
         heartbeat, theirs = os.pipe()
         os.set_blocking(heartbeat, False)
@@ -274,6 +277,9 @@ class Supervisor:
         slot.early_deaths = 0 if now - worker.born >= STABLE_SECONDS else slot.early_deaths + 1
         wait = BACK_OFF[min(max(slot.early_deaths - 1, 0), len(BACK_OFF) - 1)]
         slot.start_at = now + wait
+        if slot.early_deaths >= REST and any(other.ready for other in self.workers):
+            for one in self.bound:
+                one.rest(worker.slot, self.settings.workers)
         log.error("worker %d ended (%s); the next starts in %.0f s", worker.slot, reason, wait)
 
     def _look(self) -> None:
