@@ -147,6 +147,8 @@ async def others(session: Session) -> None:
     if len(watched.rows) > WATCHED:
         overflow(session, TOO_MANY)
         return
+    if session.has_hint:  # it came meanwhile: of a move the selected mailbox is told before the other one
+        await _selected(session, expunge=session.idling or not notices.delayed, look=False)
     box = session.selected.box if session.selecting else None
     replies = list(news(notices, after, box, condstore=session.condstore))
     replies += annotated(notices, after, changes)

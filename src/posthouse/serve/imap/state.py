@@ -266,6 +266,11 @@ class Session:
             async for found in self._selected.updates.changes(self._selected.view):
                 await self._update(found)
 
+    @property
+    def has_hint(self) -> bool:
+        """Whether something may have happened in the selected mailbox that was not told yet."""
+        return self._selected is not None and self.hinted > self._selected.heard
+
     async def _learn(self, *, expunge: bool, look: bool) -> None:
         selected = self._selected
         if selected is None:
@@ -301,7 +306,7 @@ class Session:
     def ask_ahead(self) -> None:
         """Have the store asked what the last hint is about, while it is looked whether the login still holds: of many
         who were woken by one hint each waits once then, and not twice."""
-        if self._selected is not None and self.hinted > self._selected.heard:
+        if self.has_hint:
             with suppress(Unavailable):  # then `sync` says so
                 news_of(self.store).ask(self.store, self._question)
 
