@@ -61,9 +61,8 @@ FIRST_PORT, LAST_PORT = 20_000, 32_000  # below the range that the kernel gives 
 def free_ports(count: int) -> list[int]:
     """Ports nobody listens on; every test process begins to look in a place of its own."""
     found: list[int] = []
-    port = FIRST_PORT + (os.getpid() * 97) % (LAST_PORT - FIRST_PORT - 100) + _taken[0]
     while len(found) < count:
-        port = port + 1 if port < LAST_PORT else FIRST_PORT
+        port = FIRST_PORT + (os.getpid() * 97 + _taken[0]) % (LAST_PORT - FIRST_PORT)
         _taken[0] += 1
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
