@@ -233,10 +233,7 @@ def ordered(at: Millis, what: str, row: Waiting) -> Entry:
 
 def answered(at: Millis, item: QueueItem, delivered: Sequence[Delivered], queued: Sequence[Queued]) -> Entry:
     """The sender was told what became of an item: a DSN came into their mailbox, or is on its way to them."""
-    sender = str(item.envelope.sender)
-    went = where(delivered, queued)
-    keys = (trail_key(item.trail), address_key(sender), *_queued_keys(went))
-    return _entry(at, "answered", keys, {"trail": item.trail, "queue": item.id, "to": [sender], **went})
+    return _answered(at, item.trail, str(item.envelope.sender), {"queue": item.id, **where(delivered, queued)})
 
 
 def came_home(at: Millis, item: QueueItem, delivered: Sequence[Delivered], queued: Sequence[Queued]) -> Entry:
@@ -248,7 +245,10 @@ def came_home(at: Millis, item: QueueItem, delivered: Sequence[Delivered], queue
 
 def confirmed(at: Millis, trail: Trail, sender: str, delivered: Sequence[Delivered], queued: Sequence[Queued]) -> Entry:
     """The sender was told that a message was delivered, as they had asked."""
-    went = where(delivered, queued)
+    return _answered(at, trail, sender, where(delivered, queued))
+
+
+def _answered(at: Millis, trail: Trail, sender: str, went: Story) -> Entry:
     keys = (trail_key(trail), address_key(sender), *_queued_keys(went))
     return _entry(at, "answered", keys, {"trail": trail, "to": [sender], **went})
 
