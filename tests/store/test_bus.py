@@ -260,7 +260,7 @@ async def test_a_worker_starts_on_a_full_disk_and_is_told_of_all(
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", lambda *_: 100)  # some octets, and no more
         receiver, heard = opened(tmp_path)
-    assert not (tmp_path / receiver._file).exists()
+    assert not (tmp_path / bus._file_of(receiver._name)).exists()
     sender.publish({AccountId(5000): ModSeq(1)})
     await until(heard, 1)
     assert heard == [(5000, 1)]

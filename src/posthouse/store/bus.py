@@ -45,8 +45,7 @@ class Bus:
         self._folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._plain = f"{directory}/"
         self._hinted = hinted
-        name = f"{os.getpid()}-{secrets.token_hex(4)}"
-        self._name, self._file = name + SUFFIX, name + watched.SUFFIX
+        self._name = f"{os.getpid()}-{secrets.token_hex(4)}{SUFFIX}"
         self._watched: Watched | None = None
         self._others = Others(self._folder)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
@@ -62,7 +61,7 @@ class Bus:
     def open(self) -> None:
         """Bind and listen on the running loop. Raises OSError."""
         with suppress(OSError):  # the disk is full: then this worker is told of everything
-            self._watched = Watched(self._folder, self._file)  # first: whoever finds the socket finds it too
+            self._watched = Watched(self._folder, _file_of(self._name))  # first: whoever finds the socket finds it too
         try:
             self._socket.bind(self._path(self._name))
         except OSError as error:  # which does not know the name
@@ -100,7 +99,7 @@ class Bus:
     def publish(self, hints: Mapping[AccountId, ModSeq]) -> None:
         """Tell every other worker that watches. Never blocks, never raises."""
         for peer in self._peers():
-            file = peer.removesuffix(SUFFIX) + watched.SUFFIX
+            file = _file_of(peer)
             wanted = {account: modseq for account, modseq in hints.items() if self._others.watches(file, account)}
             waiting = self._waiting.setdefault(peer, {}) if wanted else {}
             if len(waiting) < BACKLOG:
@@ -125,7 +124,7 @@ class Bus:
                 self._found = [
                     name for name in os.listdir(self._folder) if name.endswith(SUFFIX) and name != self._name
                 ]
-                self._others.keep([name.removesuffix(SUFFIX) + watched.SUFFIX for name in self._found])
+                self._others.keep([_file_of(name) for name in self._found])
                 self._changed = changed if settled else -1
             return self._found
         return []
@@ -169,7 +168,7 @@ class Bus:
         except BlockingIOError:
             return False
         except ConnectionRefusedError:  # nobody has it open: its worker is dead
-            for name in (peer, peer.removesuffix(SUFFIX) + watched.SUFFIX):
+            for name in (peer, _file_of(peer)):
                 with suppress(OSError):
                     os.unlink(name, dir_fd=self._folder)
             return None
@@ -193,3 +192,8 @@ class Bus:
             self._timer.cancel()
         self._socket.close()
         os.close(self._folder)
+
+
+def _file_of(peer: str) -> str:
+    """The file in which the worker with that socket says what it watches."""
+    return peer.removesuffix(SUFFIX) + watched.SUFFIX
