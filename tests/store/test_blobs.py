@@ -28,6 +28,7 @@ from posthouse.store.script import NotFound, Script, Unavailable, sql
 from posthouse.store.store import Store, open_sync
 from store.fsck import blob_keys, damaged
 from store_rig import Rig, furnish, message, new_email
+from thorough import examples
 
 HOUR = 3_600_000
 
@@ -43,7 +44,7 @@ def test_pack_makes_one_frame_any_zstd_reads(octets: bytes) -> None:
     assert zstandard.get_frame_parameters(pack(octets)).content_size == len(octets)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(st.integers(0, 3 * FRAME_SIZE), st.data())
 def test_a_file_gives_every_range(tmp_path_factory: pytest.TempPathFactory, size: int, data: st.DataObject) -> None:
     octets = os.urandom(size)

@@ -16,6 +16,7 @@ from posthouse.store.mailboxes import Box
 from posthouse.store.store import open_sync
 from store.fsck import consistency
 from store_rig import NOW, Rig
+from thorough import examples
 
 NAMES = ("INBOX", "a", "a/b")
 name_of = st.sampled_from(NAMES)
@@ -218,4 +219,4 @@ def shown(folder: Folder) -> dict[int, tuple[int, str]]:
 
 
 TestPlacements = Placements.TestCase
-TestPlacements.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+TestPlacements.settings = settings(max_examples=examples(40), stateful_step_count=25, deadline=None)

@@ -10,22 +10,25 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 from posthouse.mail.ids import QueueId
 from posthouse.mail.outcome import Action
 from posthouse.store import settlement, waiting
-from posthouse.store.queue import Claimed, State
+from posthouse.store.queue import Claimed, Patience, State
 from posthouse.store.script import Script, sql
 from posthouse.store.settlement import Feedback
 from posthouse.store.store import SyncStore, open_sync
 from store.fsck import consistency
 from store.queue_rig import DAY, HOUR, MINUTE, QueueRig
+from thorough import examples
 
 DOMAINS = st.sampled_from(["one.test", "two.test", "three.test"])
 ACTIONS = st.sampled_from([Action.RELAYED, Action.DELAYED, Action.FAILED])
 
 
 class Model:
-    """One item as simply as can be: who is open, whether somebody has it, whether it is held, when it may be tried."""
+    """One item as simply as can be: who is open, whether somebody has it, whether it is held, when it may be tried,
+    and when it is given up."""
 
-    def __init__(self, recipients: set[str], due: int, wished: int) -> None:
+    def __init__(self, recipients: set[str], due: int, wished: int, lifetime: int) -> None:
         self.open, self.due, self.wished = recipients, due, wished
+        self.expires = due + lifetime
         self.leased = 0  # until when, by uptime
         self.ended = False  # failed, and not told
         self.held = False
@@ -56,7 +59,8 @@ class QueueMachine(RuleBasedStateMachine):
         release = self.line.now + HOUR if wait else 0
         found = self.line.send(*to, release=release)
         for item, name in zip(found, sorted(names), strict=True):
-            self.model[item] = Model({one for one in to if one.endswith(name)}, max(release, self.line.now), release)
+            whom = {one for one in to if one.endswith(name)}
+            self.model[item] = Model(whom, max(release, self.line.now), release, Patience().lifetime)
         return multiple(*found)
 
     @rule(target=leases, most=st.integers(1, 30))
@@ -113,7 +117,7 @@ class QueueMachine(RuleBasedStateMachine):
         model = self.mine(one)
         assert self.line.fail(one) == (model is not None)
         if model is not None:
-            model.leased, model.ended, model.due = 0, True, one.item.expires
+            model.leased, model.ended, model.due = 0, True, model.expires
 
     @rule(one=consumes(leases))
     def give_back(self, one: Claimed) -> None:
@@ -177,6 +181,7 @@ class QueueMachine(RuleBasedStateMachine):
         for model in self.model.values():
             if model.due != model.wished or model.wished <= self.line.now - jump:
                 model.due += jump
+                model.expires += jump
 
     @invariant()
     def agree(self) -> None:
@@ -210,7 +215,7 @@ class QueueMachine(RuleBasedStateMachine):
 class TestQueue(QueueMachine.TestCase):  # type: ignore[name-defined, misc] # made by hypothesis
     """One store for all runs: each of them leaves it empty."""
 
-    settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+    settings = settings(max_examples=examples(60), stateful_step_count=40, deadline=None)
     store: SyncStore
 
     @classmethod

@@ -20,6 +20,7 @@ from posthouse.store.script import Full, NotFound, OverQuota, Script, sql
 from posthouse.store.store import open_sync
 from store.fsck import consistency
 from store_rig import CREDENTIAL, NOW, Rig, address, message
+from thorough import examples
 
 RULES = Rules(Limits(1_000, 10), overdraft_percent=10, overdraft_octets=200, overdraft_messages=2)
 HOME = Domain("home.test")
@@ -337,4 +338,4 @@ class Counters(RuleBasedStateMachine):
 
 
 TestCounters = Counters.TestCase
-TestCounters.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+TestCounters.settings = settings(max_examples=examples(40), stateful_step_count=25, deadline=None)

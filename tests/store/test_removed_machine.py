@@ -16,6 +16,7 @@ from posthouse.store.removed import Removal
 from posthouse.store.store import open_sync
 from store.fsck import consistency
 from store_rig import NOW, Rig
+from thorough import examples
 
 NAMES = ("INBOX", "a", "b")
 name_of = st.sampled_from(NAMES)
@@ -155,4 +156,4 @@ class Keeping(RuleBasedStateMachine):
 
 
 TestKeeping = Keeping.TestCase
-TestKeeping.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+TestKeeping.settings = settings(max_examples=examples(40), stateful_step_count=25, deadline=None)

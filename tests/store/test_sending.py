@@ -12,6 +12,7 @@ from posthouse.store.script import Script, sql
 from posthouse.store.sending import SLOT, Allowance, Bound, Charge, TooMuch
 from posthouse.store.store import open_sync
 from store_rig import Rig
+from thorough import examples
 
 ANNA, BEN = AccountId(1), AccountId(2)
 NOW = Millis(1_700_000_400_000)  # the beginning of a slot
@@ -88,7 +89,7 @@ def test_a_thousand_recipients(rig: Rig) -> None:
     assert send(rig, 0, "one more", allowance=wide) == TooMuch(Bound.FIRSTS, 1_000, Millis(NOW + DAY_ON))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(st.lists(st.integers(0, HOUR // 2), max_size=30))
 def test_never_more_than_allowed_in_any_hour(gaps: list[int]) -> None:
     """And when it says that it is possible again, it is."""

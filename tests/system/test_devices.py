@@ -4,7 +4,6 @@ response held against the small model (RFC 9051 §7.5.1, RFC 7162 §3.2)."""
 import asyncio
 import contextlib
 import itertools
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -19,8 +18,9 @@ from serve.imap.test_devices import play
 from serve.imap.world import Truth, modseqs, truth
 from store.fsck import consistency
 from system.running import Running
+from thorough import examples
 
-EXAMPLES = 300 if os.environ.get("POSTHOUSE_THOROUGH") else 30
+EXAMPLES = examples(30)
 CONNECTIONS = 60  # within which the kernel must have given one to each worker
 
 

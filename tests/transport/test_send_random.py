@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from posthouse.mail.outcome import Action, Outcome
 from posthouse.transport.result import PERHAPS_TAKEN
 from sink import CLOSE, OFFERS, RESET, STALL, After, Answer, Say, Sink, sink
+from thorough import examples
 from transport.sending import item, rig, seconds
 
 SHORT = 0.06
@@ -70,7 +71,7 @@ def check(outcomes: tuple[Outcome, ...], before: Counter[str], after: Counter[st
         assert outcome.status.cls == {Action.RELAYED: 2, Action.FAILED: 5, Action.DELAYED: 4}[outcome.action]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(plans(), plans(), offers, offers)
 @example({"rcpt": ["250 ok", STALL]}, {}, (), ())  # without PIPELINING, silent after one recipient
 def test_outcomes_are_true(

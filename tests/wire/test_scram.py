@@ -21,6 +21,7 @@ from posthouse.wire.scram import (
     saslprep,
 )
 from scram_peer import ScramPeer
+from thorough import examples
 
 # RFC 7677 §3
 CLIENT_NONCE, SERVER_NONCE = "rOprNGfwEbeRWgbNEkqO", "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0"
@@ -173,7 +174,7 @@ def test_one_of_several_passwords_of_a_user_is_proved(tried: str, proved: int | 
     assert final is None or peer.verify(final)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(st.text(min_size=1, max_size=20), st.text(min_size=1, max_size=20))
 def test_both_sides_agree(user: str, password: str) -> None:
     if saslprep(user) is None or not saslprep(password):

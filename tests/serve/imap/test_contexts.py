@@ -20,6 +20,7 @@ from posthouse.serve.limits import ImapSessionLimits
 from posthouse.store.script import Unavailable
 from serve.imap.dialogue import Client, connect
 from serve.imap.world import World
+from thorough import examples
 
 PAIR = re.compile(rb"(\d+) ([\d:,]+)")
 CHANGE = re.compile(rb'\* ESEARCH \(TAG "(\w+)"[^)]*\)(?: UID)?(?: REMOVEFROM \(([^)]*)\))?(?: ADDTO \(([^)]*)\))?')
@@ -179,7 +180,7 @@ async def lived(one: Mirror, other: Client, chance: random.Random, steps: int) -
 
 @pytest.mark.parametrize("halved", [0, updates.HALVED])
 @given(chance=st.randoms(use_true_random=False))
-@settings(max_examples=30, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(30), phases=[Phase.generate], suppress_health_check=list(HealthCheck))
 def test_lists_are_what_a_search_finds(world, halved, chance):
     """Places found by halving, and by sorting all."""
     with patch.object(updates, "HALVED", halved):

@@ -7,7 +7,6 @@ processes; system/test_devices.py plays the same with two real workers. POSTHOUS
 
 import asyncio
 import itertools
-import os
 import re
 import tempfile
 from pathlib import Path
@@ -33,9 +32,9 @@ from serve.imap.draws import (
 from serve.imap.folders import Account, Deed, Outcome, changed
 from serve.imap.mirror import Heard, spelled
 from serve.imap.world import WORKERS, World
+from thorough import examples
 
-THOROUGH = bool(os.environ.get("POSTHOUSE_THOROUGH"))
-EXAMPLES = 1_000 if THOROUGH else 100
+EXAMPLES = examples(100)
 STEPS = 60
 
 
@@ -582,7 +581,6 @@ def play(stage: Stage, examples: int) -> None:
             max_examples=examples,
             stateful_step_count=STEPS,
             deadline=None,
-            derandomize=not THOROUGH,
             database=None,
             phases=[Phase.generate],  # shrinking would take minutes, and the steps that failed are printed
             report_multiple_bugs=False,

@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from posthouse.mail.ids import UID, ModSeq
 from posthouse.serve.imap.view import MANY, FlagRow, Told, View, chunks, count, join, some
 from posthouse.store.emails import Changes
+from thorough import examples
 from wire.imap.client_form import parse_number_set
 
 
@@ -259,7 +260,7 @@ class TwoSides(RuleBasedStateMachine):
 
 
 TestTwoSides = TwoSides.TestCase
-TestTwoSides.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestTwoSides.settings = settings(max_examples=examples(60), stateful_step_count=30, deadline=None)
 
 
 @pytest.mark.parametrize("wanted", [slice(0, 0), slice(0, 2), slice(1, 5), slice(2, 3), slice(4, 6), slice(6, 6)])

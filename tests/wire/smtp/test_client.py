@@ -26,6 +26,7 @@ from posthouse.wire.smtp.command import (
 from posthouse.wire.smtp.conversation import Conversation
 from posthouse.wire.smtp.replied import Announced
 from posthouse.wire.smtp.request import MailFrom, RcptTo
+from thorough import examples
 
 BEN = Recipient(ForwardPath(Address("ben", Domain("work.test"))))
 ENVELOPE = Envelope(ReversePath(Address("anna", Domain("home.test"))), (BEN,))
@@ -301,7 +302,7 @@ WAYS: tuple[Sent, ...] = (
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.lists(st.sampled_from(WORDS) | st.binary(max_size=20) | st.sampled_from(WAYS), max_size=30))
 def test_garbage_gives_events_and_never_exceptions(steps: list[bytes | Sent]) -> None:
     """Whatever a server says at whatever time; only `send` at a wrong time raises, and nothing but RuntimeError."""

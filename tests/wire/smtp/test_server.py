@@ -33,6 +33,7 @@ from posthouse.wire.smtp.data import BARE_LINE_END, LINE_TOO_LONG, NUL_OCTET, TO
 from posthouse.wire.smtp.order import State
 from posthouse.wire.smtp.reply import BAD_BASE64, challenge
 from posthouse.wire.smtp.server import SmtpLimits, SmtpServer
+from thorough import examples
 
 GREETING = reply(220, "", "mx.test")
 OK = reply(250, "2.0.0", "OK")
@@ -509,7 +510,7 @@ def early(events: list[Event]) -> bool:
     return any(isinstance(event, Malformed) and event.reply.code == 550 for event in events)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.lists(st.sampled_from(WORDS) | st.binary(max_size=5), max_size=30), st.booleans(), st.data())
 def test_any_octets_give_the_same_events_however_they_are_cut(
     words: list[bytes], begun: bool, data: st.DataObject
