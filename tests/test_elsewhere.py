@@ -11,7 +11,7 @@ import pytest
 
 from posthouse.cli import main
 from posthouse.mail.address import Address, Domain
-from posthouse.store import accounts, emails, expiry, mailboxes, renaming
+from posthouse.store import accounts, devices, emails, expiry, mailboxes, renaming
 from posthouse.store.store import open_sync
 from store_rig import new_email
 from test_cli import Said
@@ -73,9 +73,60 @@ def test_while_the_directory_knows_him_it_has_the_password(run: Run, tmp_path: P
     assert (
         "becomes a user of this server by: posthouse user password carl@home.test" in run("user", "add", str(CARL)).err
     )
-    said = run("user", "device", "add", str(CARL), "Laptop")
-    assert "becomes a user of this server by: posthouse user password carl@home.test" in said.err
     assert not logs_in(tmp_path)
+
+
+DEVICE = ("user", "device", "add", str(CARL))
+
+
+def test_device_passwords_of_its_users(run: Run, tmp_path: Path, table: apsw.Connection) -> None:
+    """Beside the password that only the directory has (decision 0138)."""
+    said = run(*DEVICE, "Laptop", "--protocols", "imap", "--expires", "90d")
+    assert said.status == 0, said.err
+    assert said.out.endswith("It counts as long as the directory knows carl@home.test and does not lock it.\n")
+    [row] = json.loads(run("user", "device", "list", str(CARL), "--json").out)
+    assert (row["device"], row["protocols"], row["last_use"]) == ("Laptop", ["imap"], None)
+    assert "only a device password" in run("user", "device", "only", str(CARL)).out
+    table.execute("DELETE FROM person")
+    said = run(*DEVICE, "Phone")
+    assert said.out.endswith("Beware: the directory has no user carl@home.test now. Until it has, it opens nothing.\n")
+    table.execute("ALTER TABLE person RENAME TO people")
+    assert "Beware: the directory cannot be asked now" in run(*DEVICE, "Tablet").out
+    settings(tmp_path, directory=False)
+    assert "Beware: no directory is in the settings" in run(*DEVICE, "Watch").out
+    with open_sync(tmp_path / "data") as store:
+        entrance = store.read(devices.find_entrance, CARL)
+    assert entrance is not None
+    assert len({device.scram.salt for device in entrance.devices}) == 1  # RFC 5802 §7
+    assert run("user", "device", "revoke", str(CARL), "--all").out.startswith("Revoked 4 device passwords")
+
+
+def test_a_device_password_for_who_has_no_mailbox_yet(run: Run, table: apsw.Connection) -> None:
+    table.execute("INSERT INTO person VALUES ('dora@home.test', 'x')")
+    add = ("user", "device", "add", "dora@home.test", "Phone")
+    assert run(*add).status == 0
+    assert "dora@home.test" in run("user", "list").out
+    said = run("user", "device", "add", "eve@home.test", "Phone")
+    assert (said.status, said.err) == (1, "posthouse: there is no user eve@home.test, here or in the directory\n")
+    assert "there is no user eve@far.test" in run("user", "device", "add", "eve@far.test", "Phone").err
+    run("group", "add", "team@home.test", "dora@home.test")
+    table.execute("INSERT INTO person VALUES ('team@home.test', 'x')")
+    assert "no address that is free here" in run("user", "device", "add", "team@home.test", "Phone").err
+    table.execute("DROP TABLE person")
+    assert "the directory cannot be asked" in run("user", "device", "add", "eve@home.test", "Phone").err
+    assert run("user", "device", "revoke", "eve@home.test", "--all").status == 1
+
+
+def test_who_becomes_a_user_of_this_server_keeps_device_passwords(
+    run: Run, tmp_path: Path, table: apsw.Connection
+) -> None:
+    assert run(*DEVICE, "Phone").status == 0
+    table.execute("DELETE FROM person")
+    assert run(*WORD).status == 0
+    with open_sync(tmp_path / "data") as store:
+        entrance = store.read(devices.find_entrance, CARL)
+    assert entrance is not None
+    assert entrance.login.credential.scram_sha256.salt == entrance.devices[0].scram.salt
 
 
 def test_who_is_gone_becomes_a_user_of_this_server(run: Run, tmp_path: Path, table: apsw.Connection) -> None:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from posthouse.cli_parts import HERE, Json, Place, do, fail
+from posthouse.cli_parts import HERE, Json, Place, directory_of, do, fail
 
 device_app = App(name="device", help="Device passwords: one for each mail program of a user.")
 totp_app = App(name="totp", help="The second factor of a user, for the administrator's pages to come.")
@@ -27,7 +27,8 @@ def device_add(
     """
     from posthouse import signin
 
-    return do(place, lambda store: signin.add_device(store, user, device, protocols, expires))
+    wish, section = signin.Wish(device, protocols, expires), directory_of(place)
+    return do(place, lambda store: signin.add_device(store, user, wish, section))
 
 
 @device_app.command(name="list")

@@ -6,12 +6,12 @@ import contextlib
 from posthouse import admin
 from posthouse.admin import Refused, address_of, new_password, nobody
 from posthouse.config_directory import DirectorySection, source_of
-from posthouse.mail.address import Address, parse_address
-from posthouse.net.directory import NoAnswer
-from posthouse.store import accounts, directory_users
+from posthouse.mail.address import Address
+from posthouse.net.directory import NoAnswer, Person
+from posthouse.store import accounts, devices, directory_users
 from posthouse.store.accounts import Target
 from posthouse.store.store import SyncStore
-from posthouse.transport.directory import addressee, mailbox_of
+from posthouse.transport.directory import addressee, admit, mailbox_of, names_of
 
 
 def set_password(store: SyncStore, name: str, section: DirectorySection | None, *, from_stdin: bool) -> None:
@@ -26,7 +26,10 @@ def set_password(store: SyncStore, name: str, section: DirectorySection | None, 
     why = _why_gone(store, found, section)
     if not from_stdin:  # before the password is asked for, so that it can still be left
         print(f"{why}. A password makes {found.address} a user of this server.")
-    store.run(directory_users.make_local, address, new_password(address, from_stdin=from_stdin))
+    entrance = store.read(devices.find_entrance, address)
+    keys = None if entrance is None else entrance.salted
+    salt = None if keys is None else keys.salt  # lest device passwords be unknown to SCRAM
+    store.run(directory_users.make_local, address, new_password(address, from_stdin=from_stdin, salt=salt))
     print(f"{found.address} is a user of this server now, and logs in with this password.")
     print("Mail, flags and settings are as they were. The directory is not asked for this address any more.")
 
@@ -67,8 +70,8 @@ def _knows(section: DirectorySection, address: Address) -> bool:
         ) from error
 
 
-def _ask(section: DirectorySection, address: Address) -> tuple[str, ...] | None:
-    """The addresses of the user who has this one. Raises NoAnswer, also for what is wrong with the settings."""
+def _ask(section: DirectorySection, address: Address) -> Person | None:
+    """The user who has this address. Raises NoAnswer, also for what is wrong with the settings."""
     try:
         with contextlib.closing(source_of(section)) as source:
             return source.find(address)
@@ -96,13 +99,13 @@ def show(store: SyncStore, name: str, section: DirectorySection | None) -> None:
     elif known is None and store.read(accounts.targets_of, asked):
         print(f"{asked} is an alias or a group here: mail for it goes there, whatever the directory has.")
     try:
-        own = _ask(section, asked)
+        person = _ask(section, asked)
     except NoAnswer as error:
         raise Refused(f"{error}. {'' if local else _MEANWHILE}".strip()) from error
-    if own is None:
+    if person is None:
         print(f"The directory has no user {asked}, or none who may come in.")
     else:
-        _tell(store, asked, own)
+        _tell(store, asked, person)
 
 
 _MEANWHILE = (
@@ -111,9 +114,50 @@ _MEANWHILE = (
 )
 
 
-def _tell(store: SyncStore, asked: Address, own: tuple[str, ...]) -> None:
-    named = f", with the addresses {', '.join(own)}" if len(own) > 1 else ""
+def _tell(store: SyncStore, asked: Address, person: Person) -> None:
+    named = f", with the addresses {', '.join(person.own)}" if len(person.own) > 1 else ""
     print(f"The directory has one user of {asked}{named}.")
-    names = [found for found in map(parse_address, own) if found is not None] if own else [asked]
-    mailbox = store.read(mailbox_of, names)
+    if person.locked:
+        print("It has locked the user: mail still comes, and nobody comes in.")
+    mailbox = store.read(mailbox_of, names_of(asked, person.own))
     print("There is no mailbox here yet." if mailbox is None else f"The mailbox here is that of {mailbox.address}.")
+
+
+# --- device passwords of its users
+
+
+def user_of(store: SyncStore, address: Address, section: DirectorySection | None) -> Target:
+    """The user of this address; one whom only the directory knows gets a mailbox now. Raises Refused."""
+    found = store.read(accounts.known_as, address)
+    if found is not None:
+        return found
+    asked = store.read(addressee, address)
+    if asked is None or section is None or not section.url:
+        raise Refused(f"there is no user {address}")
+    try:
+        person = _ask(section, asked)
+    except NoAnswer as error:
+        raise Refused(f"there is no user {address} here, and the directory cannot be asked: {error}") from error
+    if person is None:
+        raise Refused(f"there is no user {address}, here or in the directory")
+    made = store.run(admit, names_of(asked, person.own))
+    if made is None:
+        raise Refused(f"the user of {address} in the directory has no address that is free here")
+    return made
+
+
+def what_it_opens(address: Address, section: DirectorySection | None) -> str:
+    """What somebody should know who has made a device password for a user of the directory."""
+    if section is None:
+        return f"It counts as long as the directory knows {address} and does not lock it."
+    if not section.url:
+        return f"Beware: no directory is in the settings. Until one that knows {address} is, it opens nothing."
+    try:
+        person = _ask(section, address)
+    except NoAnswer as error:
+        return f"Beware: the directory cannot be asked now, and while it cannot, nobody comes in by it: {error}"
+    if person is None:
+        return f"Beware: the directory has no user {address} now. Until it has, it opens nothing."
+    if person.locked:
+        return f"Beware: the directory has locked {address}. As long as it has, it opens nothing."
+    return f"It counts as long as the directory knows {address} and does not lock it."

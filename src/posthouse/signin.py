@@ -5,15 +5,19 @@ import json
 import re
 import time
 import unicodedata
+from dataclasses import dataclass
 from datetime import datetime
 
-from posthouse.admin import GONE, Refused, address_of, show
+from posthouse import elsewhere
+from posthouse.admin import Refused, address_of, show
+from posthouse.config_directory import DirectorySection
 from posthouse.mail.address import Address
 from posthouse.mail.ids import Millis
 from posthouse.serve.factor import new_recovery_codes, new_secret, recovery_digest
-from posthouse.serve.passwords import device_digest, device_scram, new_device_password
-from posthouse.store import accounts, devices, logins, totp
-from posthouse.store.accounts import Login
+from posthouse.serve.login import load_secret
+from posthouse.serve.passwords import device_digest, device_scram, first_salt, new_device_password
+from posthouse.store import accounts, devices, directory_users, logins, totp
+from posthouse.store.accounts import ScramSecret, Target
 from posthouse.store.devices import NAME_LENGTH, SERVICES, DeviceRow, NewDevice
 from posthouse.store.logins import Told
 from posthouse.store.moment import format_minute, wall_clock
@@ -25,16 +29,13 @@ _SPAN = re.compile(r"(\d{1,5})\s*(h|d|w|y)\Z")
 _SECONDS = {"h": 3_600, "d": 86_400, "w": 604_800, "y": 365 * 86_400}
 
 
-def login_of(store: SyncStore, name: str) -> tuple[Address, Login]:
-    """The user that is meant. Raises Refused."""
+def person(store: SyncStore, name: str) -> Target:
+    """The user that is meant, by any name that logs in. Raises Refused."""
     address = address_of(name)
-    found = store.read(accounts.find_login, address)
-    if found is not None:
-        return found.address, found
-    known = store.read(accounts.known_as, address)
-    if known is None:
+    found = store.read(accounts.known_as, address)
+    if found is None:
         raise Refused(f"there is no user {address}")
-    raise Refused(f"{address} is a user of the directory, and {GONE}: posthouse user password {known.address}")
+    return found
 
 
 def services_of(text: str) -> frozenset[str]:
@@ -73,19 +74,39 @@ def _device_name(text: str) -> str:
     return name
 
 
-def add_device(store: SyncStore, user: str, name: str, protocols: str, expires: str | None) -> None:
-    """posthouse user device add."""
-    address, login = login_of(store, user)
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A device password as somebody wants it: what the user calls it, what it opens, until when."""
+
+    name: str
+    protocols: str
+    expires: str | None
+
+
+def add_device(store: SyncStore, user: str, wish: Wish, section: DirectorySection | None) -> None:
+    """posthouse user device add. `section`: the directory of the settings; None where no settings were read."""
     now, password = wall_clock(), new_device_password()
     digest = device_digest(password.encode())
     assert digest is not None
-    own = login.credential.scram_sha256
+    name, services, end = _device_name(wish.name), services_of(wish.protocols), expiry(wish.expires, now)
+    account, address = elsewhere.user_of(store, address_of(user), section)
+    own = _salt_of(store, address)
     scram, scram_sha1 = device_scram(password, own), device_scram(password, own, Hash.SHA1)
-    new = NewDevice(_device_name(name), services_of(protocols), expiry(expires, now), digest, scram, scram_sha1)
+    new = NewDevice(name, services, end, digest, scram, scram_sha1)
     store.run(devices.add, address, new, now)
     print(f"Device password of {address} for {new.name} ({', '.join(sorted(new.services))}), shown only now:")
     print(f"\n    {password}\n")
     print(f"The user name stays {address}. Type it with its hyphens. It ends {_until(new.expires)}.")
+    if store.read(directory_users.of_directory, account):
+        print(elsewhere.what_it_opens(address, section))
+
+
+def _salt_of(store: SyncStore, address: Address) -> ScramSecret:
+    """Keys with the salt that those of a user's passwords have, or will have."""
+    entrance = store.read(devices.find_entrance, address)
+    if entrance is not None and entrance.salted is not None:
+        return entrance.salted
+    return first_salt(address, load_secret(store.directory))
 
 
 def _until(expires: Millis | None) -> str:
@@ -98,8 +119,7 @@ def _iso(at: Millis | None) -> str | None:
 
 def list_devices(store: SyncStore, user: str, *, as_json: bool) -> None:
     """posthouse user device list."""
-    address, _ = login_of(store, user)
-    rows = store.read(devices.list_devices, address)
+    rows = store.read(devices.list_devices, person(store, user).address)
     if as_json:
         print(json.dumps([_device_json(row) for row in rows], indent=2, ensure_ascii=False))
         return
@@ -137,7 +157,7 @@ def _device_json(row: DeviceRow) -> dict[str, object]:
 
 def revoke_device(store: SyncStore, user: str, name: str | None) -> None:
     """posthouse user device revoke."""
-    address, _ = login_of(store, user)
+    address = person(store, user).address
     if name is not None:
         store.run(devices.revoke, address, name)
         print(f"Revoked the device password {name} of {address}; sessions that it opened end.")
@@ -148,7 +168,7 @@ def revoke_device(store: SyncStore, user: str, name: str | None) -> None:
 
 def set_devices_only(store: SyncStore, user: str, *, only: bool) -> None:
     """posthouse user device only."""
-    address, _ = login_of(store, user)
+    address = person(store, user).address
     store.run(devices.set_devices_only, address, only=only)
     what = "only a device password" if only else "their password and every device password"
     print(f"{address} signs in to mail programs with {what}.")
@@ -159,8 +179,8 @@ def set_devices_only(store: SyncStore, user: str, *, only: bool) -> None:
 
 def enable_totp(store: SyncStore, user: str, issuer: str) -> None:
     """posthouse user totp enable."""
-    address, login = login_of(store, user)
-    if store.read(totp.find, login.account) is not None:
+    account, address = person(store, user)
+    if store.read(totp.find, account) is not None:
         raise Refused(f"{address} has a second factor; it ends first by: posthouse user totp disable {address}")
     secret, codes = new_secret(), new_recovery_codes()
     store.run(totp.enable, address, secret, [recovery_digest(code) for code in codes], wall_clock())
@@ -175,7 +195,7 @@ def enable_totp(store: SyncStore, user: str, issuer: str) -> None:
 
 def disable_totp(store: SyncStore, user: str) -> None:
     """posthouse user totp disable."""
-    address, _ = login_of(store, user)
+    address = person(store, user).address
     if not store.run(totp.disable, address):
         raise Refused(f"{address} has no second factor")
     print(f"{address} has no second factor any more; its codes are gone too.")
@@ -186,11 +206,7 @@ def disable_totp(store: SyncStore, user: str) -> None:
 
 def tell_logins(store: SyncStore, user: str, since: Millis, *, failed: bool, as_json: bool) -> None:
     """posthouse user logins."""
-    address = address_of(user)
-    found = store.read(accounts.known_as, address)
-    if found is None:
-        raise Refused(f"there is no user {address}")
-    rows = store.read(logins.list_visits, found.account, since, failed=failed)
+    rows = store.read(logins.list_visits, person(store, user).account, since, failed=failed)
     if as_json:
         print(json.dumps([_visit_json(row) for row in rows], indent=2, ensure_ascii=False))
         return

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from posthouse.mail.address import Address, Domain
-from posthouse.net.directory import NoAnswer
+from posthouse.net.directory import NoAnswer, Person
 from posthouse.net.ldap import Ldap, LdapPlan
 
 ANNA = Address("anna", Domain("home.test"))
@@ -96,7 +96,7 @@ def saying(*answers: Answer | bytes | list[Answer]) -> Talk:
 
 def test_a_user_comes_in() -> None:
     with server(saying(bound, [entry(b"uid=anna,dc=test"), done()])) as url:
-        assert ldap(url).find(ANNA) == ("anna@home.test",)
+        assert ldap(url).find(ANNA) == Person(("anna@home.test",))
 
 
 def dribble(place: int, number: int, link: socket.socket) -> None:
@@ -170,7 +170,7 @@ def test_an_empty_password_is_not_even_asked_for() -> None:
 
 def test_an_entry_without_an_address_is_the_one_that_was_asked_for() -> None:
     with server(saying(bound, [entry(b"uid=anna,dc=test", b""), done()])) as url:
-        assert ldap(url).find(ANNA) == ()
+        assert ldap(url).find(ANNA) == Person(())
 
 
 def test_nobody_listens() -> None:
@@ -192,7 +192,7 @@ def test_a_password_that_sasl_does_not_allow_is_a_wrong_one(password: str) -> No
 
 def test_an_emoji_may_be_in_a_password() -> None:
     with server(saying(bound, [entry(b"uid=anna,dc=test"), done()], bound)) as url:
-        assert ldap(url).prove(ANNA, "secret \N{OLD KEY}") == ("anna@home.test",)
+        assert ldap(url).prove(ANNA, "secret \N{OLD KEY}") == Person(("anna@home.test",))
 
 
 def test_a_connection_that_is_closed_is_not_opened_anew() -> None:

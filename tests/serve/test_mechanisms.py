@@ -29,6 +29,7 @@ from posthouse.serve.oauth import Provider, Tokens
 from posthouse.serve.pop3.session import session as pop3_session
 from posthouse.serve.smtp.session import session as smtp_session
 from posthouse.store import accounts, devices
+from posthouse.store.devices import Hold
 from posthouse.store.store import Store
 from posthouse.transport.connection import Connection, Sending, begin
 from posthouse.transport.house import House, SmtpRole
@@ -300,7 +301,7 @@ async def test_who_is_vouched_for_needs_no_device_password(
     assert login is not None
     vouched = login._replace(vouched=True)
     now = ours.door.logbook.clock()
-    assert await store.read(devices.still, vouched, now, totp_demands=True)
+    assert await store.read(devices.still, vouched, now, totp_demands=True) is Hold.YES
     async with ours.client("imap", anna) as client:
         await client.offered()
         assert client.good(await client.auth("EXTERNAL", b""))

@@ -12,6 +12,7 @@ from household import ANNA, BEN, INFO, NOW, inbox
 from posthouse.mail.address import Address, Domain
 from posthouse.mail.ids import AccountId, Millis
 from posthouse.mail.outcome import Action
+from posthouse.net.directory import Person
 from posthouse.serve.login import Door
 from posthouse.store import accounts, emails, journal, mailboxes, queue, quota
 from posthouse.store.emails import ALL
@@ -92,13 +93,13 @@ async def test_a_full_mailbox_is_refused_at_rcpt_until_there_is_room(house: Hous
 class Nobody:
     """A directory without users."""
 
-    def find(self, address: Address) -> tuple[str, ...] | None:
+    def find(self, address: Address) -> Person | None:
         return None
 
     def close(self) -> None:
         pass
 
-    def prove(self, address: Address, password: str) -> tuple[str, ...] | None:
+    def prove(self, address: Address, password: str) -> Person | None:
         return None
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from foreign_hashes import digest, foreign
 from posthouse.mail.address import Address, Domain
-from posthouse.net.directory import NoAnswer
+from posthouse.net.directory import NoAnswer, Person
 from posthouse.store import hashes
 from posthouse.store.hashes import belongs
 from posthouse.store.userview import SqliteTable, UserView
@@ -37,8 +37,8 @@ def table(tmp_path: Path) -> Path:
 
 def test_users_of_a_table(table: Path) -> None:
     view = UserView(SqliteTable(str(table), QUERY))
-    assert view.find(ANNA) == ("anna@home.test",)
-    assert view.prove(ANNA, "secret") == ("anna@home.test",)
+    assert view.find(ANNA) == Person(("anna@home.test",))
+    assert view.prove(ANNA, "secret") == Person(("anna@home.test",))
     for wrong in ("", "Secret", "\0", "x" * 65_536):
         assert view.prove(ANNA, wrong) is None
     assert view.find(Address("nobody", HOME)) is None

@@ -23,6 +23,7 @@ include /etc/ldap/schema/cosine.schema
 include /etc/ldap/schema/inetorgperson.schema
 modulepath /usr/lib/ldap
 moduleload back_mdb
+moduleload ppolicy
 pidfile {folder}/slapd.pid
 argsfile {folder}/slapd.args
 TLSCertificateFile {folder}/cert.pem
@@ -32,6 +33,7 @@ suffix "dc=home,dc=test"
 rootdn "cn=admin,dc=home,dc=test"
 rootpw root
 directory {folder}/db
+overlay ppolicy
 access to attrs=userPassword by anonymous auth by * none
 access to * by dn.exact="{searcher}" read by * none
 """

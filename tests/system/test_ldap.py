@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from posthouse.mail.address import Address, Domain
-from posthouse.net.directory import NoAnswer
+from posthouse.net.directory import NoAnswer, Person
 from posthouse.net.ldap import Ldap, LdapPlan
 from system.running import PROGRAM, Running, make_certificate
 from system.slapd import PEOPLE, SEARCHER, SECRET, Slapd, real_ldap
@@ -55,8 +55,8 @@ def ldap(request: pytest.FixtureRequest, slapd: Slapd) -> Ldap:
 
 
 def test_a_password_is_right_or_wrong(ldap: Ldap) -> None:
-    assert ldap.find(ANNA) == ("anna@home.test",)
-    assert ldap.prove(ANNA, "annas word") == ("anna@home.test",)
+    assert ldap.find(ANNA) == Person(("anna@home.test",))
+    assert ldap.prove(ANNA, "annas word") == Person(("anna@home.test",))
     for wrong in ("bens word", "annas word ", "", "\0", "annas word\0", "x" * 65_536, "\ud7ff", "\u0001"):
         try:
             assert ldap.prove(ANNA, wrong) is None, wrong[:20]
@@ -84,9 +84,9 @@ def test_a_name_is_nothing_but_a_name(ldap: Ldap, local: str) -> None:
 
 def test_names_with_special_characters_are_found(slapd: Slapd) -> None:
     odd = Address("o*d(d)\\\\x", ANNA.domain)
-    assert Ldap(plan(slapd, filter="(uid={local})")).find(ANNA) == ("anna@home.test",)
+    assert Ldap(plan(slapd, filter="(uid={local})")).find(ANNA) == Person(("anna@home.test",))
     found = Ldap(plan(slapd, filter="(mail={local}@{domain})")).find(odd)
-    assert found == ("o*d(d)\\\\x@home.test",)
+    assert found == Person(("o*d(d)\\\\x@home.test",))
 
 
 def test_two_users_of_one_address_are_none(slapd: Slapd) -> None:
@@ -118,7 +118,7 @@ def test_referrals_are_not_followed(slapd: Slapd) -> None:
     """RFC 4511 §4.1.10: nobody knows who is there."""
     with pytest.raises(NoAnswer, match="referral"):
         Ldap(plan(slapd, base="ou=elsewhere,dc=home,dc=test")).find(ANNA)
-    assert Ldap(plan(slapd, base="dc=home,dc=test")).find(ANNA) == ("anna@home.test",)  # beside a reference
+    assert Ldap(plan(slapd, base="dc=home,dc=test")).find(ANNA) == Person(("anna@home.test",))  # beside a reference
 
 
 SECTION = """

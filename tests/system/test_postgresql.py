@@ -14,7 +14,7 @@ import pytest
 
 from foreign_hashes import digest, foreign
 from posthouse.mail.address import Address, Domain
-from posthouse.net.directory import NoAnswer
+from posthouse.net.directory import NoAnswer, Person
 from posthouse.net.postgresql import Postgres, PostgresPlan
 from posthouse.store.userview import UserView
 from system.postgresql import READER, SECRET, Cluster, real_postgresql
@@ -71,8 +71,8 @@ def test_users_of_a_table(cluster: Cluster, way: str) -> None:
     assert connections_end(cluster)  # of the test before
     ways = {"loopback": {"tls": False}, "socket": {"tls": False, "host": str(cluster.folder)}}
     with asked(cluster, **ways.get(way, {})) as view:
-        assert view.find(ANNA) == view.find(Address("ANNA", HOME)) == ("anna@home.test",)
-        assert view.prove(ANNA, "secret") == ("anna@home.test",)
+        assert view.find(ANNA) == view.find(Address("ANNA", HOME)) == Person(("anna@home.test",))
+        assert view.prove(ANNA, "secret") == Person(("anna@home.test",))
         for wrong in ("", "Secret", "\0", "x" * 65_536):
             assert view.prove(ANNA, wrong) is None
         for nobody in ("nobody", "ben", "carl"):  # the others are not active
@@ -94,7 +94,7 @@ def test_a_name_is_a_parameter(cluster: Cluster, local: str) -> None:
     query = "SELECT mail, hash FROM person WHERE mail = :address OR mail = :local || '@' || :domain"
     with asked(cluster, query) as view:
         assert view.find(Address(local, HOME)) is None
-        assert view.find(ANNA) == ("anna@home.test",)
+        assert view.find(ANNA) == Person(("anna@home.test",))
 
 
 def test_a_name_that_the_database_has_no_letters_for_is_nobody(cluster: Cluster) -> None:
@@ -102,7 +102,7 @@ def test_a_name_that_the_database_has_no_letters_for_is_nobody(cluster: Cluster)
     cluster.change("CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0")
     with asked(cluster, "SELECT 'anna', 'x' WHERE :local = 'grün'", database="latin") as view:
         assert view.find(Address("日本", HOME)) is None
-        assert view.find(Address("grün", HOME)) == ("anna",)
+        assert view.find(Address("grün", HOME)) == Person(("anna",))
         assert connections(cluster) == 1
     cluster.change("DROP DATABASE latin WITH (FORCE)")
 
@@ -113,7 +113,7 @@ def test_every_form_of_hash(cluster: Cluster) -> None:
     with asked(cluster) as view:
         for number, stored in enumerate(foreign()):
             name = Address(f"hash{number}", HOME)
-            assert view.prove(name, "secret") == (str(name),), stored
+            assert view.prove(name, "secret") == Person((str(name),)), stored
             assert view.prove(name, "Secret") is None
 
 
@@ -128,7 +128,7 @@ def test_columns_of_other_types(cluster: Cluster) -> None:
     for column in ("number", "letter", "said", "number = 1"):
         query = f"SELECT mail, hash, {column} FROM odd WHERE mail = :address AND local = :local"
         with asked(cluster, query) as view:
-            assert view.prove(ANNA, "secret") == ("anna@home.test",), column
+            assert view.prove(ANNA, "secret") == Person(("anna@home.test",)), column
             assert view.find(Address("ben", HOME)) is None, column
 
 
@@ -185,16 +185,16 @@ def test_tls_is_verified_before_a_password_goes_out(cluster: Cluster, tmp_path: 
 
 def test_a_few_connections_are_kept_and_opened_anew(cluster: Cluster) -> None:
     with asked(cluster) as view, ThreadPoolExecutor(3) as threads:
-        assert set(threads.map(lambda _: view.find(ANNA), range(60))) == {("anna@home.test",)}
+        assert set(threads.map(lambda _: view.find(ANNA), range(60))) == {Person(("anna@home.test",))}
         assert 1 <= connections(cluster) <= 3
         for _ in range(20):  # asked while the end is on its way
             cluster.change(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{READER}'")
-            assert view.find(ANNA) == ("anna@home.test",)
+            assert view.find(ANNA) == Person(("anna@home.test",))
         cluster.stop()
         with pytest.raises(NoAnswer, match="cannot be reached"):
             view.find(NOBODY)
         cluster.start()
-        assert view.find(ANNA) == ("anna@home.test",)
+        assert view.find(ANNA) == Person(("anna@home.test",))
     assert connections_end(cluster)
     with pytest.raises(NoAnswer, match="the server ends"):
         view.find(ANNA)
@@ -222,7 +222,7 @@ def test_a_database_that_stands_still(cluster: Cluster) -> None:
             with pytest.raises(NoAnswer, match="no answer within"):
                 view.find(NOBODY)
             assert connections_end(cluster)  # nothing goes on in the database for nobody
-        assert view.find(ANNA) == ("anna@home.test",)
+        assert view.find(ANNA) == Person(("anna@home.test",))
 
 
 # --- the real program

@@ -10,18 +10,18 @@ import pytest
 from household import ANNA, BEN, HOSTNAME, NOW, PASSWORD
 from posthouse.mail.address import Address, Domain, ForwardPath
 from posthouse.mail.ids import Millis
-from posthouse.net.directory import NoAnswer
+from posthouse.net.directory import NoAnswer, Person
 from posthouse.serve.caller import Caller
 from posthouse.serve.limits import PeerLimits, Peers, Refusal, Service
 from posthouse.serve.login import Door
 from posthouse.store import accounts, aliases, devices, groups, logins, renaming
-from posthouse.store.accounts import Login, NoSuchUser, Senders
-from posthouse.store.devices import Asked
+from posthouse.store.accounts import NOWHERE, Login, NoSuchUser, Senders
+from posthouse.store.devices import Asked, Entrance
 from posthouse.store.script import DirectoryDown
 from posthouse.store.store import Store
 from posthouse.transport import receive
 from posthouse.transport.client import Client
-from posthouse.transport.directory import NOWHERE, REST, Directory, DirectoryLimits
+from posthouse.transport.directory import REST, Directory, DirectoryLimits
 from posthouse.transport.house import House
 from posthouse.transport.resolve import resolve
 from posthouse.transport.route import Leads
@@ -40,24 +40,27 @@ class People:
         self.words = {"carl@home.test": "carls word", "anna@home.test": "another word", "x@far.test": "far"}
         self.own: dict[str, tuple[str, ...]] = {}
         self.asked: list[str] = []
+        self.shown: list[str] = []  # passwords
+        self.locked: set[str] = set()
         self.down = False
         self.gate: threading.Event | None = None
 
-    def find(self, address: Address) -> tuple[str, ...] | None:
+    def find(self, address: Address) -> Person | None:
         self.asked.append(f"find {address}")
         if self.gate is not None:
             self.gate.wait(30)
         if self.down:
             raise NoAnswer("down")
         known = str(address).lower()
-        return self.own.get(known, (known,)) if known in self.words else None
+        return Person(self.own.get(known, (known,)), known in self.locked) if known in self.words else None
 
     def close(self) -> None:
         pass
 
-    def prove(self, address: Address, password: str) -> tuple[str, ...] | None:
+    def prove(self, address: Address, password: str) -> Person | None:
         found = self.find(address)
-        return found if found is not None and self.words[str(address).lower()] == password else None
+        self.shown.append(password)
+        return found if found and not found.locked and self.words[str(address).lower()] == password else None
 
 
 class Clock:
@@ -252,7 +255,8 @@ async def test_a_user_of_the_directory_sees_who_tried(door: Door, store: Store) 
     assert sorted(bool(visit.refused) for visit, _ in visits) == [False, True]
     asked = Asked(CARL, (), door.peers.failure_networks(CALLER.ip)[0], True)
     seen = await store.read(devices.look, asked, door.logbook.clock())
-    assert (seen.entrance, seen.account, seen.at_home) == (None, carl.account, True)
+    assert (seen.account, seen.at_home) == (carl.account, True)
+    assert seen.entrance == Entrance(Login(carl.account, CARL, NOWHERE), devices_only=False, totp=False, devices=())
 
 
 async def test_failures_count_for_the_user_by_whichever_address(door: Door, people: People, store: Store) -> None:
@@ -332,7 +336,7 @@ async def test_who_comes_after_one_who_waited_in_vain_does_not_wait(
 ) -> None:
     answers = people.prove
 
-    def in_vain(address: Address, password: str) -> tuple[str, ...] | None:
+    def in_vain(address: Address, password: str) -> Person | None:
         people.asked.append(f"prove {address}")
         clock.now += 1.0  # longer than the directory is waited for
         raise NoAnswer("no answer in time")

@@ -6,7 +6,7 @@ anybody: `net/ldap.py` and `store/userview.py` do, the latter in a Table.
 """
 
 import re
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from posthouse.mail.address import Address, quote_local
 
@@ -21,16 +21,23 @@ class NoAnswer(Exception):
     """The directory cannot be asked now; the text says why."""
 
 
+class Person(NamedTuple):
+    """A user, as a directory has one. `own`: the user's addresses; none: the one that was asked for. `locked`: mail
+    still comes, and nobody comes in."""
+
+    own: tuple[str, ...]
+    locked: bool = False
+
+
 class Source(Protocol):
     """A directory. Both questions wait for the network or a disk, so they are asked in a thread."""
 
-    def find(self, address: Address) -> tuple[str, ...] | None:
-        """The addresses that the user of this address has; none: the one that was asked for. None where there is no
-        such user. Raises NoAnswer."""
+    def find(self, address: Address) -> Person | None:
+        """The user of this address. None where there is no such user. Raises NoAnswer."""
 
-    def prove(self, address: Address, password: str) -> tuple[str, ...] | None:
-        """The same where the password is that user's, otherwise None. An empty password proves nothing. Raises
-        NoAnswer."""
+    def prove(self, address: Address, password: str) -> Person | None:
+        """The same where the password is that user's, who may come in, otherwise None. An empty password proves
+        nothing. Raises NoAnswer."""
 
     def close(self) -> None:
         """Give back what is kept open. Nothing is asked any more."""

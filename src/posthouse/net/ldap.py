@@ -13,7 +13,7 @@ import socket
 import ssl
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from math import ceil
@@ -21,7 +21,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from posthouse.mail.address import Address
-from posthouse.net.directory import FOUND, NoAnswer, filled
+from posthouse.net.directory import FOUND, NoAnswer, Person, filled
 from posthouse.wire.scram import saslprep
 
 INSTALL = "pip install 'posthouse[ldap]'"
@@ -33,6 +33,25 @@ ANSWERS = 1024 * 1024  # octets that one connection may send us; an entry with o
 SUCCESS, SIZE_LIMIT, NO_SUCH_OBJECT = 0, 4, 32
 # The server has looked, and this user may not come in: wrong password, no such entry, locked, expired.
 REFUSED = {19, 32, 48, 49, 50, 53}
+
+
+def _yes(value: str) -> bool:
+    return value.strip().lower() == "true"
+
+
+def _disabled(value: str) -> bool:
+    return value.strip().isdecimal() and bool(int(value) & 2)  # ACCOUNTDISABLE
+
+
+# How an administrator locks an entry, attribute by attribute. A lock after wrong passwords is none: it has another time
+# in pwdAccountLockedTime, and would let strangers shut a user out.
+LOCKS: dict[str, Callable[[str], bool]] = {
+    "pwdAccountLockedTime": "000001010000Z".__eq__,  # draft-behera-ldap-password-policy-10, section 5.3.3: OpenLDAP
+    "nsAccountLock": _yes,  # 389 Directory Server, FreeIPA
+    "userAccountControl": _disabled,  # Active Directory
+    "ds-pwp-account-disabled": _yes,  # OpenDJ, PingDirectory
+    "loginDisabled": _yes,  # eDirectory
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,29 +114,29 @@ class Ldap:
             connect_timeout=plan.seconds,
         )
 
-    def find(self, address: Address) -> tuple[str, ...] | None:
-        """The addresses of the one entry that is found."""
+    def find(self, address: Address) -> Person | None:
+        """The addresses of the one entry that is found, and whether it is locked."""
         entry = self._entry(address)
         return None if entry is None else entry[1]
 
-    def prove(self, address: Address, password: str) -> tuple[str, ...] | None:
-        """The same, where a bind as the entry succeeds."""
+    def prove(self, address: Address, password: str) -> Person | None:
+        """The same, where it is not and a bind as the entry succeeds."""
         # Here and not by ldap3, which takes for a broken connection what RFC 4013 forbids, and knows no emoji.
         prepared = saslprep(password)  # RFC 4511 §4.2
         if not prepared or "\0" in prepared:
             return None
         entry = self._entry(address)
-        if entry is None:
+        if entry is None or entry[1].locked:
             return None
-        name, own = entry
+        name, person = entry
         with self._connection(name, prepared) as connection:
-            return own if self._bound(connection) else None
+            return person if self._bound(connection) else None
 
     def close(self) -> None:
         """Nothing is kept open."""
 
-    def _entry(self, address: Address) -> tuple[str, tuple[str, ...]] | None:
-        """The name of the user's entry, and the user's addresses."""
+    def _entry(self, address: Address) -> tuple[str, Person] | None:
+        """The name of the user's entry, and who that is."""
         plan = self._plan
         with self._connection(plan.bind_dn, plan.bind_password) as connection:
             if not self._bound(connection):
@@ -127,20 +146,20 @@ class Ldap:
             raise NoAnswer(f"the directory has several users of the address {address}")
         if not found:
             return None
-        name, values = found[0]
+        name, values, locked = found[0]
         if not 0 < len(name) <= DN_LENGTH:
             raise NoAnswer("the directory has answered with an entry that has no name")
-        return name, tuple(sorted(value for value in values if value))[:ADDRESSES]
+        return name, Person(tuple(sorted(value for value in values if value))[:ADDRESSES], locked)
 
-    def _search(self, connection: Any, address: Address) -> list[tuple[str, list[str]]]:
-        """The entries of this address, and the values of their attribute; two at most."""
+    def _search(self, connection: Any, address: Address) -> list[tuple[str, list[str], bool]]:
+        """The entries of this address, the values of their attribute, and whether they are locked; two at most."""
         plan = self._plan
         by_name = bool(plan.user_dn)
         connection.search(
             search_base=filled(plan.user_dn, address) if by_name else plan.base,
             search_filter="(objectClass=*)" if by_name else filled(plan.filter, address),
             search_scope=self._ldap3.BASE if by_name else self._ldap3.SUBTREE,
-            attributes=[plan.attribute] if plan.attribute else ["1.1"],  # RFC 4511 §4.5.1.8: no attributes
+            attributes=[*filter(None, [plan.attribute]), *LOCKS],  # RFC 4511 §4.5.1.8: operational ones by name only
             size_limit=FOUND,
             time_limit=max(1, int(plan.seconds)),
         )
@@ -150,7 +169,7 @@ class Ldap:
         if code not in (SUCCESS, SIZE_LIMIT):
             raise NoAnswer(f"the directory could not search: {_said(connection)}")
         entries = [entry for entry in connection.response or () if entry.get("type") == "searchResEntry"]
-        return [(str(entry["dn"]), _values(entry, plan.attribute)) for entry in entries]
+        return [(str(entry["dn"]), _values(entry, plan.attribute), _locked(entry)) for entry in entries]
 
     def _bound(self, connection: Any) -> bool:
         """Bind; whether the server takes the name and password."""
@@ -221,6 +240,10 @@ def _cut(connection: Any) -> None:
 def _said(connection: Any) -> str:
     result = connection.result or {}
     return f"{result.get('description', '')} {result.get('message', '')}".strip()[:200]
+
+
+def _locked(entry: Any) -> bool:
+    return any(lock(value) for attribute, lock in LOCKS.items() for value in _values(entry, attribute))
 
 
 def _values(entry: Any, attribute: str) -> list[str]:

@@ -38,6 +38,7 @@ class Why(Enum):
     EXPIRED = "this device password has expired"
     TOKEN = "the token was not good"
     SERVICE = "this device password is not for this protocol"
+    DIRECTORY = "the directory does not know the user, or has locked the user"
     DEVICES_ONLY = "mail programs need a device password"
     FAILURES = "too many failed logins from there: not looked at"
 

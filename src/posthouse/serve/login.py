@@ -45,10 +45,10 @@ from posthouse.serve.passwords import (
 )
 from posthouse.store import accounts, devices, logins
 from posthouse.store.accounts import Login, canonical, fold
-from posthouse.store.devices import Asked, Device, Entrance, Seen
+from posthouse.store.devices import Asked, Device, Entrance, Hold, Seen
 from posthouse.store.script import DirectoryDown, StoreError
 from posthouse.store.store import Store
-from posthouse.transport.directory import NOWHERE, Directory
+from posthouse.transport.directory import Directory
 from posthouse.transport.recent import Recent
 from posthouse.trust.tokens import Fault
 from posthouse.wire import sasl, scram
@@ -167,8 +167,12 @@ class Door:
     async def holds(self, login: Login) -> bool:
         """Whether a login is still good: the account is there, and its password was not changed, or the device password
         not revoked; or the directory still knows the user. Raises Unavailable."""
-        if login.credential == NOWHERE:
-            return self.directory is not None and await self.directory.holds(login)
+        hold = await self._hold(login)
+        if hold is Hold.IF_KNOWN:
+            return self.directory is not None and await self.directory.still(login.address)
+        return hold is Hold.YES
+
+    async def _hold(self, login: Login) -> Hold:
         return await self._store.read(devices.still, login, self.logbook.clock(), totp_demands=self.devices_with_totp)
 
     def watch(self, login: Login, changed: Callable[[], None]) -> Callable[[], None]:
@@ -181,14 +185,19 @@ class Door:
         entrance = attempt.seen.entrance
         device = None if entrance is None else self._device(attempt, entrance, password)
         if entrance is not None and device is not None:
-            return self._let_in(attempt, entrance.login, device)
-        if entrance is None and self.directory is not None:
+            known = await self._known(attempt, entrance)
+            return (
+                self._let_in(attempt, entrance.login, device) if known else await self._refuse(Refusal.WRONG, attempt)
+            )
+        elsewhere = entrance is None or entrance.elsewhere
+        # A device password that opens nothing is not shown to the directory, which would count it as a guess.
+        if elsewhere and self.directory is not None and attempt.why is Why.PASSWORD:
             return await self._of_directory(attempt, self.directory, password)
-        login = None if entrance is None else entrance.login
+        login = None if entrance is None or elsewhere else entrance.login
         correct = await self._matches(login, password)
         if isinstance(correct, Refusal):
             return correct
-        if entrance is None or not correct:
+        if entrance is None or elsewhere or not correct:
             return await self._refuse(Refusal.WRONG, attempt)
         if self._devices_only(entrance):
             attempt.why = Why.DEVICES_ONLY
@@ -200,13 +209,26 @@ class Door:
         """Who has no password here is perhaps somebody there. Raises DirectoryDown."""
         address = user_address(attempt.name)
         login = None if address is None else await directory.sign_in(address, password)
-        if login is not None:
+        if login is not None and await self._hold(login) is not Hold.NO:
             return self._let_in(attempt, login)
+        if login is not None:
+            attempt.why = Why.DEVICES_ONLY
+            return await self._refuse(Refusal.WRONG, attempt)
         # A failure counts for the user, by whichever of the addresses that the directory knows.
         named = None if address is None else await directory.named(address)
         if named is not None and named != address:
             await self._look(attempt, named)
         return await self._refuse(Refusal.WRONG, attempt)
+
+    async def _known(self, attempt: Attempt, entrance: Entrance) -> bool:
+        """Whether a device password counts: that of a user of a directory, while the directory knows the user (decision
+        0138). Raises DirectoryDown."""
+        if not entrance.elsewhere:
+            return True
+        if self.directory is not None and await self.directory.lets_in(entrance.login.address):
+            return True
+        attempt.why = Why.DIRECTORY
+        return False
 
     async def _exchange(
         self, attempt: Attempt, exchange: sasl.Exchange, initial: bytes | None, ask: Ask
@@ -220,6 +242,11 @@ class Door:
                     return await self._refuse(Refusal.FAILURES, attempt)
                 step = exchange.keys(*self._keys(attempt, step.kind))
                 continue
+            entrance = attempt.seen.entrance
+            # Only now, so that until the proof is right nothing depends on the directory; and before the server's own
+            # proof, which says that it is right.
+            if _proving(exchange) and entrance is not None and not await self._known(attempt, entrance):
+                return await self._refuse(Refusal.WRONG, attempt)
             answer = await ask(step.octets)
             if answer is None:
                 return Refusal.CANCELLED
@@ -269,7 +296,7 @@ class Door:
         attempt.name = name
         await self._admitted(attempt)
         entrance, address = attempt.seen.entrance, user_address(name)
-        if entrance is not None:
+        if entrance is not None and not entrance.elsewhere:
             return entrance.login._replace(vouched=True)
         return None if address is None or self.directory is None else await self.directory.vouched(address)
 
@@ -293,6 +320,8 @@ class Door:
         if entrance is None:
             return await self._refuse(Refusal.WRONG, attempt)
         device = next((each for each in entrance.devices if keys in keys_of(each)), None)
+        if device is None and entrance.elsewhere:
+            return await self._refuse(Refusal.WRONG, attempt)
         login = entrance.login._replace(device=None if device is None else device.id)
         if not await self.holds(login):
             return await self._refuse(Refusal.WRONG, attempt)
@@ -393,12 +422,13 @@ class Door:
         entrance = attempt.seen.entrance
         # One salt for all spellings of a name, as a user has it: two exchanges must not tell who is one.
         fake = scram.fake_keys(attempt.seen.spelled or attempt.name, self._secret, kind)
-        if entrance is None:
+        salted = None if entrance is None else entrance.salted
+        if entrance is None or salted is None:
             return [fake]
         credential = entrance.login.credential
         kept = credential.scram_sha256 if kind is Hash.SHA256 else credential.scram_sha1
-        fake = replace(fake, salt=credential.scram_sha256.salt, iterations=credential.scram_sha256.iterations)
-        own = fake if kept is None else scram_keys(kept)
+        fake = replace(fake, salt=salted.salt, iterations=salted.iterations)
+        own = fake if kept is None or entrance.elsewhere else scram_keys(kept)
         now, service = self.logbook.clock(), attempt.caller.service.value
         opening = [each for each in entrance.devices if service in each.services and not each.expired(now)]
         keys = [one for each in opening for one in keys_of(each, kind)]
@@ -442,6 +472,11 @@ class Door:
         wait = self.peers.limits.slow_refusal_seconds if guessed else self.peers.limits.refusal_seconds
         await self._sleep(max(0.0, attempt.began + wait - self.peers.now()))
         return reason
+
+
+def _proving(exchange: sasl.Exchange) -> bool:
+    """Whether what the server says next is its own proof (RFC 5802 §3), because the client's was right."""
+    return isinstance(exchange, sasl.Scram) and exchange.proven
 
 
 def note(name: str, ip: str, service: Service, refusal: Refusal | None = None) -> None:

@@ -11,8 +11,9 @@ from secrets import token_bytes
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from posthouse.mail.address import Address
 from posthouse.serve.factor import in_groups
-from posthouse.store.accounts import Credential, ScramSecret
+from posthouse.store.accounts import Credential, ScramSecret, canonical
 from posthouse.store.devices import Device
 from posthouse.wire import sasl, scram
 from posthouse.wire.scram import Hash
@@ -64,6 +65,13 @@ def new_device_password() -> str:
 def device_scram(password: str, own: ScramSecret, kind: Hash = Hash.SHA256) -> ScramSecret:
     """The SCRAM keys of a device password, of the same salt as those of the user's own password (decision 0107)."""
     return _secret(password, own.salt, kind, own.iterations)
+
+
+def first_salt(address: Address, secret: bytes) -> ScramSecret:
+    """Keys of nobody, with the salt that SCRAM says of this user of a directory before there is a device password. The
+    first one has the same, so that strangers see nothing of its making (decision 0138). `secret` is the server's."""
+    keys = scram.fake_keys(canonical(address), secret)
+    return ScramSecret(keys.salt, keys.iterations, keys.stored_key, keys.server_key)
 
 
 def _secret(password: str, salt: bytes, kind: Hash, iterations: int = scram.ITERATIONS) -> ScramSecret:

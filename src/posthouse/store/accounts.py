@@ -57,6 +57,9 @@ class Login(NamedTuple):
     vouched: bool = False  # a provider's token or a certificate has opened it
 
 
+NOWHERE = Credential("", ScramSecret(b"", 0, b"", b""))  # of a user of a directory: the secret is not here
+
+
 class Target(NamedTuple):
     """A local account that gets the mail, and the address of that account."""
 
@@ -429,19 +432,23 @@ def find_login(address: Address) -> Script[Login | None]:
     """The user who logs in by this address: the own one, one in another name of the domain, or a former one that still
     leads to the user (no other alias, no tag)."""
     found = yield from known_as(address)
-    if found is None:
-        return None
+    credential = None if found is None else (yield from credential_of(found.account))
+    return None if found is None or credential is None else Login(found.account, found.address, credential)
+
+
+def credential_of(account: AccountId) -> Script[Credential | None]:
+    """What proves the password of a user; None for one of a directory."""
     rows: list[Row] = yield sql(
         "SELECT c.password_hash, c.scram_salt, c.scram_iterations, c.scram_stored_key, c.scram_server_key,"
         " s.salt, s.iterations, s.stored_key, s.server_key FROM credential c LEFT JOIN scram_sha1 s"
         " ON s.account = c.account AND s.beside = c.scram_stored_key WHERE c.account = $1",
-        found.account,
+        account,
     )
     if not rows:
         return None
     password_hash, *scram = rows[0]
     sha1 = None if scram[4] is None else ScramSecret._make(scram[4:])
-    return Login(found.account, found.address, Credential(password_hash, ScramSecret._make(scram[:4]), sha1))
+    return Credential(password_hash, ScramSecret._make(scram[:4]), sha1)
 
 
 def known_as(address: Address) -> Script[Target | None]:

@@ -2,15 +2,18 @@
 
 They are chance of 100 bits, so a fast digest keeps them as well as a slow one would. A user's SCRAM keys, of the
 password and of all devices, have one salt, because the server's first message has room for one (RFC 5802 §7).
+
+A user of a directory has them too; they open something as long as the directory knows the user (decision 0138).
 """
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import NamedTuple
 
 from posthouse.mail.address import Address
 from posthouse.mail.ids import AccountId, DeviceId, Millis
 from posthouse.store import accounts, logins
-from posthouse.store.accounts import Login, ScramSecret, Target, canonical, find_login, known_as
+from posthouse.store.accounts import NOWHERE, Login, ScramSecret, Target, canonical, credential_of, known_as
 from posthouse.store.script import Exists, NotFound, Refused, Row, Script, sql
 
 DEVICES = 50  # of one user: more than anybody has, and each costs a comparison at every login
@@ -68,16 +71,38 @@ class Entrance(NamedTuple):
     totp: bool
     devices: tuple[Device, ...]
 
+    @property
+    def elsewhere(self) -> bool:
+        """Whether the user is one of a directory, which has the password."""
+        return self.login.credential == NOWHERE
+
+    @property
+    def salted(self) -> ScramSecret | None:
+        """Keys with the salt that all of this user have; None where a user of a directory has no device password."""
+        if not self.elsewhere:
+            return self.login.credential.scram_sha256
+        return self.devices[-1].scram if self.devices else None
+
+
+class Hold(Enum):
+    """Whether a login holds."""
+
+    NO = "no"
+    YES = "yes"
+    IF_KNOWN = "as long as the directory knows the user"
+
 
 def find_entrance(address: Address) -> Script[Entrance | None]:
     """The user of exactly this address, and all that opens the account."""
-    login = yield from find_login(address)
-    if login is None:
+    who = yield from known_as(address)
+    if who is None:
         return None
+    login = Login(*who, (yield from credential_of(who.account)) or NOWHERE)
     rows = yield sql(
         "SELECT a.devices_only, t.account, d.id, d.name, d.services, d.expires, d.digest, d.scram_salt,"
         " d.scram_iterations, d.scram_stored_key, d.scram_server_key, d.sha1_stored_key, d.sha1_server_key"
-        " FROM account a LEFT JOIN totp t ON t.account = a.id LEFT JOIN device d ON d.account = a.id WHERE a.id = $1",
+        " FROM account a LEFT JOIN totp t ON t.account = a.id LEFT JOIN device d ON d.account = a.id WHERE a.id = $1"
+        " ORDER BY d.id",
         login.account,
     )
     if not rows:
@@ -99,7 +124,7 @@ class Asked:
 
 
 class Seen(NamedTuple):
-    """What is known: by what the account can be entered, None where there is none, or where only a directory knows;
+    """What is known: by what the account can be entered, None where there is none;
     whose name that is; how often logins of this user and of this domain failed in the last hour, from these networks in
     the last day; whether the user came in from there, where that matters; one spelling for all names that lead to the
     same user, or would, "" where it is no name; the domain of it where that is served here, "" elsewhere."""
@@ -117,7 +142,7 @@ class Seen(NamedTuple):
 def look(asked: Asked, now: Millis) -> Script[Seen]:
     """All that the door asks the store about one login."""
     found = None if asked.address is None else (yield from find_entrance(asked.address))
-    who = (yield from _whose(asked.address)) if found is None else Target(found.login.account, found.login.address)
+    who = None if found is None else Target(found.login.account, found.login.address)
     account = None if who is None else who.account
     spelled, domain = ("", "") if asked.address is None else (yield from _spelled(asked.address, who))
     seen = Seen(found, account, spelled=spelled, domain=domain)
@@ -129,11 +154,6 @@ def look(asked: Asked, now: Millis) -> Script[Seen]:
     if account is None or not (asked.suspect or any(of_networks)):
         return seen
     return seen._replace(at_home=(yield from logins.at_home(account, asked.home, now)))
-
-
-def _whose(address: Address | None) -> Script[Target | None]:
-    """The user whose password is not here."""
-    return None if address is None else (yield from known_as(address))
 
 
 def _spelled(address: Address, who: Target | None) -> Script[tuple[str, str]]:
@@ -151,8 +171,8 @@ def _device(row: Row) -> Device:
     return Device(DeviceId(number), name, frozenset(services.split()), expires, digest, own, older)
 
 
-def _require(address: Address) -> Script[Login]:
-    found = yield from find_login(address)
+def _require(address: Address) -> Script[Target]:
+    found = yield from known_as(address)
     if found is None:
         raise NotFound(f"there is no user {address}")
     return found
@@ -160,8 +180,8 @@ def _require(address: Address) -> Script[Login]:
 
 def add(address: Address, new: NewDevice, now: Millis) -> Script[None]:
     """Raises NotFound, Exists (the name), Refused (too many)."""
-    login = yield from _require(address)
-    rows = yield sql("SELECT name FROM device WHERE account = $1", login.account)
+    account, _ = yield from _require(address)
+    rows = yield sql("SELECT name FROM device WHERE account = $1", account)
     if len(rows) >= DEVICES:
         raise Refused(f"{address} has {DEVICES} device passwords already; revoke one that is not used any more")
     if any(name.casefold() == new.name.casefold() for (name,) in rows):
@@ -170,18 +190,18 @@ def add(address: Address, new: NewDevice, now: Millis) -> Script[None]:
         "INSERT INTO device (account, name, services, made, expires, digest, scram_salt, scram_iterations,"
         " scram_stored_key, scram_server_key, sha1_stored_key, sha1_server_key)"
         " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
-        login.account, new.name, " ".join(sorted(new.services)), now, new.expires, new.digest, *new.scram,
+        account, new.name, " ".join(sorted(new.services)), now, new.expires, new.digest, *new.scram,
         *(new.scram_sha1 or (None,) * 4)[2:],
     )  # fmt: skip
 
 
 def list_devices(address: Address) -> Script[list[DeviceRow]]:
     """In the order in which they were made. Raises NotFound."""
-    login = yield from _require(address)
+    account, _ = yield from _require(address)
     rows = yield sql(
         "SELECT name, services, made, expires, used, used_ip, used_service, used_program FROM device"
         " WHERE account = $1 ORDER BY id",
-        login.account,
+        account,
     )
     return [DeviceRow(name, frozenset(services.split()), *rest) for name, services, *rest in rows]
 
@@ -189,37 +209,41 @@ def list_devices(address: Address) -> Script[list[DeviceRow]]:
 def revoke(address: Address, name: str | None) -> Script[int]:
     """Take one device password back, or all (None): sessions that it opened end. Gives how many.
     Raises NotFound."""
-    login = yield from _require(address)
-    rows = yield sql("SELECT id, name FROM device WHERE account = $1", login.account)
+    account, _ = yield from _require(address)
+    rows = yield sql("SELECT id, name FROM device WHERE account = $1", account)
     meant = [number for number, known in rows if name is None or known.casefold() == name.casefold()]
     if name is not None and not meant:
         raise NotFound(f"{address} has no device password of that name: {name}")
     for number in meant:
         yield sql("DELETE FROM device WHERE id = $1", number)
-    yield from logins.sign_in_changed(login.account)
+    yield from logins.sign_in_changed(account)
     return len(meant)
 
 
 def set_devices_only(address: Address, *, only: bool) -> Script[None]:
     """Whether mail programs of this user need a device password. Raises NotFound, Refused (there is none)."""
-    login = yield from _require(address)
-    if only and not (yield sql("SELECT 1 FROM device WHERE account = $1 LIMIT 1", login.account)):
+    account, _ = yield from _require(address)
+    if only and not (yield sql("SELECT 1 FROM device WHERE account = $1 LIMIT 1", account)):
         raise Refused(f"{address} has no device password yet, and could sign in nowhere")
-    yield sql("UPDATE account SET devices_only = $2 WHERE id = $1", login.account, int(only))
-    yield from logins.sign_in_changed(login.account)
+    yield sql("UPDATE account SET devices_only = $2 WHERE id = $1", account, int(only))
+    yield from logins.sign_in_changed(account)
 
 
-def still(login: Login, now: Millis, *, totp_demands: bool) -> Script[bool]:
+def still(login: Login, now: Millis, *, totp_demands: bool) -> Script[Hold]:
     """Whether a login holds: the account is there under this name; the device password was not revoked and has not
     expired; the password was not changed, and still opens mail, if it was what did. `totp_demands`: not that of users
     with a second factor."""
     found = yield from find_entrance(login.address)
     if found is None or (found.login.account, found.login.address) != (login.account, login.address):
-        return False
-    if login.device is not None:
-        return any(device.id == login.device and not device.expired(now) for device in found.devices)
+        return Hold.NO
     shut = not login.vouched and (found.devices_only or (totp_demands and found.totp))
-    return not shut and same_password(found.login, login)
+    if login.device is not None:
+        good = any(device.id == login.device and not device.expired(now) for device in found.devices)
+    else:
+        good = not shut and same_password(found.login, login)
+    if not good:
+        return Hold.NO
+    return Hold.IF_KNOWN if found.elsewhere else Hold.YES
 
 
 def same_password(one: Login, other: Login) -> bool:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from posthouse.mail.address import Address
 from posthouse.mail.ids import AccountId, Millis
 from posthouse.store import logins
-from posthouse.store.accounts import find_login
+from posthouse.store.accounts import known_as
 from posthouse.store.script import NotFound, Script, sql
 
 
@@ -24,7 +24,7 @@ class Factor(NamedTuple):
 
 
 def _require(address: Address) -> Script[AccountId]:
-    found = yield from find_login(address)
+    found = yield from known_as(address)
     if found is None:
         raise NotFound(f"there is no user {address}")
     return found.account

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import apsw
 
 from posthouse.mail.address import Address
-from posthouse.net.directory import FOUND, NoAnswer, Row, Table, places, wrong_width
+from posthouse.net.directory import FOUND, NoAnswer, Person, Row, Table, places, wrong_width
 from posthouse.store.hashes import belongs
 
 STEPS = 1_000  # of SQLite's machine between two looks at the clock
@@ -26,15 +26,15 @@ class UserView:
 
     table: Table
 
-    def find(self, address: Address) -> tuple[str, ...] | None:
-        """The address of the one row that the query gives."""
+    def find(self, address: Address) -> Person | None:
+        """The address of the one row that the query gives. Who may not come in is nobody."""
         row = self._row(address)
-        return None if row is None else (row[0],)
+        return None if row is None else Person((row[0],))
 
-    def prove(self, address: Address, password: str) -> tuple[str, ...] | None:
+    def prove(self, address: Address, password: str) -> Person | None:
         """The same, where the password has the row's hash."""
         row = self._row(address) if password else None
-        return (row[0],) if row is not None and belongs(password, row[1]) else None
+        return Person((row[0],)) if row is not None and belongs(password, row[1]) else None
 
     def close(self) -> None:
         """Give back what the table keeps open."""

@@ -16,9 +16,9 @@ from hashlib import blake2b
 from secrets import token_bytes
 
 from posthouse.mail.address import Address, parse_address
-from posthouse.net.directory import NoAnswer, Source
+from posthouse.net.directory import NoAnswer, Person, Source
 from posthouse.store import accounts
-from posthouse.store.accounts import TAG, Credential, Login, NoSuchUser, Resolution, ScramSecret, Target, canonical
+from posthouse.store.accounts import NOWHERE, TAG, Login, NoSuchUser, Resolution, Target, canonical
 from posthouse.store.script import DirectoryDown, Script, sql
 from posthouse.store.store import Store
 from posthouse.transport.recent import Recent
@@ -26,7 +26,6 @@ from posthouse.transport.recent import Recent
 REMEMBERED = 10_000  # addresses, and proven passwords: about 3 MiB
 MARGIN = 3.0  # a question may have two connections, and time to end; then it is given up
 REST = 5.0  # seconds for which a directory that was waited for in vain is not asked again
-NOWHERE = Credential("", ScramSecret(b"", 0, b"", b""))  # the secret is not here
 
 log = logging.getLogger("posthouse.directory")
 
@@ -54,7 +53,7 @@ class Directory:
         self._asking = 0
         self._rests_until = 0.0
         self._key = token_bytes(32)
-        self._known: Recent[str, tuple[Own | None]] = Recent(REMEMBERED, limits.remember_seconds)
+        self._known: Recent[str, tuple[Person | None]] = Recent(REMEMBERED, limits.remember_seconds)
         self._proven: Recent[bytes, Own] = Recent(REMEMBERED, limits.remember_seconds)
 
     def close(self) -> None:
@@ -75,12 +74,13 @@ class Directory:
         key = blake2b(named.encode() + b"\0" + password, key=self._key, digest_size=32).digest()
         own = self._proven.get(key, self._now())
         if own is None:
-            own = await self._ask(lambda: self._source.prove(asked, text))
-            if own is None:
+            person = await self._ask(lambda: self._source.prove(asked, text))
+            if person is None:
                 self._proven.forget(key)
                 return None
+            own = person.own
             self._proven.put(key, own, self._now())
-            self._known.put(named, (own,), self._now())
+            self._known.put(named, (person,), self._now())
         target = await self._admit(asked, own)
         return None if target is None else Login(target.account, target.address, NOWHERE)
 
@@ -88,8 +88,10 @@ class Directory:
         """The login of a user of the directory for whom a provider's token or a certificate vouches, so that nothing is
         proved here. Raises DirectoryDown, Unavailable."""
         asked = await self._store.read(addressee, address)
-        own = None if asked is None else await self._known_as(asked)
-        target = None if asked is None or own is None else await self._admit(asked, own)
+        person = None if asked is None else await self._person(asked)
+        if asked is None or person is None or person.locked:
+            return None
+        target = await self._admit(asked, person.own)
         return None if target is None else Login(target.account, target.address, NOWHERE, vouched=True)
 
     async def named(self, address: Address) -> Address | None:
@@ -97,20 +99,27 @@ class Directory:
         None where nobody has it, or the directory does not answer. Raises Unavailable."""
         asked = await self._store.read(addressee, address)
         try:
-            own = None if asked is None else await self._known_as(asked)
+            person = None if asked is None else await self._person(asked)
         except DirectoryDown:
             return None
-        if asked is None or own is None:
+        if asked is None or person is None:
             return None
-        names = [each for each in map(parse_address, own) if each is not None] or [asked]
+        names = names_of(asked, person.own)
         found = await self._store.read(mailbox_of, names)
         return min(names, key=canonical) if found is None else found.address
 
-    async def holds(self, login: Login) -> bool:
-        """Whether the user of an open session is still in the directory; while it does not answer, nobody is gone.
-        Raises Unavailable."""
-        found = await self._store.read(accounts.find, login.address)
-        return found == Target(login.account, login.address) and await self._still(login.address)
+    async def lets_in(self, address: Address) -> bool:
+        """Whether the user of this address, who has a mailbox here, is in the directory and not locked there, so that
+        what was proved here counts (decision 0138). Raises DirectoryDown."""
+        person = await self._person(address)
+        return person is not None and not person.locked
+
+    async def still(self, address: Address) -> bool:
+        """The same of the user of an open session: while the directory does not answer, nobody is gone."""
+        try:
+            return await self.lets_in(address)
+        except DirectoryDown:
+            return True
 
     async def resolve(self, address: Address, look: Callable[[], Awaitable[Resolution]]) -> Resolution:
         """Where mail for the address goes; `look` asks the house alone, its catch-all included. Raises DirectoryDown,
@@ -131,16 +140,14 @@ class Directory:
             return None
         for local in dict.fromkeys((asked.local, base)):  # two at most
             name = Address(local, asked.domain)
-            own = await self._known_as(name)
-            if own is not None:
-                return await self._admit(name, own)
+            person = await self._person(name)
+            if person is not None:
+                return await self._admit(name, person.own)
         return None
 
     async def _admit(self, asked: Address, own: Own) -> Target | None:
         """The account of whom the directory knows by this address; None where that is a local user, or elsewhere."""
-        names = tuple(address for address in map(parse_address, own) if address is not None) if own else (asked,)
-        # First the one that was asked for: another may have been somebody else's, whose mailbox is still here.
-        names = tuple(sorted(names, key=lambda name: canonical(name) != canonical(asked)))
+        names = names_of(asked, own)
         found = await self._store.read(mailbox_of, names)
         if found is None:
             found = await self._store.run(admit, names)
@@ -154,24 +161,21 @@ class Directory:
         named = accounts.fold(address.local.partition(TAG)[0]) == accounts.fold(target.address.local)
         if not named or await self._store.read(mailbox_of, (target.address,)) is None:
             return False
-        return not await self._still(target.address)
-
-    async def _still(self, address: Address) -> bool:
         try:
-            return await self._known_as(address) is not None
+            return await self._person(target.address) is None
         except DirectoryDown:
-            return True
+            return False
 
-    async def _known_as(self, address: Address) -> Own | None:
+    async def _person(self, address: Address) -> Person | None:
         name = canonical(address)
         known = self._known.get(name, self._now())
         if known is not None:
             return known[0]
-        own = await self._ask(lambda: self._source.find(address))
-        self._known.put(name, (own,), self._now())
-        return own
+        person = await self._ask(lambda: self._source.find(address))
+        self._known.put(name, (person,), self._now())
+        return person
 
-    async def _ask(self, question: Callable[[], Own | None]) -> Own | None:
+    async def _ask(self, question: Callable[[], Person | None]) -> Person | None:
         """Ask in a thread, when one is free, for a while."""
         if self._asking >= self._limits.threads + self._limits.waiting:
             raise DirectoryDown("too many questions wait for the directory of users")
@@ -188,7 +192,7 @@ class Directory:
             log.warning("the directory of users gives no answer", extra={"why": str(error)})
             raise DirectoryDown("the directory of users does not answer") from error
 
-    def _patiently(self, question: Callable[[], Own | None]) -> Own | None:
+    def _patiently(self, question: Callable[[], Person | None]) -> Person | None:
         """In a thread: ask, but not a directory that somebody has just waited for in vain: whoever is next in the queue
         would wait as long. Raises NoAnswer."""
         if self._now() < self._rests_until:
@@ -201,10 +205,17 @@ class Directory:
                 self._rests_until = self._now() + REST
             raise
 
-    def _answered(self, done: "asyncio.Future[Own | None]") -> None:
+    def _answered(self, done: "asyncio.Future[Person | None]") -> None:
         self._asking -= 1
         if not done.cancelled():
             done.exception()  # seen, also where nobody waits any more
+
+
+def names_of(asked: Address, own: Own) -> tuple[Address, ...]:
+    """The addresses of a user of the directory; first the one that was asked for: another may have been somebody
+    else's, whose mailbox is still here."""
+    names = tuple(address for address in map(parse_address, own) if address is not None) if own else (asked,)
+    return tuple(sorted(names, key=lambda name: canonical(name) != canonical(asked)))
 
 
 def addressee(address: Address) -> Script[Address | None]:

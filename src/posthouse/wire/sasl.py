@@ -208,6 +208,11 @@ class Scram:
         self._authcid = first.authcid
         return KeysWanted(first.authcid, self._kind)
 
+    @property
+    def proven(self) -> bool:
+        """Whether the client's proof was right, so that the next challenge is the server's (RFC 5802 §3)."""
+        return self._proven
+
     def keys(self, keys: ScramKeys, *others: ScramKeys) -> Step:
         """The keys asked for by KeysWanted: those of each password of the user, of one salt. Raises RuntimeError where
         none were."""
