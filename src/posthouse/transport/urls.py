@@ -83,10 +83,10 @@ def _look_up(url: MessageUrl) -> Script[_Seen]:
     """The key and the message, both None where the user the URL names has none."""
     nothing = _Seen(None, None)
     address = parse_address(url.user)
-    login = None if address is None else (yield from accounts.find_login(address))
-    if login is None:
+    owner = None if address is None else (yield from accounts.known_as(address))
+    if owner is None:
         return nothing
-    reader = Reader(login.account, identifier(login.address))
+    reader = Reader(owner.account, identifier(owner.address))
     place = yield from names.find(reader, url.mailbox)
     if place is None or place.row.noselect or "r" not in place.rights:
         return nothing

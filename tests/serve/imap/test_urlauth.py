@@ -9,6 +9,7 @@ import pytest
 from household import HOSTNAME, NOW
 from posthouse.net.link import LinkLimits
 from posthouse.serve.imap import parts
+from posthouse.store.script import Script, sql
 from posthouse.transport.urls import Asker, verify
 from posthouse.wire.imap.urlauth import URLS
 from serve.imap.dialogue import MESSAGE, connect
@@ -65,6 +66,20 @@ async def test_a_submission_server_may_use_what_its_user_was_given(house, door):
         assert await verify(house, url, Asker("ben@work.test", submission=True)) is not None
         assert await verify(house, url, Asker("ben@work.test")) is None
         assert await verify(house, url, Asker("anna@home.test", submission=True)) is None
+
+
+async def test_a_url_of_a_user_of_a_directory(house, door):
+    """Who has no password here has URLs all the same."""
+
+    def elsewhere() -> Script[None]:
+        yield sql("INSERT INTO directory_user SELECT account FROM credential")
+        yield sql("DELETE FROM credential")
+
+    async with connect(house, door) as anna:
+        await anna.append()
+        url = await authorize(anna, RUMP + "authuser")
+        await house.store.run(elsewhere)
+        assert await verify(house, url, Asker("ben@work.test")) is not None
 
 
 async def test_no_octet_of_a_url_may_change(house, door):
