@@ -216,7 +216,8 @@ class Supervisor:
             process.stdin.write(print_orders(Orders(settings, shares, theirs, slot)))
             process.stdin.flush()
         now = time.monotonic()
-        worker = Worker(process, heartbeat, slot, now, now)
+        # It beats when its program is loaded, which takes as long as a busy disk wants: until then START_SECONDS hold.
+        worker = Worker(process, heartbeat, slot, now, beat=now + START_SECONDS)
         self._selector.register(heartbeat, selectors.EVENT_READ, worker)
         return worker
 
