@@ -19,11 +19,11 @@ from pathlib import Path
 
 import pytest
 
+from freeports import free_ports
 from posthouse.net.authority import self_signed
 from posthouse.net.tls import CertificateFiles
-from system.running import free_ports
 
-PATIENCE = 20.0  # seconds to start, and to stop
+PATIENCE = 60.0  # seconds to start, and to stop
 DAEMONS = Path("/usr/lib/postfix/sbin")
 
 MAIN = """

@@ -17,9 +17,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from system.running import free_ports, make_certificate
+from freeports import free_ports
+from system.running import make_certificate
 
-PATIENCE = 30.0  # seconds until it answers
+PATIENCE = 60.0  # seconds until it answers
 READER, SECRET = "posthouse", "read me"
 SCHEMA = f"""\
 CREATE TABLE account (mail varchar(300), hash text, active boolean, note text DEFAULT 'x');
@@ -109,11 +110,13 @@ class Cluster:
     def stand_still(self) -> None:
         """Everything waits, as on a machine whose disk does not answer: connections are taken, and no word is said."""
         for process in self._family():
-            process.suspend()
+            with contextlib.suppress(psutil.NoSuchProcess):  # some come and go
+                process.suspend()
 
     def go_on(self) -> None:
         for process in self._family():
-            process.resume()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.resume()
 
     def _family(self) -> list[psutil.Process]:
         assert self._process is not None

@@ -26,9 +26,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from freeports import free_ports
+
 PROGRAM = Path(sys.executable).parent / "posthouse"
-START_WAIT = 20.0  # seconds until every port must answer
-STOP_WAIT = 20.0  # seconds until SIGTERM must have ended everything
+START_WAIT = 60.0  # seconds until every port must answer
+STOP_WAIT = 60.0  # seconds until SIGTERM must have ended everything
 SETTINGS = """\
 hostname = "mail.home.test"
 data = "data"
@@ -55,22 +57,6 @@ certificates = [{{ certificate = "cert.pem", key = "key.pem" }}]
 [limits.peer]
 exempt_loopback = true
 """
-FIRST_PORT, LAST_PORT = 20_000, 32_000  # below the range that the kernel gives to clients
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports nobody listens on; every test process begins to look in a place of its own."""
-    found: list[int] = []
-    while len(found) < count:
-        port = FIRST_PORT + (os.getpid() * 97 + _taken[0]) % (LAST_PORT - FIRST_PORT)
-        _taken[0] += 1
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            found.append(port)
-    return found
-
-
-_taken = [0]
 
 
 @dataclasses.dataclass(frozen=True)

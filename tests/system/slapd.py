@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from system.running import free_ports, make_certificate
+from freeports import free_ports
+from system.running import make_certificate
 
-PATIENCE = 20.0  # seconds until it answers
+PATIENCE = 60.0  # seconds until it answers
 SEARCHER, SECRET = "cn=search,dc=home,dc=test", "search me"
 PEOPLE = "ou=people,dc=home,dc=test"
 
@@ -90,7 +91,7 @@ class Slapd:
     def change(self, text: str) -> None:
         """Change entries, as the administrator does (ldapmodify)."""
         command = ["ldapmodify", "-x", "-H", f"ldap://127.0.0.1:{self.port}", "-D", "cn=admin,dc=home,dc=test"]
-        subprocess.run([*command, "-w", "root"], input=text, text=True, check=True, capture_output=True, timeout=30)
+        subprocess.run([*command, "-w", "root"], input=text, text=True, check=True, capture_output=True, timeout=60)
 
     def add(self, uid: str, mail: str, password: str) -> None:
         entry = _PERSON.format(uid=uid, people=PEOPLE, mail=mail, password=password)
