@@ -21,7 +21,7 @@ from posthouse.net.dns_message import RECORD, Kind
 from posthouse.net.link import Link, open_link
 from posthouse.trust.resolver import Answer, Found, Mx, Tlsa
 
-PATIENCE = 20.0  # seconds for a session to end, or to say what is waited for
+PATIENCE = 60.0  # seconds for a session to end, or to say what is waited for
 START = Millis(1_700_000_000_000)  # Tue, 14 Nov 2023 22:13:20 +0000
 CHUNK = 65_536  # octets read at once
 

@@ -92,7 +92,7 @@ class Sink:
     given: dict[str, int] = field(default_factory=dict)
     came: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def arrivals(self, count: int, patience: float = 20.0) -> list[Taken]:
+    async def arrivals(self, count: int, patience: float = 60.0) -> list[Taken]:
         """The messages that were taken since, when so many are there."""
         async with asyncio.timeout(patience):
             while len(self.taken) < count:

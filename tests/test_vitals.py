@@ -23,7 +23,7 @@ from posthouse.store.store import Store, open_sync
 from posthouse.vitals import Vitals, resident
 from posthouse.worker import connections
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 MIB = 1024 * 1024
 LIMITS = WorkerLimits(memory=100 * MIB)
 ANNA = Address("anna", Domain("home.test"))

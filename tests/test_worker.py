@@ -24,7 +24,7 @@ from posthouse.serve.passwords import make_credential
 from posthouse.store import accounts
 from posthouse.store.store import open_sync
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 ANNA = Address("anna", Domain("home.test"))
 IDLE_CONNECTION = 24 * 1024  # octets an idle IMAP connection may cost, logged in and with INBOX selected
 IDLE_CONNECTIONS = 200

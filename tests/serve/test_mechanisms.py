@@ -142,7 +142,7 @@ class Rig:
                 yield Client(protocol, reader, writer)
             finally:
                 writer.close()
-                await asyncio.wait_for(task, 10)
+                await asyncio.wait_for(task, 60)
                 await link.wait_closed()
 
 

@@ -178,7 +178,7 @@ async def test_a_change_is_not_forgotten_while_the_store_does_not_answer(
         with monkeypatch.context() as away:
             away.setattr(door, "holds", down)
             changes(another_password)
-            await asyncio.wait_for(asked.wait(), 20)
+            await asyncio.wait_for(asked.wait(), 60)
             await asyncio.sleep(0.1)
         monkeypatch.setattr(door, "holds", holds)
         assert (await pop3.say("NOOP")).startswith(b"-ERR [AUTH]")

@@ -161,7 +161,7 @@ async def test_one_at_a_time_and_another_takes_over(tmp_path):
     for _ in range(2):
         await add(store, anna, 1)
         last = await store.read(indexer.newest)
-        for _ in range(200):
+        for _ in range(1_200):
             found = await store.index.find(anna, wanted, 10)
             if found is not None and found.mark == last:
                 break

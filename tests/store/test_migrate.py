@@ -96,7 +96,7 @@ def test_killed_inside_a_step_it_is_taken_again(tmp_path: Path) -> None:
 def test_several_workers_start_at_once(tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     workers = [subprocess.Popen([sys.executable, "-c", START, str(tmp_path)], env=environment) for _ in range(4)]
-    assert [worker.wait(30) for worker in workers] == [0, 0, 0, 0]
+    assert [worker.wait(60) for worker in workers] == [0, 0, 0, 0]
     database = Database(tmp_path)
     assert database.connection.execute("SELECT count(*) FROM counter WHERE name = 'uidvalidity'").fetchall() == [(1,)]
     database.close()

@@ -8,7 +8,7 @@ import pytest
 
 from posthouse.store.readers import Readers
 
-PATIENCE = 10.0  # seconds that a thread may take to do what it was told
+PATIENCE = 60.0  # seconds that a thread may take to do what it was told
 
 
 class Crew:

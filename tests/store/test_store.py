@@ -32,7 +32,7 @@ async def inbox(store: Store) -> Box:
     return row.box
 
 
-async def eventually(condition: "Condition", seconds: float = 5.0) -> None:
+async def eventually(condition: "Condition", seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"
@@ -176,12 +176,12 @@ async def test_a_read_sees_one_moment(store: Store) -> None:
     def twice() -> Script[tuple[int, int]]:
         [(first,)] = yield sql("SELECT count(*) FROM placement")
         begun.set()
-        go.wait(5)
+        go.wait(60)
         [(second,)] = yield sql("SELECT count(*) FROM placement")
         return first, second
 
     reading = asyncio.create_task(store.read(twice))
-    await asyncio.to_thread(begun.wait, 5)
+    await asyncio.to_thread(begun.wait, 60)
     await store.run(emails.add, box, [new_email(store, message())])
     go.set()
     assert await reading == (0, 0)
@@ -418,7 +418,7 @@ async def test_a_bug_of_the_driver_is_said_and_not_waited_for(tmp_path: Path, mo
     monkeypatch.setattr(Database, "_transact", broken)
     for _ in range(2):
         with pytest.raises(Unavailable, match="a bug"):
-            await asyncio.wait_for(store.run(accounts.list_domains), 5)
+            await asyncio.wait_for(store.run(accounts.list_domains), 60)
     assert store.failed is not None
     assert await store.read(accounts.list_domains) == []
     await store.close()
@@ -489,7 +489,7 @@ def test_two_processes_give_no_uid_twice_and_hear_of_each_other(rig: Rig) -> Non
             assert newest == last
             assert hints > 1
         for worker in workers:
-            assert worker.wait(20) == 0
+            assert worker.wait(60) == 0
     finally:
         for worker in workers:
             worker.kill()

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from system.running import Person
 
 LOST = (OSError, EOFError, smtplib.SMTPException, imaplib.IMAP4.abort)  # the connection, or what happens on its end
-PATIENCE = 15.0  # seconds until a killed worker must be back
+PATIENCE = 60.0  # seconds until a killed worker must be back
 LARGE = b"".join(b"%076d\r\n" % i for i in range(16_000))  # 1.2 MiB: kept in a file, not in a row
 
 
@@ -36,7 +36,7 @@ class Activity:
         """Messages by SMTP, one after the other, until the connection is lost. Whether all were answered."""
         client: smtplib.SMTP | None = None
         try:
-            client = smtplib.SMTP("127.0.0.1", self.anna.home.ports.smtp, timeout=30)
+            client = smtplib.SMTP("127.0.0.1", self.anna.home.ports.smtp, timeout=60)
             for i in range(count):
                 large = LARGE if large_every and i % large_every == large_every - 1 else b""
                 self.send_one(client, large)

@@ -14,7 +14,7 @@ import pytest
 
 from posthouse.store.crashpoint import CRASHPOINTS
 from system.activity import Activity
-from system.running import Person, Running
+from system.running import START_WAIT, Person, Running
 
 # Crash points that no client reaches within seconds; the tests of the store's own room die there.
 WITHOUT_CLIENTS = {
@@ -119,7 +119,7 @@ def test_random_kills_under_load(copied: Callable[[int], tuple[Running, Person]]
         stop.set()
         running.start()  # for the senders' sake, who wait until somebody answers
         for sender in senders:
-            sender.join(60)
+            sender.join(START_WAIT)
         assert [sender.failure for sender in senders] == [None] * 4
         activities += [sender.activity for sender in senders]
         validity, now = anna.uids()
@@ -142,12 +142,12 @@ def kill_one(running: Running, chance: random.Random) -> None:
         os.kill(chance.choice(running.worker_pids()), signal.SIGKILL)
 
 
-def test_a_killed_worker_is_back_within_a_second(copied: Callable[[int], tuple[Running, Person]]) -> None:
+def test_a_killed_worker_is_back_at_once(copied: Callable[[int], tuple[Running, Person]]) -> None:
     running, anna = copied(2)
     running.start()
     before = running.worker_pids()
     os.kill(before[0], signal.SIGKILL)
-    deadline = time.monotonic() + 1.0
+    deadline = time.monotonic() + START_WAIT  # how soon: make bench
     while len(after := running.worker_pids()) < 2 or before[0] in after:
         assert time.monotonic() < deadline, "the worker is not back"
         time.sleep(0.01)

@@ -26,7 +26,7 @@ from posthouse.transport.targets import Routing, find_targets
 from posthouse.trust.dane import public_key
 from sink import Sink, sink
 from system.nameserver import Zone, real_dns
-from transport.sending import HASTY, MESSAGE, Item, item
+from transport.sending import MESSAGE, Item, item, seconds
 
 
 def own_certificate(folder: Path) -> tuple[ssl.SSLContext, bytes]:
@@ -58,7 +58,7 @@ async def house(folder: Path, server: Sink, certificate: bytes) -> AsyncIterator
     async with real_dns(folder, zones(server, certificate)) as nameserver:
         resolver = NetworkResolver(lambda: (nameserver,))
         routing = Routing(Lookup(resolver, allowed=networks(["127.0.0.0/8"])), port=server.port)
-        sending = Sending("us.test", HASTY, dane(lambda: START))
+        sending = Sending("us.test", seconds(), dane(lambda: START))
         sender = Sender(partial(find_targets, routing=routing), sending, lambda: START)
         yield sender
         await sender.close()

@@ -174,7 +174,7 @@ async def test_from_the_first_key_to_the_mail_that_somebody_verifies(tmp_path: P
         await asyncio.to_thread(server.start)
         try:
             await asyncio.to_thread(submit, server, server.person())
-            for _ in range(300):
+            for _ in range(1_200):
                 if far.taken:
                     break
                 await asyncio.sleep(0.1)
@@ -187,7 +187,7 @@ async def test_from_the_first_key_to_the_mail_that_somebody_verifies(tmp_path: P
 def submit(server: Running, person: Person) -> None:
     """As mail programs do."""
     octets = f"From: {person.address}\r\nTo: carl@far.test\r\nSubject: x\r\n\r\nHow are you?\r\n".encode()
-    with smtplib.SMTP("localhost", server.ports.submission, timeout=30) as client:
+    with smtplib.SMTP("localhost", server.ports.submission, timeout=60) as client:
         client.starttls(context=server.trust())
         client.login(person.address, person.password)
         client.sendmail(person.address, "carl@far.test", octets)

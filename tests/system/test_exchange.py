@@ -84,7 +84,7 @@ class World:
             with smtplib.SMTP(FOUR, 25, timeout=30, source_address=(FOUR, 0)) as client:
                 client.sendmail(sender, recipient, octets)
             return
-        with smtplib.SMTP("localhost", self.home.ports.submission, timeout=30) as client:
+        with smtplib.SMTP("localhost", self.home.ports.submission, timeout=60) as client:
             client.starttls(context=self.home.trust())
             client.login(self.anna.address, self.anna.password)
             client.sendmail(sender, recipient, octets)
@@ -153,12 +153,12 @@ def running_postfix(folder: Path, files: CertificateFiles) -> Iterator[None]:
     (folder / "etc" / "master.cf").write_text(f"{FOUR}:25 inet n - n - - smtpd\n{local}{MASTER}")
     program = f"postfix -c {folder}/etc"
     inside = f"mount --bind {folder}/resolv.conf /etc/resolv.conf && exec {program} start"
-    done = subprocess.run(["unshare", "-m", "sh", "-c", inside], check=False, capture_output=True, timeout=30)
+    done = subprocess.run(["unshare", "-m", "sh", "-c", inside], check=False, capture_output=True, timeout=60)
     assert done.returncode == 0, done.stderr
     try:
         yield
     finally:
-        subprocess.run(["sh", "-c", f"{program} stop"], check=False, capture_output=True, timeout=30)
+        subprocess.run(["sh", "-c", f"{program} stop"], check=False, capture_output=True, timeout=60)
 
 
 def why_not() -> str:

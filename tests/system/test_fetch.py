@@ -29,7 +29,7 @@ def anna(person: NewPerson) -> Person:
 
 def run(*command: str | Path, **options: str) -> bytes:
     """What a program printed; it must succeed."""
-    done = subprocess.run([*map(str, command)], capture_output=True, timeout=20, check=False, **options)  # type: ignore[call-overload]
+    done = subprocess.run([*map(str, command)], capture_output=True, timeout=120, check=False, **options)  # type: ignore[call-overload]
     assert done.returncode == 0, (command[0], done.stdout[-2_000:], done.stderr[-2_000:])
     return bytes(done.stdout)
 

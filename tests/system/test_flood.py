@@ -7,6 +7,7 @@ is the bound of the issue with a wide margin, because a machine has other work.
 
 import contextlib
 import imaplib
+import json
 import poplib
 import selectors
 import smtplib
@@ -22,13 +23,14 @@ from pathlib import Path
 import psutil
 import pytest
 
+from posthouse.serve.logbook import Why
 from system.conftest import lifetime
 from system.running import Person, Running
 
-SERVED = 10.0  # seconds; 1 is the promise (issue 5), the rest is for a machine with other work
+SERVED = 60.0  # seconds; 1 is the promise (issue 5), the rest is for a machine with other work
 EACH = 100 * 1024  # octets of one silent connection (issue 5)
 SILENT, AT_ONCE = 200, 300
-PATIENCE = 30.0  # seconds in which everybody who connected was greeted, refused or closed
+PATIENCE = 60.0  # seconds in which everybody who connected was greeted, refused or closed
 ATTACKER, GUESSER, WITNESS = "127.1.0.2", "127.3.0.2", "127.2.0.3"  # of no common /16
 
 CONNECTIONS = "Too many connections from your address; close some or try again later"
@@ -182,11 +184,14 @@ def test_silent_connections_and_a_flood_from_one_address(exposed: Running) -> No
             )
         for service in ("imaps", "pop3s", "submissions"):
             flood = [silent(getattr(exposed.ports, service), ATTACKER) for _ in range(AT_ONCE)]
-            time.sleep(1.5)  # those beyond the limit are closed, no handshake begun
-            closed = sum(_closed(sock) for sock in flood)
+            closed: set[socket.socket] = set()  # those beyond the limit, no handshake begun
+            deadline = time.monotonic() + PATIENCE
+            while len(closed) < AT_ONCE - 100:
+                assert time.monotonic() < deadline, len(closed)
+                time.sleep(0.1)
+                closed |= {sock for sock in flood if sock not in closed and _closed(sock)}
             for sock in flood:
                 sock.close()
-            assert closed >= AT_ONCE - 100
     assert len(witness.seconds) > 3
 
 
@@ -326,10 +331,19 @@ def test_guessing_has_its_end(one: Running, service: str) -> None:
     assert guess(one, "nobody@home.test")[:2] == [usual[0], locked]  # the tenth, and the lock
     assert locked.partition(" ")[2].removeprefix("NO ") in guess(one, anna.address)[0]
     assert anna.messages() == []  # from 127.0.0.1
-    time.sleep(3.5)  # the logbook is written
-    told = one.command("user", "logins", anna.address, "--failed")
-    assert "refused: wrong password, 6 times" in told
-    assert "not looked at" in told
+    deadline = time.monotonic() + PATIENCE
+    while not (found := refused(anna))[Why.FAILURES.value] or found[Why.PASSWORD.value] < 6:  # it is written later
+        assert time.monotonic() < deadline, found
+        time.sleep(0.2)
+    assert found[Why.PASSWORD.value] == 6
+
+
+def refused(person: Person) -> Counter[str]:
+    """How often and why; the rows of two hours are told apart."""
+    found = Counter[str]()
+    for row in json.loads(person.home.command("user", "logins", person.address, "--failed", "--json")):
+        found[row["reason"]] += row["times"]
+    return found
 
 
 def test_harvesting_has_its_end(one: Running) -> None:

@@ -143,6 +143,6 @@ def _names(client: imaplib.IMAP4) -> str:
 
 
 def _until_bye(client: imaplib.IMAP4) -> None:
-    for _ in range(50):  # the login is looked at once a second
+    for _ in range(600):  # the login is looked at once a second
         client.noop()
         time.sleep(0.1)

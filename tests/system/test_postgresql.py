@@ -203,17 +203,17 @@ def test_a_few_connections_are_kept_and_opened_anew(cluster: Cluster) -> None:
 def connections_end(cluster: Cluster) -> bool:
     """The database notices after a moment that somebody has left."""
     pause = threading.Event()
-    return any(connections(cluster) == 0 or pause.wait(0.05) for _ in range(200))
+    return any(connections(cluster) == 0 or pause.wait(0.05) for _ in range(1_200))
 
 
 def test_a_database_that_stands_still(cluster: Cluster) -> None:
     """With connections that are kept, and with new ones; a lock of somebody else's is the same."""
-    with asked(cluster, seconds=0.5) as view:
+    with asked(cluster, seconds=3) as view:
         assert view.find(ANNA) is not None
         cluster.stand_still()
         try:
             for _ in range(2):
-                with pytest.raises(NoAnswer, match=r"no answer within 0\.5 seconds"):
+                with pytest.raises(NoAnswer, match="no answer within 3 seconds"):
                     view.find(NOBODY)
         finally:
             cluster.go_on()

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from system.running import PROGRAM, Person, Running, make_certificate
+from system.running import PROGRAM, START_WAIT, Person, Running, make_certificate
 
 NewPerson = Callable[..., Person]
 
@@ -93,13 +93,18 @@ class TestCheck:
         assert "Traceback" not in done.stderr
 
 
+def ask_until(client: imaplib.IMAP4, deadline: float) -> None:
+    while time.monotonic() < deadline:
+        client.noop()
+
+
 class TestProcesses:
     def test_no_waiting_connection_is_lost(self, fresh: Running) -> None:
         """A worker stands still, connections queue up, it is killed: all of them are served by its successor."""
         victim = fresh.worker_pids()[0]
         for pid in fresh.worker_pids():
             os.kill(pid, signal.SIGSTOP)
-        waiting = [socket.create_connection(("127.0.0.1", fresh.ports.smtp), timeout=10) for _ in range(20)]
+        waiting = [socket.create_connection(("127.0.0.1", fresh.ports.smtp), timeout=60) for _ in range(20)]
         os.kill(victim, signal.SIGKILL)
         for pid in fresh.worker_pids():
             os.kill(pid, signal.SIGCONT)
@@ -109,7 +114,7 @@ class TestProcesses:
 
     def test_sigterm_drains(self, fresh: Running) -> None:
         anna = fresh.person()
-        client = smtplib.SMTP("127.0.0.1", fresh.ports.smtp, timeout=20)
+        client = smtplib.SMTP("127.0.0.1", fresh.ports.smtp, timeout=60)
         client.ehlo("client.test")
         client.mail("eve@far.test")
         client.rcpt(anna.address)
@@ -120,7 +125,7 @@ class TestProcesses:
         client.send(b"Subject: last\r\n\r\nlast\r\n.\r\n")
         code, _text = client.getreply()
         client.close()
-        assert fresh.process.wait(20) == 0
+        assert fresh.process.wait(60) == 0
         fresh.start()
         assert len(anna.messages()) == (1 if code == 250 else 0)
         assert code in (250, 421)
@@ -133,7 +138,7 @@ class TestProcesses:
                 anna.messages()
             assert fresh.process is not None
             fresh.process.send_signal(signal.SIGHUP)
-            deadline = time.monotonic() + 15
+            deadline = time.monotonic() + START_WAIT
             while True:
                 try:
                     assert anna.messages() == []
@@ -142,14 +147,14 @@ class TestProcesses:
                     assert time.monotonic() < deadline, "the old certificate is still in use"
                     time.sleep(0.1)
             with pytest.raises(imaplib.IMAP4.abort, match="connect again"):
-                held.noop()
+                ask_until(held, deadline)  # the old workers are told when all new ones listen
 
     def test_the_supervisor_gone_ends_the_workers(self, fresh: Running) -> None:
         workers = fresh.worker_pids()
         assert fresh.process is not None
         fresh.process.kill()
-        fresh.process.wait(10)
-        _gone, alive = psutil.wait_procs([psutil.Process(pid) for pid in workers if psutil.pid_exists(pid)], timeout=15)
+        fresh.process.wait(60)
+        _gone, alive = psutil.wait_procs([psutil.Process(pid) for pid in workers if psutil.pid_exists(pid)], timeout=60)
         assert not alive
 
     def test_many_connections_are_spread(self, fresh: Running) -> None:

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.xdist_group("trial")
 
 IMAP = 1143
 READY = "Ctrl-C"
-LIMIT = 20.0  # seconds for a start or an end
+LIMIT = 60.0  # seconds for a start or an end
 
 
 class Trial:
@@ -160,4 +160,4 @@ def test_nothing_is_left_running(tmp_path: Path) -> None:
     family = psutil.Process(running.process.pid).children(recursive=True)
     assert running.stop() == 0
     assert "Traceback" not in running.screen
-    assert not psutil.wait_procs(family, timeout=5)[1]
+    assert not psutil.wait_procs(family, timeout=LIMIT)[1]

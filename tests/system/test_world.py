@@ -29,7 +29,7 @@ from system.postfix import postfix
 from system.running import Person, Running
 from webserver import Web, https_server, page
 
-PATIENCE = 30.0  # seconds for a message to arrive
+PATIENCE = 60.0  # seconds for a message to arrive
 WEB = "127.0.25.9"
 SYSTEMS = {"home": "127.0.25.2", "work": "127.0.25.3", "club": "127.0.25.4"}
 POLICY = b"version: STSv1\nmode: enforce\nmx: %s\nmax_age: 86400\n"
@@ -149,7 +149,7 @@ async def world(folder: Path) -> AsyncIterator[World]:
 def send(person: Person, to: str, subject: str) -> None:
     """As a mail program does."""
     running = person.home
-    with smtplib.SMTP("127.0.0.1", running.ports.submission, timeout=30) as client:
+    with smtplib.SMTP("127.0.0.1", running.ports.submission, timeout=60) as client:
         client.starttls(context=_blind())
         client.login(person.address, person.password)
         head = f"From: {person.address}\r\nTo: {to}\r\nSubject: {subject}\r\n\r\n"
@@ -165,7 +165,7 @@ def _blind() -> ssl.SSLContext:
 
 def messages(person: Person) -> list[bytes]:
     """All of the INBOX; whose certificate the server shows does not matter here."""
-    with imaplib.IMAP4_SSL("127.0.0.1", person.home.ports.imaps, ssl_context=_blind(), timeout=30) as client:
+    with imaplib.IMAP4_SSL("127.0.0.1", person.home.ports.imaps, ssl_context=_blind(), timeout=60) as client:
         client.login(person.address, person.password)
         [count] = client.select("INBOX", readonly=True)[1]
         answers = client.fetch("1:*", "(BODY.PEEK[])")[1] if int(count or b"0") else []

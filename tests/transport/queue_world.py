@@ -28,8 +28,8 @@ from posthouse.transport.route import Leads
 from posthouse.transport.trace import new_trail
 
 MESSAGE = b"Subject: Hello\r\nFrom: anna@home.test\r\n\r\nHow are you?\r\n"
-PATIENCE = 10.0  # seconds for what a test waits for
-LOOKS = 2_000  # in that time
+PATIENCE = 60.0  # seconds for what a test waits for
+LOOKS = 12_000  # in that time
 HOUR = 3_600.0
 Octets = bytes | mmap
 
@@ -92,6 +92,14 @@ class World:
         """All items that are there."""
         return dict(await self.house.store.read(states))
 
+    async def comes_true(self, true: Callable[[], Awaitable[object]]) -> None:
+        """Wait until it is so, where one must ask for it."""
+        for _ in range(LOOKS):
+            if await true():
+                return
+            await asyncio.sleep(PATIENCE / LOOKS)
+        raise AssertionError("it did not come true")
+
     async def settled(self, *expected: State) -> None:
         """Wait until the items are in these states."""
         for _ in range(LOOKS):
@@ -136,7 +144,7 @@ def unreachable(item: QueueItem, recipient: Recipient) -> Outcome:
 
 
 @asynccontextmanager
-async def running(world: World, drain: float = 1.0) -> AsyncIterator[World]:
+async def running(world: World, drain: float = 30.0) -> AsyncIterator[World]:
     task = asyncio.create_task(world.runner.run())
     try:
         yield world

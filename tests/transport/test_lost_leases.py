@@ -39,15 +39,22 @@ async def test_a_lost_lease_ends_the_attempt(store: Store) -> None:
 async def test_leases_are_kept_while_it_sends(store: Store) -> None:
     rules = Rules(lease=60)
     world = World(store, QueueLimits(rules=rules))
-    world.before = lambda: asyncio.sleep(0.3)
+    sent = asyncio.Event()
+    world.before = sent.wait
+
+    async def renewed() -> bool:
+        moment = world.house.moment(world.clock.now())
+        return not await store.read(settlement.any_lost, moment, rules, rules.lease - 1)
+
     async with running(world):
         await world.send("x@one.test")
         await world.settled(State.LEASED)
         for _ in range(5):
             world.clock.advance(0.05)
-            await asyncio.sleep(0.03)
-            assert not await store.read(settlement.any_lost, world.house.moment(world.clock.now()), rules)
+            await world.comes_true(renewed)
+        sent.set()
         await world.settled()
+    assert len(world.sent) == 1
 
 
 async def test_another_goes_on_with_what_a_dead_worker_left(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

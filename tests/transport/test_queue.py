@@ -124,6 +124,7 @@ async def test_told_once_that_it_is_late_and_given_up_in_the_end(world: World) -
         for _ in range(6):  # hours
             await world.pass_time(HOUR)
             await asyncio.sleep(0.05)
+        await world.comes_true(lambda: inbox(world.house.store, ANNA))
         assert [b"x@one.test delayed" in each for each in await inbox(world.house.store, ANNA)] == [True]
         await world.pass_time(5 * 24 * HOUR)
         await world.settled()
@@ -203,10 +204,12 @@ async def test_stopped_it_gives_back(world: World) -> None:
 
 
 async def test_stopped_it_ends_what_it_can(world: World) -> None:
-    world.before = lambda: asyncio.sleep(0.1)
+    sent = asyncio.Event()
+    world.before = sent.wait
     async with running(world):
         await world.send("x@one.test")
         await world.settled(State.LEASED)
+        asyncio.get_running_loop().call_later(0.1, sent.set)
     assert await world.states() == {}
     assert len(world.sent) == 1
 
@@ -334,13 +337,15 @@ async def test_success_is_told_to_who_asked(world: World) -> None:
 
 async def test_held_while_it_is_sent_it_is_held_after(world: World) -> None:
     world.answer = greylisted
-    world.before = lambda: asyncio.sleep(0.1)
+    sent = asyncio.Event()
+    world.before = sent.wait
     async with running(world):
         await world.send("x@one.test")
         await world.settled(State.LEASED)
         [item] = await world.states()
         at = world.house.moment(world.clock.now())
         assert await world.house.store.run(waiting.hold, at, [QueueId(item)]) == [item]
+        sent.set()
         await world.settled(State.HELD)
     assert BEN != ANNA
 

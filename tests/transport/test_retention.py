@@ -159,7 +159,7 @@ async def test_the_duty_looks_and_works(home: Home, monkeypatch: pytest.MonkeyPa
     await asyncio.sleep(0.1)
     assert await home.uids(trash) == [1]
     home.now, up = home.now + 31 * DAY, up + 31 * DAY
-    for _ in range(300):
+    for _ in range(3_000):
         await asyncio.sleep(0.02)
         if not await home.uids(trash):
             break

@@ -12,7 +12,7 @@ from posthouse.serve.limits import ImapSessionLimits
 from posthouse.serve.login import Door
 from posthouse.transport.house import House
 
-PATIENCE = 20.0  # seconds for one line
+PATIENCE = 60.0  # seconds for one line
 LITERAL = re.compile(rb"\{(\d+)\}\r\n\Z")
 
 MESSAGE = (

@@ -22,7 +22,7 @@ class Talk:
         self.client.writer.write(self.deflate.compress(octets) + self.deflate.flush(zlib.Z_SYNC_FLUSH))
 
     async def until(self, pattern: bytes) -> bytes:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not re.search(pattern, self.heard):
                 some = await self.client.reader.read(65_536)
                 assert some, self.heard[-1000:]

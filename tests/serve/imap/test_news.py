@@ -109,7 +109,7 @@ async def test_what_many_are_woken_for_is_asked_while_their_login_is_looked_at(h
         monkeypatch.setattr(store, "reading", seen)
         monkeypatch.setattr(door, "holds", gone)
         await store.run(emails.add, (await inbox(store)).box, [new_email(store, MESSAGE)])
-        await asyncio.wait_for(asked.wait(), 10)
+        await asyncio.wait_for(asked.wait(), 60)
         looked.set()
         assert (await idler.response()).startswith(b"* BYE")
 

@@ -59,14 +59,14 @@ async def test_a_withheld_capability_is_neither_announced_nor_enabled(house, doo
 
 
 async def test_a_stranger_has_a_minute_whatever_they_say(house, door):
-    async with connect(house, door, user=None, limits=ImapSessionLimits(before_login_seconds=0.2)) as client:
+    async with connect(house, door, user=None, limits=ImapSessionLimits(before_login_seconds=0.5)) as client:
         await client.do("NOOP")
         assert await client.response() == b"* BYE Nothing came for too long; goodbye."
         assert await client.closed()
 
 
 async def test_a_user_who_is_silent_too_long_is_told_so(house, door):
-    async with connect(house, door, limits=ImapSessionLimits(idle_seconds=0.2)) as client:
+    async with connect(house, door, limits=ImapSessionLimits(idle_seconds=0.5)) as client:
         assert await client.response() == b"* BYE Nothing came for too long; goodbye."
         assert await client.closed()
 
@@ -127,7 +127,7 @@ async def test_every_login_and_refusal_is_in_the_log(house, door, caplog):
 
 
 async def test_idle_ends_after_the_same_time(house, door):
-    async with connect(house, door, limits=ImapSessionLimits(idle_seconds=0.2)) as client:
+    async with connect(house, door, limits=ImapSessionLimits(idle_seconds=0.5)) as client:
         client.write("IDLE")
         assert (await client.response()).startswith(b"+ ")
         assert await client.response() == b"* BYE Nothing came for too long; goodbye."

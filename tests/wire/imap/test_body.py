@@ -60,5 +60,5 @@ def test_of_large_messages_in_linear_time(name: str) -> None:
     structure = body_structure(parse(torture.LARGE[name]()))
     before = time.process_time()
     without_extension(structure)
-    assert time.process_time() - before < 1
+    assert time.process_time() - before < 10
     check(structure)
