@@ -1,8 +1,15 @@
 """transport/journey.py: what the queue tells of a message that left, from the taking to the answer of its sender."""
 
+import asyncio
+import contextlib
+import logging
+
+import pytest
+
 from posthouse.mail.ids import Millis
 from posthouse.store import journal
 from posthouse.store.queue import State
+from posthouse.store.script import Unavailable
 from posthouse.store.store import Store
 from posthouse.trace import sentences
 from posthouse.transport import journey
@@ -41,3 +48,30 @@ async def test_taken_tried_refused_and_answered(store: Store) -> None:
     assert sentences(answered[0])[0] == "its sender, anna@home.test, was told so in a mail"
     by_queue = await store.read(journal.find, [journey.queue_key(1)], *EVER)
     assert [row.kind for row in by_queue] == ["taken", "attempt", "attempt"]
+
+
+async def test_that_keys_cannot_be_put_in_order_is_said_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A full disk lasts: twice the store refuses, then it is well, then it refuses again."""
+    answers = [Unavailable("full"), Unavailable("full"), 3, 0, 0, Unavailable("full")]
+    done = asyncio.Event()
+
+    async def run(*_: object) -> int:
+        if not answers:
+            done.set()
+            await asyncio.Event().wait()
+        answer = answers.pop(0)
+        if isinstance(answer, Unavailable):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(store, "run", run)
+    with caplog.at_level(logging.INFO):
+        task = asyncio.create_task(journey.sort_keys(store, 0))
+        await done.wait()
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+    cannot, again = "the keys of the journal cannot be put in order: full", "the keys of the journal are in order again"
+    assert [record.message for record in caplog.records if record.name == journey.log.name] == [cannot, again, cannot]

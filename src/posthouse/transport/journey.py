@@ -104,15 +104,22 @@ class Journey:
                 return
 
 
-async def sort_keys(store: Store) -> None:
-    """The duty of one worker: put the keys of new entries in order, until cancelled."""
+async def sort_keys(store: Store, pause: float = SORT) -> None:
+    """The duty of one worker: put the keys of new entries in order, until cancelled. That it cannot is said once."""
+    failing = False
     while True:
-        await asyncio.sleep(SORT)
+        await asyncio.sleep(pause)
         try:
             while await store.run(journal.sort_keys):
                 pass  # others write in between
         except StoreError as error:
-            log.warning("the keys of the journal were not put in order: %s", error)
+            if not failing:
+                log.warning("the keys of the journal cannot be put in order: %s", error)
+            failing = True
+            continue
+        if failing:
+            log.info("the keys of the journal are in order again")
+        failing = False
 
 
 async def forget(store: Store, now: Millis, days: int, wire_days: int) -> None:
