@@ -17,11 +17,13 @@ import psutil
 import pytest
 
 from freeports import free_ports
-from posthouse import ports
-from posthouse.config_sections import Listen
+from posthouse import ports, supervisor
+from posthouse.config_sections import Listen, Settings
 from posthouse.net import authority
 from posthouse.net.tls import CertificateFiles
+from posthouse.orders import READY, read_orders
 from posthouse.ports import CannotListen, bind_all
+from posthouse.supervisor import Supervisor
 
 PROGRAM = [sys.executable, "-m", "posthouse"]
 PATIENCE = 60.0  # seconds for what takes one, on a busy machine
@@ -204,6 +206,54 @@ def answered_by(served: Served) -> int:
                 if any(c.raddr and c.raddr.port == ours for c in psutil.Process(pid).net_connections("tcp")):
                     return pid
     return 0
+
+
+class Pretended:
+    """A process that is none: it has its orders, and its heartbeat goes on until `end`."""
+
+    def __init__(self, _: object, *, pass_fds: list[int], **__: object) -> None:
+        self.heartbeat = os.dup(pass_fds[0])
+        reading, writing = os.pipe()
+        self.stdin = os.fdopen(writing, "wb")
+        self.orders = os.fdopen(reading, "rb")
+
+    def end(self) -> None:
+        os.close(self.heartbeat)
+
+    def terminate(self) -> None:
+        pass
+
+    def kill(self) -> None:
+        self.orders.close()
+
+    def wait(self) -> int:
+        return -signal.SIGKILL
+
+
+def test_only_a_start_and_a_reload_are_afresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rests of smart hosts are lifted when settings may have been mended: not for a worker in the place of another."""
+    monkeypatch.setattr(supervisor.subprocess, "Popen", Pretended)
+    monkeypatch.setattr(supervisor, "bind_all", lambda *_: [])
+    settings = Settings("mail.home.test", str(tmp_path), workers=2)
+    one = Supervisor(settings, [])
+
+    def afresh(workers: list[supervisor.Worker]) -> list[bool]:
+        return [read_orders(worker.process.orders.fileno()).afresh for worker in workers]  # type: ignore[attr-defined]
+
+    one._staff()
+    assert afresh(one.workers) == [True, True]
+    for worker in one.workers:
+        os.write(worker.process.heartbeat, READY)  # type: ignore[attr-defined]
+        one._listen_to(worker)
+    one.workers[0].process.end()  # type: ignore[attr-defined]
+    one._listen_to(one.workers[0])
+    one._staff()
+    assert afresh(one.workers[1:]) == [False]
+    one._reload(lambda: settings)
+    assert afresh(one.coming) == [True, True]
+    for worker in [*one.coming, *one.workers]:
+        worker.process.end()  # type: ignore[attr-defined]
+        one._listen_to(worker)
 
 
 def test_a_worker_that_hangs_is_replaced(tmp_path: Path) -> None:

@@ -52,17 +52,18 @@ class Departure:
         report = partial(_report, hostname=settings.hostname, clock=house.clock)
         self._runner = QueueRunner(house, at_home_first(house, self._attempt), report, limits(settings.queue))
 
-    async def run(self) -> None:
-        """Send what is due, and keep what belongs to it."""
-        keeping = asyncio.create_task(_logged(self._way.run()))
-        afresh = asyncio.create_task(_logged(self._try_afresh()))
+    async def run(self, *, afresh: bool) -> None:
+        """Send what is due, and keep what belongs to it. `afresh`: settings may have been mended."""
+        beside = [asyncio.create_task(_logged(self._way.run()))]
+        if afresh:
+            beside.append(asyncio.create_task(_logged(self._try_afresh())))
         try:
             await _logged(self._runner.run())
         finally:
             await self._sender.close()
-            for task in (keeping, afresh):
+            for task in beside:
                 task.cancel()
-            await asyncio.gather(keeping, afresh, return_exceptions=True)
+            await asyncio.gather(*beside, return_exceptions=True)
             await self._way.close()
             self._closed.set()
 

@@ -15,12 +15,14 @@ LEFT = 75  # a worker's exit status (EX_TEMPFAIL): it ended by itself to be repl
 
 
 class Orders(msgspec.Struct):
-    """The settings, the listening sockets by service, the descriptor for heartbeats, and which worker this is."""
+    """The settings, the listening sockets by service, the descriptor for heartbeats, which worker this is, and whether
+    it comes with a start or a reload of the server, not in the place of one that ended."""
 
     settings: Settings
     sockets: list[tuple[str, int]]
     heartbeat: int
     slot: int
+    afresh: bool = False
 
 
 def print_orders(orders: Orders) -> bytes:

@@ -161,7 +161,7 @@ class Supervisor:
             return
         log.info("reloading: %d new workers", settings.workers)
         self._next = settings, bound
-        self.coming = [self._spawn(slot, settings, bound) for slot in range(settings.workers)]
+        self.coming = [self._spawn(slot, settings, bound, afresh=True) for slot in range(settings.workers)]
 
     def _give_up_reload(self, reason: str) -> None:
         """The old workers go on, with the old settings."""
@@ -195,9 +195,9 @@ class Supervisor:
         now = time.monotonic()
         for number in {*range(self.settings.workers)} - {worker.slot for worker in self.workers}:
             if self._slots.setdefault(number, Slot()).start_at <= now:
-                self.workers.append(self._spawn(number, self.settings, self.bound))
+                self.workers.append(self._spawn(number, self.settings, self.bound, afresh=not self._listened))
 
-    def _spawn(self, slot: int, settings: Settings, bound: Sequence[Bound]) -> Worker:
+    def _spawn(self, slot: int, settings: Settings, bound: Sequence[Bound], *, afresh: bool) -> Worker:
         for one in bound:
             one.wake(slot, settings.workers)
         shares = [(one.service, sock.fileno()) for one in bound for sock in one.share(slot, settings.workers)]
@@ -213,7 +213,7 @@ class Supervisor:
         os.close(theirs)
         assert process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # dead already: its heartbeat's end tells us
-            process.stdin.write(print_orders(Orders(settings, shares, theirs, slot)))
+            process.stdin.write(print_orders(Orders(settings, shares, theirs, slot, afresh)))
             process.stdin.flush()
         now = time.monotonic()
         # It beats when its program is loaded, which takes as long as a busy disk wants: until then START_SECONDS hold.

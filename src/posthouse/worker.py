@@ -238,7 +238,7 @@ class Worker:
             self._stop.set()
             return
         gc.freeze()
-        await self._departure.run()
+        await self._departure.run(afresh=self._orders.afresh)
 
     def _serve(self, service: str, sockets: list[socket.socket], house: House, door: Door) -> Listener:
         kind = _KINDS.get(service, Service.SMTP)

@@ -1,8 +1,8 @@
-"""What waits for smart hosts is tried when a worker starts: somebody may just have mended the settings.
+"""What waits for smart hosts is tried when the server starts or reloads: somebody may just have mended the settings.
 
-A reload and a restart start workers anew. What could not be handed to a smart host before, because of a wrong password,
-a wrong name or a port that is closed, does not wait for its next attempt then, nor for the end of a rest. Where it
-fails again the destination rests again, after as many failures as always.
+A worker that comes in the place of one that ended knows nothing new, and lifts no rest. What could not be handed to a
+smart host before, because of a wrong password, a wrong name or a port that is closed, does not wait for its next try
+then, nor for the end of a rest. Where it fails again the destination rests again, after as many failures as always.
 """
 
 import logging
