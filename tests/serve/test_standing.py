@@ -1,6 +1,7 @@
 """serve/standing.py: a session ends with its login, whichever process changed that, and whatever it waits for."""
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -131,6 +132,36 @@ async def test_only_what_a_device_password_opened_ends_when_it_is_revoked(house:
         own.writer.write(b"DONE\r\n")
         await own.until(b"t2")
         assert own.last.startswith(b"OK")
+
+
+async def test_what_a_device_password_opened_ends_when_it_is_over(house: House, door: Door, store: Store) -> None:
+    """At its moment, though nobody says a word and nothing is changed."""
+    key, now = new_device_password(), [NOW]
+    scram, end = credential().scram_sha256, Millis(NOW + 20)
+    new = NewDevice("phone", frozenset(devices.SERVICES), end, device_digest(key.encode()), scram)
+    await store.run(devices.add, ANNA, new, NOW)
+    door.logbook.clock = lambda: now[0]
+    async with (
+        connect_imap(house, door, user=None) as imap,
+        connect_pop3(house, door, user=None) as pop3,
+        call(house, door, SUBMISSION) as smtp,
+        connect_imap(house, door) as own,
+    ):
+        await imap.do(f"LOGIN anna@home.test {key}")
+        imap.write("IDLE")
+        assert (await imap.response()).startswith(b"+ ")
+        await pop3.say("USER anna@home.test")
+        assert (await pop3.say(f"PASS {key}")).startswith(b"+OK")
+        await smtp.say("EHLO client.test")
+        said = base64.b64encode(f"\0anna@home.test\0{key}".encode()).decode()
+        assert (await smtp.say(f"AUTH PLAIN {said}")).startswith("235")
+        await asyncio.sleep(0.1)
+        assert (await pop3.say("NOOP")).startswith(b"+OK")  # the clock of the house has not come so far
+        now[0] = end
+        assert await imap.response() == GONE
+        assert (await pop3.line()).startswith(b"-ERR [AUTH] This login has been changed")
+        assert await smtp.reply() == ["421 4.7.0 This login has been changed or removed; log in again"]
+        await own.do("NOOP")
 
 
 async def test_a_second_factor_shuts_out_passwords_where_it_is_wanted(house: House, door: Door, changes) -> None:

@@ -365,7 +365,7 @@ class Door:
         self.peers.logged_in(caller.ip, canonical(login.address))
         for network in self.peers.failure_networks(caller.ip)[:1]:
             self.logbook.at_home(login.account, network)
-        login = login if device is None else login._replace(device=device.id)
+        login = login if device is None else login._replace(device=device.id, expires=device.expires)
         self.logbook.came_in(login, caller, attempt.mechanism, "" if device is None else device.name)
         return login
 

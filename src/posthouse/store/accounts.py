@@ -15,7 +15,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from posthouse.mail.address import Address, Domain, parse_address
-from posthouse.mail.ids import AccountId, DeviceId
+from posthouse.mail.ids import AccountId, DeviceId, Millis
 from posthouse.store import domainkeys, logins, removed, sending
 from posthouse.store.mailboxes import NEW_MAILBOXES, Box, create, discard, list_mailboxes, next_modseq, subscribe
 from posthouse.store.namespace import prefix_of
@@ -55,6 +55,7 @@ class Login(NamedTuple):
     credential: Credential
     device: DeviceId | None = None  # the device password that opened it
     vouched: bool = False  # a provider's token or a certificate has opened it
+    expires: Millis | None = None  # when the device password is over
 
 
 NOWHERE = Credential("", ScramSecret(b"", 0, b"", b""))  # of a user of a directory: the secret is not here
