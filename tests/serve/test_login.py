@@ -169,7 +169,8 @@ async def test_a_full_queue_of_hashes_refuses_for_now(gate: Door, monkeypatch: p
     release = threading.Event()
     monkeypatch.setattr(login_module, "password_matches", lambda stored, password: release.wait(60) and False)
     room = WorkerLimits().hash_threads + WorkerLimits().hash_queue
-    waiting = [asyncio.create_task(gate.verify(NAME, b"%d" % number, CALLER)) for number in range(room)]
+    from_everywhere = [Caller(f"{number}.0.2.1", IMAP) for number in range(1, room + 1)]
+    waiting = [asyncio.create_task(gate.verify(NAME, each.ip.encode(), each)) for each in from_everywhere]
     for _ in range(10_000):
         await asyncio.sleep(0.001)
         if len(gate._checking) == room:

@@ -488,6 +488,15 @@ class Peers:
         """What failures from there are counted under, narrow to wide; nothing where none are counted."""
         return () if self.exempt(ip) else tuple(network(ip, v4, v6) for (v4, v6), _ in FAILURE_NETWORKS)
 
+    def failures_left(self, ip: str) -> list[tuple[str, int]]:
+        """For each network of `ip`: how many failures more there are until logins are refused; nothing where none are
+        counted."""
+        if self.exempt(ip):
+            return []
+        now = self.now()
+        nets = [(network(ip, v4, v6), window, most) for (v4, v6), window, most in self._failures]
+        return [(net, most - window.count(net, now)) for net, window, most in nets]
+
     def locked_out(self, ip: str, user: str, of_all: Sequence[int] = (), *, at_home: bool = False) -> bool:
         """Whether logins of `user` from `ip` are refused without a look at the password. `of_all`: how many all workers
         have counted in a day for each of `failure_networks`; `at_home`: the user has come in from there before."""

@@ -29,6 +29,7 @@ from typing import TypeVar
 from posthouse.mail.address import Address, parse_address
 from posthouse.mail.ids import AccountId
 from posthouse.serve.caller import Caller
+from posthouse.serve.guesses import Guesses
 from posthouse.serve.limits import Peers, Refusal, Service, WorkerLimits
 from posthouse.serve.logbook import Logbook, Why
 from posthouse.serve.memory import give_back
@@ -77,7 +78,8 @@ Outcome = sasl.Credentials | sasl.Proven | sasl.Certified | sasl.Failed
 @dataclass(slots=True)
 class Attempt:
     """One question: may this user come in? `name` is what the client said, "" until it has said one. `seen` is what the
-    store knew of it when the name was said; `why` is for the owner of the account."""
+    store knew of it when the name was said; `why` is for the owner of the account. `over` is called when a failure was
+    counted: no password of this attempt is being checked any more."""
 
     name: str
     caller: Caller
@@ -85,6 +87,7 @@ class Attempt:
     mechanism: str
     seen: Seen = NOTHING_SEEN
     why: Why = Why.PASSWORD
+    over: Callable[[], None] = lambda: None
 
 
 class Door:
@@ -118,6 +121,7 @@ class Door:
         self._most_checking = limits.hash_threads + limits.hash_queue  # beyond it 454 or [UNAVAILABLE]
         self._checking: dict[bytes, asyncio.Future[bool]] = {}
         self._proven: Recent[bytes, bool] = Recent(PROVEN_ENTRIES, PROVEN_SECONDS)
+        self._guesses = Guesses()
         self._renewing: set[AccountId] = set()
         self._resting: asyncio.TimerHandle | None = None
 
@@ -189,15 +193,35 @@ class Door:
             return (
                 self._let_in(attempt, entrance.login, device) if known else await self._refuse(Refusal.WRONG, attempt)
             )
+        turn = await self._turn(attempt)
+        if turn is not None:
+            return turn if turn is Refusal.BUSY else await self._refuse(turn, attempt)
         elsewhere = entrance is None or entrance.elsewhere
-        # A device password that opens nothing is not shown to the directory, which would count it as a guess.
-        if elsewhere and self.directory is not None and attempt.why is Why.PASSWORD:
-            return await self._of_directory(attempt, self.directory, password)
-        login = None if entrance is None or elsewhere else entrance.login
+        try:
+            # A device password that opens nothing is not shown to the directory, which would count it as a guess.
+            if elsewhere and self.directory is not None and attempt.why is Why.PASSWORD:
+                return await self._of_directory(attempt, self.directory, password)
+            return await self._by_password(attempt, None if elsewhere else entrance, password)
+        finally:
+            attempt.over()
+
+    async def _turn(self, attempt: Attempt) -> Refusal | None:
+        """Wait while so many passwords from there are being checked that, if all are wrong, the brake holds."""
+        ip = attempt.caller.ip
+        turn = await self._guesses.begin(partial(self.peers.failures_left, ip))
+        if not isinstance(turn, Refusal):
+            attempt.over = turn
+            return None
+        # Who is at home there is not held up by the failures of others.
+        return None if turn is Refusal.FAILURES and await self._admitted(attempt) else turn
+
+    async def _by_password(self, attempt: Attempt, entrance: Entrance | None, password: bytes) -> Login | Refusal:
+        """The user's own password here; of who has none a hash of the same cost is checked."""
+        login = None if entrance is None else entrance.login
         correct = await self._matches(login, password)
         if isinstance(correct, Refusal):
             return correct
-        if entrance is None or elsewhere or not correct:
+        if entrance is None or not correct:
             return await self._refuse(Refusal.WRONG, attempt)
         if self._devices_only(entrance):
             attempt.why = Why.DEVICES_ONLY
@@ -250,10 +274,17 @@ class Door:
             answer = await ask(step.octets)
             if answer is None:
                 return Refusal.CANCELLED
+            if await self._too_late(attempt):
+                return await self._refuse(Refusal.FAILURES, attempt)
             step = exchange.step(answer)
         if isinstance(step, Bearer):
             return await self._by_token(step, attempt, ask)
         return await self._conclude(step, attempt)
+
+    async def _too_late(self, attempt: Attempt) -> bool:
+        """Whether the brake holds by now: many exchanges may come to their proof before the first of them fails."""
+        suspect = bool(attempt.name) and self.peers.locked_out(attempt.caller.ip, attempt.seen.spelled)
+        return suspect and not await self._admitted(attempt)
 
     async def _by_token(self, bearer: Bearer, attempt: Attempt, ask: Ask) -> Login | Refusal:
         """The token of a provider. Why it is not good stands in the log; the client hears that it is not, and answers
@@ -462,6 +493,7 @@ class Door:
         """Say no, not before `refusal_seconds` have passed since the question, whatever the reason."""
         caller, seen = attempt.caller, attempt.seen
         counts = self.peers.login_failed(seen.spelled, caller.ip, seen.domain)
+        attempt.over()
         self.logbook.failed({logins.subject(*subject): count for subject, count in counts.items()})
         if seen.account is not None:
             why = Why.FAILURES if reason is Refusal.FAILURES else attempt.why
