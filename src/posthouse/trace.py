@@ -275,7 +275,17 @@ def _answer(story: Story) -> str:
 def _taken(story: Story) -> list[str]:
     size = _number(story, "size")
     lines = [f"{_peer(story)} handed it over ({size:,} octets); it was accepted and is safe"]
-    return [*lines, *_went(story)]
+    return [*lines, *_signature(story), *_went(story)]
+
+
+def _signature(story: Story) -> Iterator[str]:
+    """Of what leaves the house (RFC 6376)."""
+    signed = stories(story, "signed")
+    if signed:
+        selectors = " and ".join(str(each.get("selector")) for each in signed)
+        yield f"signed by {readable(str(signed[0].get('domain')))} (DKIM, selector{'s'[: len(signed) > 1]} {selectors})"
+    elif story.get("unsigned"):
+        yield f"it leaves without a signature of ours (DKIM): {story['unsigned']}"
 
 
 def _went(story: Story) -> Iterator[str]:

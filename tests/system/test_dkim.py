@@ -157,7 +157,7 @@ tls = "opportunistic"
 
 
 async def test_from_the_first_key_to_the_mail_that_somebody_verifies(tmp_path: Path) -> None:
-    """The records that are shown, in a real DNS; a user's mail, through the server, to another's."""
+    """The records that are shown, in a real DNS; a user's mail, through the server, to one that takes seven bits."""
     (tmp_path / "server").mkdir()
     server = Running(tmp_path / "server", workers=1)
     server.command("domain", "add", "home.test")
@@ -166,7 +166,7 @@ async def test_from_the_first_key_to_the_mail_that_somebody_verifies(tmp_path: P
     assert all(key["zone"] in shown for key in keys)
     (tmp_path / "zone.json").write_text(json.dumps({key["name"]: key["value"] for key in keys}))
     lines = "\n".join(key["zone"] for key in keys)
-    async with real_dns(tmp_path, {"home.test": Zone(lines)}) as dns, sink() as far:
+    async with real_dns(tmp_path, {"home.test": Zone(lines)}) as dns, sink(offers=("PIPELINING",)) as far:
         with server.settings.open("a") as file:
             file.write(SERVER.format(dns=dns.port, port=far.port))
         said = await asyncio.to_thread(server.command, "domain", "dkim", "check")
@@ -181,13 +181,17 @@ async def test_from_the_first_key_to_the_mail_that_somebody_verifies(tmp_path: P
         finally:
             await asyncio.to_thread(server.stop)
     (tmp_path / "mail").write_bytes(far.taken[0].octets)
+    assert far.taken[0].octets.isascii()
     assert dkimpy(tmp_path, VERIFY, "mail") == "[true, true]\n"
+    [told] = [line for line in server.command("trace", "carl@far.test").splitlines() if "(DKIM" in line]
+    rsa, ed25519 = sorted((key["selector"] for key in keys), reverse=True)  # ...r and ...e
+    assert told.endswith(f"  signed by home.test (DKIM, selectors {rsa} and {ed25519})")
 
 
 def submit(server: Running, person: Person) -> None:
     """As mail programs do."""
-    octets = f"From: {person.address}\r\nTo: carl@far.test\r\nSubject: x\r\n\r\nHow are you?\r\n".encode()
+    octets = f"From: {person.address}\r\nTo: carl@far.test\r\nSubject: x\r\n\r\nWie geht's, Jürgen?\r\n".encode()
     with smtplib.SMTP("localhost", server.ports.submission, timeout=60) as client:
         client.starttls(context=server.trust())
         client.login(person.address, person.password)
-        client.sendmail(person.address, "carl@far.test", octets)
+        client.sendmail(person.address, "carl@far.test", octets, mail_options=["BODY=8BITMIME"])

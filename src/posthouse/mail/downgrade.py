@@ -8,13 +8,14 @@ changing what the message says is refused with a reason:
   * parts below the depth and beyond the number that `mime.py` shows are not understood.
 
 It does NOT fold lines (fold.py does, for users), nor encode header fields. A DKIM signature over the body does not
-survive it (RFC 6376 §5.3).
+survive it (RFC 6376 §5.3): what we sign ourselves is made fit before.
 """
 
 import re
 from binascii import b2a_qp
 from collections.abc import Iterator
 from enum import Enum
+from itertools import zip_longest
 from typing import NamedTuple
 
 from posthouse.mail import content
@@ -23,7 +24,8 @@ from posthouse.mail.mime import Part, parse
 LINE = 998  # octets of a line without its CRLF, RFC 5322 §2.1.1
 
 _SEALED = frozenset({"signed", "encrypted"})  # RFC 1847
-_LONG = re.compile(rb"[^\n]{%d}" % (LINE + 2))  # with its CR, which stands before every LF
+# With its CR, which stands before every LF. From the beginning of a line, so that none is looked at twice.
+_LONG = re.compile(rb"\n[^\n]{%d}" % (LINE + 2))
 _HIGH = re.compile(rb"[\x80-\xff]")
 
 
@@ -47,15 +49,28 @@ def fit(octets: bytes, *, eight_bit: bool) -> bytes | Unfit:
 
     What was made is read again: its parts must hold what they held."""
     done = _encoded_anew(octets, eight_bit=eight_bit)
-    same = isinstance(done, Unfit) or list(_contents(done)) == list(_contents(octets))
-    return done if same else Unfit.UNKNOWN
+    return done if isinstance(done, Unfit) or _alike(done, octets) else Unfit.UNKNOWN
 
 
-def _contents(octets: bytes) -> Iterator[tuple[str, str, bytes | None]]:
-    """Type and content of all that `_encoded` may encode. The last CRLF of a message stands inside or behind base64."""
-    for part in _leaves(parse(octets)):
-        plain = content.decoded(octets, part)
-        yield part.type, part.subtype, plain and plain.removesuffix(b"\r\n")
+def _alike(one: bytes, other: bytes) -> bool:
+    """Whether type and content are the same of all that `_encoded` may encode."""
+    pairs = zip_longest(_leaves(parse(one)), _leaves(parse(other)))
+    return all(first and second and _same(one, first, other, second) for first, second in pairs)
+
+
+def _same(one: bytes, first: Part, other: bytes, second: Part) -> bool:
+    if (first.type, first.subtype) != (second.type, second.subtype):
+        return False
+    raw = memoryview(one)[first.body.start : first.body.stop]
+    if first.encoding == second.encoding and raw == memoryview(other)[second.body.start : second.body.stop]:
+        return True
+    return _plain(one, first) == _plain(other, second)
+
+
+def _plain(octets: bytes, part: Part) -> bytes | None:
+    """The last CRLF of a message stands inside or behind base64."""
+    plain = content.decoded(octets, part)
+    return plain and plain.removesuffix(b"\r\n")
 
 
 def _leaves(part: Part) -> Iterator[Part]:
@@ -77,13 +92,18 @@ def _encoded_anew(octets: bytes, *, eight_bit: bool) -> bytes | Unfit:
     if edits and b"mime-version" not in root.fields:
         edits.insert(0, _made_mime(octets, root))  # in front of a label for a header that had no fields
     done = _apply(octets, edits)
-    if _LONG.search(done) is not None:
+    if _has_long(done):
         return Unfit.LONG
     return Unfit.EIGHT_BIT if _needs(done, eight_bit=eight_bit) else done
 
 
 def _needs(octets: bytes, *, eight_bit: bool) -> bool:
-    return (not eight_bit and not octets.isascii()) or _LONG.search(octets) is not None
+    return (not eight_bit and not octets.isascii()) or _has_long(octets)
+
+
+def _has_long(octets: bytes) -> bool:
+    first = octets.find(b"\n", 0, LINE + 2)
+    return (first < 0 and len(octets) >= LINE + 2) or _LONG.search(octets) is not None
 
 
 def _edits(octets: bytes, part: Part, *, eight_bit: bool) -> Iterator[_Edit | Unfit]:

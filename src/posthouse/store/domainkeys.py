@@ -97,6 +97,14 @@ def signing(domains: Sequence[str]) -> Script[list[DomainKey]]:
     return []
 
 
+def unseen(domains: Sequence[str]) -> Script[str | None]:
+    """The first of these domains that has keys, of which none signs."""
+    for domain in domains:  # as above
+        if (yield from of(domain)):
+            return domain
+    return None
+
+
 def looked(key: DomainKey, found: str, at: Millis, *, good: bool) -> Script[None]:
     """What the DNS has of a key; nothing where the key is gone meanwhile."""
     yield sql(

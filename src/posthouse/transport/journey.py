@@ -27,6 +27,7 @@ from posthouse.store.store import Store
 from posthouse.store.waiting import Waiting
 from posthouse.transport.accept import Delivered, Queued
 from posthouse.transport.client import Client
+from posthouse.transport.signing import Keys
 from posthouse.wire.smtp.conversation import Conversation
 
 FLUSH = 1.0  # seconds at most between a thing that happened and its entry
@@ -266,6 +267,13 @@ def where(delivered: Sequence[Delivered], queued: Sequence[Queued]) -> Story:
         "delivered": [{"account": b.account, "mailbox": n, "box": b.mailbox, "uid": u} for b, u, n in delivered],
         "queued": [{"id": item, "for": destination} for item, destination in queued],
     }
+
+
+def signature(keys: Keys) -> Story:
+    """Whose DKIM signatures a message leaves with, or why without."""
+    if not keys.signers:
+        return {"unsigned": keys.why_not}
+    return {"signed": [{"domain": str(one.domain), "selector": one.selector} for one in keys.signers]}
 
 
 def _outcome(outcome: Outcome) -> Story:

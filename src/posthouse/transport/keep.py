@@ -31,6 +31,7 @@ from posthouse.transport.forwarding import departing
 from posthouse.transport.house import House
 from posthouse.transport.letter import Ready, make_ready, take_letters
 from posthouse.transport.route import Leads
+from posthouse.transport.signing import STRANGERS, Keys
 from posthouse.transport.spool import copy_to_file
 from posthouse.transport.spool import kept as left_over
 from posthouse.transport.submit import Edit
@@ -44,7 +45,7 @@ DELIVERED = Status(2, 1, 5)  # RFC 3463 §3.2: destination address valid
 class Incoming:
     """A message that has arrived whole, and what is known of it. `leads` is where its recipients led at RCPT, in their
     order. `release`: users may have it held back until this moment (RFC 4865 §4). `junk`:
-    those who are here find it in Junk. `charge`: a user sends it, who may send so much."""
+    those who are here find it in Junk. `charge`: a user sends it, who may send so much. `keys` have signed it."""
 
     trail: Trail
     client: Client
@@ -54,6 +55,7 @@ class Incoming:
     release: int = 0
     junk: bool = False
     charge: Charge | None = None
+    keys: Keys = STRANGERS
 
 
 async def keep(mail: Incoming, edit: Edit, received: Millis, house: House) -> TooMuch | None:
@@ -163,6 +165,8 @@ def _told(
     """What the journal says of a message that was taken."""
     held = mail.release if mail.release > received and queued else None
     arrived = {"size": len(mail.octets), **journey.where(delivered, queued), "held_until": held}
+    if queued:
+        arrived |= journey.signature(mail.keys)
     return journey.taken(received, mail.client, journey.subject(mail.trail, mail.envelope, *header), arrived)
 
 

@@ -11,6 +11,7 @@ from posthouse.store.script import Script
 from posthouse.transport.accept import TO_INBOX, Filing, Tell, accept, prepare
 from posthouse.transport.bounce import Letter
 from posthouse.transport.depart import Departing, Departures, departures
+from posthouse.transport.encoding import encoded
 from posthouse.transport.house import House
 from posthouse.transport.resolve import sender_leads
 from posthouse.transport.signing import above, signatures, times
@@ -36,18 +37,21 @@ async def make_ready(letter: Letter, trail: Trail, house: House, tell: Tell | No
     ways = departures(letter.envelope, leads, Departing(None, trail, house.patience))
     if not accounts and not ways:
         return None
-    signed = await _signatures(letter.octets, now, house) if ways else b""
-    whole = front + signed + letter.octets
+    whole = front + (await _signed(letter.octets, now, house) if ways else letter.octets)
     message = await prepare(house.store, whole, now) if accounts else await house.store.blobs.put(whole)
     leaving = Departures(house.moment(now), tuple(replace(way, skip=len(front)) for way in ways))
     return Ready(message, accounts, leaving if ways else None, tell)
 
 
-async def _signatures(octets: bytes, now: Millis, house: House) -> bytes:
+async def _signed(octets: bytes, now: Millis, house: House) -> bytes:
     """The house speaks by its own name, or by the domain above it. What is signed holds as long as mail waits."""
-    signers = await house.signing.signers(above(house.hostname), house.store)
+    keys = await house.signing.keys(above(house.hostname), house.store)
+    if not keys.signers:
+        return octets
+    octets = await encoded(octets) or octets
     start = header_end(octets)
-    return await signatures(octets[:start], (octets, start), signers, times(now, house.patience.lifetime))
+    when = times(now, house.patience.lifetime)
+    return await signatures(octets[:start], (octets, start), keys.signers, when) + octets
 
 
 def take_letters(letters: tuple[Ready, ...]) -> Script[None]:

@@ -18,13 +18,14 @@ from posthouse.store.script import Full
 from posthouse.store.sending import TooMuch
 from posthouse.transport import room
 from posthouse.transport.client import Client
+from posthouse.transport.encoding import encoded
 from posthouse.transport.forwarding import circles
 from posthouse.transport.house import House, MessageLimits
 from posthouse.transport.keep import Incoming, keep
 from posthouse.transport.notices import FORGED, Verdict, judge
 from posthouse.transport.resolve import elsewhere, leads_to, resolve
 from posthouse.transport.route import Leads
-from posthouse.transport.signing import author_domain, signatures, times
+from posthouse.transport.signing import UNSIGNABLE, author_domain, signatures, times
 from posthouse.transport.spool import kept
 from posthouse.transport.submit import Edit, complete, may_send, too_much
 from posthouse.transport.trace import hops
@@ -131,7 +132,7 @@ async def take(mail: Incoming, house: House) -> Reply:
     edit = await _completed(mail, stop, received, house)
     if isinstance(edit, Reply):
         return edit
-    edit = await _signed(mail, Edit(before(mail.octets, stop, edit.front), edit.changes), stop, house)
+    mail, edit = await _signed(mail, Edit(before(mail.octets, stop, edit.front), edit.changes), stop, house)
     try:
         refused = await _keep(mail, edit, received, house)
     except Full:
@@ -205,12 +206,25 @@ async def _completed(mail: Incoming, stop: int, received: Millis, house: House) 
     return await complete(mail.octets, stop, mail.client.login, received, house)
 
 
-async def _signed(mail: Incoming, edit: Edit, stop: int, house: House) -> Edit:
-    """The mail of users is signed as it leaves us, by the domain of its author (RFC 6376 §5.1)."""
+async def _signed(mail: Incoming, edit: Edit, stop: int, house: House) -> tuple[Incoming, Edit]:
+    """The mail of users is signed as it leaves us, by the domain of its author (RFC 6376 §5.1), and so that nobody must
+    encode it anew behind the signature (RFC 6376 §5.3)."""
     if mail.client.login is None:
-        return edit
-    head = edit.front + b"".join(kept(mail.octets[:stop], edit.changes))
-    signers = await house.signing.signers(author_domain(head), house.store)
+        return mail, edit
+    octets = mail.octets
+    head = edit.front + b"".join(kept(octets[:stop], edit.changes))
+    keys = await house.signing.keys(author_domain(head), house.store)
+    done = await encoded(octets, edit.front, edit.changes) if keys.signers and _may_leave(mail) else None
+    if done is not None:
+        edit, stop = Edit(b"", ((0, len(octets), done),)), body_start(done)
+        octets, head = done, done[:stop]
     when = times(Millis(max(house.clock(), mail.release)), house.patience.lifetime)
-    fields = await signatures(head, (mail.octets, stop), signers, when._replace(at=house.clock() // 1_000))
-    return Edit(fields + edit.front, edit.changes)
+    fields = await signatures(head, (octets, stop), keys.signers, when._replace(at=house.clock() // 1_000))
+    if keys.signers and not fields:
+        keys = UNSIGNABLE
+    return replace(mail, keys=keys), Edit(fields + edit.front, edit.changes)
+
+
+def _may_leave(mail: Incoming) -> bool:
+    """What is held back may lead elsewhere by then."""
+    return mail.release > 0 or any(way.leaves or way.forwards for way in mail.leads)

@@ -10,6 +10,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
 from mmap import mmap
+from typing import NamedTuple
 
 from posthouse.mail import header
 from posthouse.mail.address import Domain, parse_address
@@ -36,6 +37,18 @@ FROM = 1_000  # octets of a From field that are looked at: one author, and a lon
 log = logging.getLogger(__name__)
 
 
+class Keys(NamedTuple):
+    """Who signs for a domain; where nobody does: why, in words for the administrator."""
+
+    signers: tuple[Signer, ...]
+    why_not: str = ""
+
+
+#: Mail of others, which an alias sends on.
+STRANGERS = Keys((), "an alias sends it on, and a signature with which it came goes along")
+UNSIGNABLE = Keys((), "its header has too many fields")
+
+
 class Signing:
     """The keys of this house, as of a moment ago. One per worker. `now` is a clock that never goes back, in seconds."""
 
@@ -43,19 +56,32 @@ class Signing:
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
-        self._known: Recent[tuple[str, ...], tuple[Signer, ...]] = Recent(DOMAINS, REMEMBERED_SECONDS)
+        self._known: Recent[tuple[str, ...], Keys] = Recent(DOMAINS, REMEMBERED_SECONDS)
 
-    async def signers(self, domains: Sequence[str], store: Store) -> tuple[Signer, ...]:
+    async def keys(self, domains: Sequence[str], store: Store) -> Keys:
         """Those of the first of these domains that has some. Raises Unavailable."""
         names, now = tuple(domains), self._now()
         known = self._known.get(names, now)
         if known is None:
-            found = map(_signer, await store.read(domainkeys.signing, names))
-            signers = [signer for signer in found if signer is not None]
-            # RSA on top: some verifiers look at the first signature alone, and not all know Ed25519.
-            known = tuple(sorted(signers, key=lambda signer: signer.algorithm is not Algorithm.RSA))
+            known = await _keys(names, store)
             self._known.put(names, known, now)
         return known
+
+
+async def _keys(names: tuple[str, ...], store: Store) -> Keys:
+    if not names:
+        return Keys((), "its From field names no domain")
+    signing = await store.read(domainkeys.signing, names)
+    signers = [signer for signer in map(_signer, signing) if signer is not None]
+    if signers:
+        # RSA on top: some verifiers look at the first signature alone, and not all know Ed25519.
+        return Keys(tuple(sorted(signers, key=lambda signer: signer.algorithm is not Algorithm.RSA)))
+    if signing:
+        return Keys((), f"the keys of {signing[0].domain} cannot be read")
+    unseen = await store.read(domainkeys.unseen, names)
+    if unseen is not None:
+        return Keys((), f"the records of the keys of {unseen} were not seen in the DNS yet")
+    return Keys((), f"{names[0]} has no keys")
 
 
 def _signer(key: DomainKey) -> Signer | None:
