@@ -26,7 +26,7 @@ from posthouse.mail.spelling import (
 )
 from posthouse.serve.passwords import make_credential
 from posthouse.store import accounts, aliases, groups, quota, removed, waiting
-from posthouse.store.accounts import Credential, Target
+from posthouse.store.accounts import Credential, User
 from posthouse.store.gc import purge_all
 from posthouse.store.script import StoreError
 from posthouse.store.sqlite import DATABASE
@@ -92,7 +92,7 @@ def address_of(text: str) -> Address:
     return address
 
 
-def user_of(store: SyncStore, text: str) -> Target:
+def user_of(store: SyncStore, text: str) -> User:
     """The user of exactly this address. Raises Refused."""
     address = address_of(text)
     found = store.read(accounts.find, address)
@@ -309,7 +309,7 @@ def _tell_of_leaving(address: Address, count: int) -> None:
 
 def _held(store: SyncStore, account: AccountId) -> str:
     """What goes with a user, in words."""
-    usage = store.read(quota.standings, [account])[account].usage
+    usage = store.read(quota.quotas_of, [account])[account].usage
     messages, octets = store.read(removed.kept_of, account)
     return (
         f"{counted(usage.messages, 'message')} ({in_words(usage.octets)}),"

@@ -9,7 +9,7 @@ from posthouse.config_directory import DirectorySection, source_of
 from posthouse.mail.address import Address
 from posthouse.net.directory import NoAnswer, Person
 from posthouse.store import accounts, devices, directory_users
-from posthouse.store.accounts import Target
+from posthouse.store.accounts import User
 from posthouse.store.store import SyncStore
 from posthouse.transport.directory import addressee, admit, mailbox_of, names_of
 
@@ -34,7 +34,7 @@ def set_password(store: SyncStore, name: str, section: DirectorySection | None, 
     print("Mail, flags and settings are as they were. The directory is not asked for this address any more.")
 
 
-def _why_gone(store: SyncStore, user: Target, section: DirectorySection | None) -> str:
+def _why_gone(store: SyncStore, user: User, section: DirectorySection | None) -> str:
     """Why nobody but this server can have the password now. Raises Refused while the directory knows the user, by the
     address or a former one, or cannot be asked."""
     if section is None:
@@ -126,7 +126,7 @@ def _tell(store: SyncStore, asked: Address, person: Person) -> None:
 # --- device passwords of its users
 
 
-def user_of(store: SyncStore, address: Address, section: DirectorySection | None) -> Target:
+def user_of(store: SyncStore, address: Address, section: DirectorySection | None) -> User:
     """The user of this address; one whom only the directory knows gets a mailbox now. Raises Refused."""
     found = store.read(accounts.known_as, address)
     if found is not None:

@@ -10,7 +10,7 @@ from posthouse.mail.address import Domain
 from posthouse.mail.ids import AccountId
 from posthouse.mail.size import counted, in_words
 from posthouse.store import accounts, quota
-from posthouse.store.quota import LARGEST, UNLIMITED, Account, Limits, Rules, Standing, Whose, Wrong, percent_of
+from posthouse.store.quota import LARGEST, UNLIMITED, Account, Limits, Quota, Rules, Whose, Wrong, percent_of
 from posthouse.store.script import NotFound
 from posthouse.store.store import SyncStore
 
@@ -60,15 +60,15 @@ def _show_user(store: SyncStore, account: AccountId, rules: Rules, *, as_json: b
         own = store.read(quota.own_limits, Whose(account))
         print(json.dumps({**_json(found), "own": _json_limits(own), "warned": found.warned}, indent=2))
         return
-    for sentence in sentences(str(found.address), found.standing):
+    for sentence in sentences(str(found.address), found.quota):
         print(sentence)
     for name, octets, count in store.read(quota.largest, account, 10):
         print(f"  {name}: {in_words(octets)} in {counted(count, 'message')}")
 
 
-def sentences(name: str, standing: Standing) -> Iterator[str]:
+def sentences(name: str, root: Quota) -> Iterator[str]:
     """How it stands, a line for each: "anna@example.org uses 412 MiB of 500 MiB (82 %)"."""
-    used, most = standing.usage, standing.limits
+    used, most = root.usage, root.limits
     if most.octets is None:
         yield f"{name} uses {in_words(used.octets)}, without a limit"
     else:
@@ -98,18 +98,18 @@ def _json_limits(limits: Limits) -> dict[str, int | str | None]:
 
 
 def _json(user: Account) -> dict[str, object]:
-    standing = user.standing
+    root = user.quota
     return {
         "user": str(user.address),
-        "used": dict(zip(RESOURCES, standing.usage, strict=True)),
-        "limits": _json_limits(standing.limits),
-        "percent": standing.percent,
+        "used": dict(zip(RESOURCES, root.usage, strict=True)),
+        "limits": _json_limits(root.limits),
+        "percent": root.percent,
     }
 
 
 def list_all(store: SyncStore, rules: Rules, *, as_json: bool) -> None:
     """posthouse quota list."""
-    users = sorted(_everybody(store, rules), key=lambda user: (-user.standing.percent, -user.standing.usage.octets))
+    users = sorted(_everybody(store, rules), key=lambda user: (-user.quota.percent, -user.quota.usage.octets))
     if as_json:
         print(json.dumps([_json(user) for user in users], indent=2, ensure_ascii=False))
         return
@@ -118,11 +118,11 @@ def list_all(store: SyncStore, rules: Rules, *, as_json: bool) -> None:
 
 
 def _row(user: Account) -> tuple[object, ...]:
-    used, most = user.standing.usage, user.standing.limits
+    used, most = user.quota.usage, user.quota.limits
     limited = most.octets is not None or most.messages is not None
     return (
         user.address,
-        f"{user.standing.percent} %" if limited else None,
+        f"{user.quota.percent} %" if limited else None,
         in_words(used.octets),
         None if most.octets is None else in_words(most.octets),
         used.messages,
@@ -165,7 +165,7 @@ def clear(store: SyncStore, text: str, rules: Rules) -> None:
 def _tell(store: SyncStore, text: str, whose: Whose, rules: Rules) -> None:
     show(store, text, rules, as_json=False)
     if whose.account is None:
-        full = sum(1 for user in _everybody(store, rules) if _meant(user, whose.domain) and user.standing.full)
+        full = sum(1 for user in _everybody(store, rules) if _meant(user, whose.domain) and user.quota.full)
         if full:
             print(f"{full} of them {'has' if full == 1 else 'have'} no room for new mail now: posthouse quota list")
 

@@ -17,7 +17,7 @@ from posthouse.serve.factor import new_recovery_codes, new_secret, recovery_dige
 from posthouse.serve.login import load_secret
 from posthouse.serve.passwords import device_digest, device_scram, first_salt, new_device_password
 from posthouse.store import accounts, devices, directory_users, logins, totp
-from posthouse.store.accounts import ScramSecret, Target
+from posthouse.store.accounts import ScramSecret, User
 from posthouse.store.devices import NAME_LENGTH, SERVICES, DeviceRow, NewDevice
 from posthouse.store.logins import Told
 from posthouse.store.moment import format_minute, wall_clock
@@ -29,7 +29,7 @@ _SPAN = re.compile(r"(\d{1,5})\s*(h|d|w|y)\Z")
 _SECONDS = {"h": 3_600, "d": 86_400, "w": 604_800, "y": 365 * 86_400}
 
 
-def person(store: SyncStore, name: str) -> Target:
+def person(store: SyncStore, name: str) -> User:
     """The user that is meant, by any name that logs in. Raises Refused."""
     address = address_of(name)
     found = store.read(accounts.known_as, address)

@@ -128,7 +128,7 @@ def test_stored_loops_end_and_targets_outside_are_said(rig: Rig) -> None:
     found = rig.read(accounts.resolve, address("x@home.test"))
     assert isinstance(found, Elsewhere)
     assert [*map(str, found.addresses)] == ["far@elsewhere.test"]
-    assert [target.account for target in found.targets] == [rig.ben]
+    assert [user.account for user in found.users] == [rig.ben]
     assert rig.read(accounts.may_send_as, rig.ben, address("x@home.test"))
 
 
@@ -216,7 +216,7 @@ def test_aliases_that_lead_to_other_servers(rig: Rig) -> None:
     found = rig.read(accounts.resolve, more)
     assert isinstance(found, Elsewhere)
     assert found.addresses == (carl,)
-    assert [target.account for target in found.targets] == [rig.anna]
+    assert [user.account for user in found.users] == [rig.anna]
     assert [alias.targets for alias in rig.read(aliases.list_aliases)] == [(carl,), (address("anna@home.test"), club)]
     with pytest.raises(Refused, match="leads to another server"):
         rig.run(accounts.set_catch_all, Domain("home.test"), club)

@@ -15,7 +15,7 @@ ANNA, BEN = address("anna@home.test"), address("ben@home.test")
 
 def to(rig: Rig, text: str) -> list[str]:
     found = rig.read(accounts.resolve, address(text))
-    targets = found.targets if isinstance(found, Closed) else found
+    targets = found.users if isinstance(found, Closed) else found
     assert isinstance(targets, tuple)
     return [str(target.address) for target in targets]
 
@@ -24,12 +24,12 @@ def test_a_group_leads_to_its_members_and_says_who_may_write(rig: Rig) -> None:
     rig.run(groups.add_group, TEAM, [address("Ben@Home.test"), ANNA], Senders.USERS)
     found = rig.read(accounts.resolve, address("Team+x@home.test"))
     assert isinstance(found, Closed)
-    assert (found.senders, [target.account for target in found.targets]) == (Senders.USERS, [rig.anna, rig.ben])
+    assert (found.senders, [user.account for user in found.users]) == (Senders.USERS, [rig.anna, rig.ben])
     assert rig.read(groups.list_groups) == [GroupRow(TEAM, Senders.USERS, (str(ANNA), str(BEN)), False)]
     assert rig.read(aliases.list_aliases) == []
     assert not rig.read(accounts.may_send_as, rig.anna, TEAM)
     rig.run(groups.set_group, TEAM, None, Senders.ANYONE)
-    assert rig.read(accounts.resolve, TEAM) == found.targets
+    assert rig.read(accounts.resolve, TEAM) == found.users
     rig.run(groups.set_group, TEAM, [BEN], None)
     assert rig.read(groups.list_groups) == [GroupRow(TEAM, Senders.ANYONE, (str(BEN),), False)]
     rig.run(groups.remove_group, TEAM)

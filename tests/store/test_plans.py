@@ -45,7 +45,7 @@ def planned(plans: list[str], verb: Callable[..., Script[Any]], *args: object, *
         (logins.record, (BATCH,)),
         (logins.forget, (LATER, 0)),
         (expiry.inbox_days, (AccountId(1),)),
-        (quota.standings, ([AccountId(1)],)),
+        (quota.quotas_of, ([AccountId(1)],)),
         (quota.begin, ({AccountId(1): quota.Usage(1, 1)}, Asked(Rules()))),
         (removed.end, (LATER,)),
         (removed.end_oldest, (AccountId(1), 1 << 40)),

@@ -15,7 +15,7 @@ from posthouse.store.access import EVERY
 from posthouse.store.across import Crossing
 from posthouse.store.emails import ALL, NewEmail
 from posthouse.store.mailboxes import Box
-from posthouse.store.quota import LARGEST, UNLIMITED, Asked, Limits, Rules, Standing, Usage, Whose
+from posthouse.store.quota import LARGEST, UNLIMITED, Asked, Limits, Quota, Rules, Usage, Whose
 from posthouse.store.script import Full, NotFound, OverQuota, Script, sql
 from posthouse.store.store import open_sync
 from store.fsck import consistency
@@ -26,8 +26,8 @@ RULES = Rules(Limits(1_000, 10), overdraft_percent=10, overdraft_octets=200, ove
 HOME = Domain("home.test")
 
 
-def stands(rig: Rig, account: AccountId | None = None, rules: Rules = RULES) -> Standing:
-    return rig.read(quota.standing, rig.anna if account is None else account, rules)
+def stands(rig: Rig, account: AccountId | None = None, rules: Rules = RULES) -> Quota:
+    return rig.read(quota.of, rig.anna if account is None else account, rules)
 
 
 def test_what_counts(rig: Rig) -> None:
@@ -140,7 +140,7 @@ def test_a_limit_of_nothing(rig: Rig) -> None:
 
 def grow(box: Box, new: NewEmail) -> Script[bool]:
     """Something comes in, and is looked at afterwards."""
-    before = yield from quota.standing(box.account, RULES)
+    before = yield from quota.of(box.account, RULES)
     yield from emails.add(box, [new])
     return (yield from quota.demand(box.account, Asked(RULES), before.usage))
 
@@ -220,7 +220,7 @@ def test_a_removed_user_leaves_nothing(rig: Rig) -> None:
     gc.purge_all(rig.store)
     with pytest.raises(NotFound):
         stands(rig)
-    assert rig.read(quota.standings, [rig.anna, rig.ben]).keys() == {rig.ben}
+    assert rig.read(quota.quotas_of, [rig.anna, rig.ben]).keys() == {rig.ben}
 
 
 class Counters(RuleBasedStateMachine):
@@ -331,7 +331,7 @@ class Counters(RuleBasedStateMachine):
         if not hasattr(self, "rig"):
             return
         for account in self.who:
-            usage = self.rig.read(quota.standing, account, RULES).usage
+            usage = self.rig.read(quota.of, account, RULES).usage
             assert usage[:2] == self.total(account)
             assert self.rig.run(quota.recount, account) == []
         assert self.rig.read(consistency) == []

@@ -269,7 +269,7 @@ def test_the_oldest_of_too_much_goes(rig: Rig) -> None:
 
 def test_it_counts_for_nobody_until_it_is_back(rig: Rig) -> None:
     def used() -> tuple[int, int]:
-        standing = rig.read(quota.standing, rig.anna, quota.Rules())
+        standing = rig.read(quota.of, rig.anna, quota.Rules())
         return standing.usage.octets, standing.usage.messages
 
     box = rig.box()

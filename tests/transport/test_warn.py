@@ -13,7 +13,7 @@ from posthouse.mail.ids import AccountId
 from posthouse.mail.size import in_words
 from posthouse.store import accounts, emails, mailboxes, quota
 from posthouse.store.emails import ALL
-from posthouse.store.quota import Account, Limits, Rules, Standing, Usage, Whose
+from posthouse.store.quota import Account, Limits, Quota, Rules, Usage, Whose
 from posthouse.store.store import Store
 from posthouse.transport.accept import accept, prepare
 from posthouse.transport.house import House, QuotaPolicy
@@ -121,8 +121,8 @@ async def test_nobody_is_warned_where_the_settings_name_no_percentage(house: Hou
 
 
 def test_the_letter() -> None:
-    standing = Standing(Usage(412 << 20, 1_234, 9), Limits(500 << 20, 2_000, 5_000))
-    anna = Account(AccountId(7), ANNA, standing, 0)
+    root = Quota(Usage(412 << 20, 1_234, 9), Limits(500 << 20, 2_000, 5_000))
+    anna = Account(AccountId(7), ANNA, root, 0)
     octets = print_warning(anna, [("INBOX", 400 << 20, 1_000), ("Trash", 12 << 20, 1)], HOSTNAME, NOW)
     letter = message_from_bytes(octets, policy=default)
     assert letter["From"] == f"Mail server <postmaster@{HOSTNAME}>"
@@ -144,7 +144,7 @@ def test_the_letter() -> None:
 
 def test_a_letter_to_an_address_outside_ascii() -> None:
     """RFC 6532 §3."""
-    user = Account(AccountId(7), Address("jürgen", Domain("home.test")), Standing(Usage(9), Limits(10)), 0)
+    user = Account(AccountId(7), Address("jürgen", Domain("home.test")), Quota(Usage(9), Limits(10)), 0)
     octets = print_warning(user, [("Entwürfe", 9, 1)], HOSTNAME, NOW)
     assert "To: <jürgen@home.test>\r\n".encode() in octets
     letter = message_from_bytes(octets, policy=default)

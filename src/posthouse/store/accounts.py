@@ -61,8 +61,8 @@ class Login(NamedTuple):
 NOWHERE = Credential("", ScramSecret(b"", 0, b"", b""))  # of a user of a directory: the secret is not here
 
 
-class Target(NamedTuple):
-    """A local account that gets the mail, and the address of that account."""
+class User(NamedTuple):
+    """Somebody who has an account here, and the address of it."""
 
     account: AccountId
     address: Address
@@ -87,7 +87,7 @@ class Elsewhere:
     """Some way of the expansion leads out of this house: the addresses, and those who are here."""
 
     addresses: tuple[Address, ...]
-    targets: tuple[Target, ...]
+    users: tuple[User, ...]
 
 
 class Senders(Enum):
@@ -103,7 +103,7 @@ class Closed:
     """A group that not everybody may write to, and whom it leads to."""
 
     senders: Senders
-    targets: tuple[Target, ...]
+    users: tuple[User, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ class Overfull:
 
 
 Nobody = NoSuchDomain | NoSuchUser | Overfull
-Resolution = Nobody | Elsewhere | Closed | tuple[Target, ...]
+Resolution = Nobody | Elsewhere | Closed | tuple[User, ...]
 
 
 class DomainRow(NamedTuple):
@@ -258,15 +258,15 @@ def require_free(address: Address) -> Script[None]:
         raise Exists(f"the {kind} {address} exists")
 
 
-def find(address: Address) -> Script[Target | None]:
+def find(address: Address) -> Script[User | None]:
     """The user of exactly this address."""
     rows = yield sql(
         "SELECT id, local FROM account WHERE domain = $1 AND fold = $2", address.domain.name, fold(address.local)
     )
-    return Target(AccountId(rows[0][0]), Address(rows[0][1], address.domain)) if rows else None
+    return User(AccountId(rows[0][0]), Address(rows[0][1], address.domain)) if rows else None
 
 
-def require(address: Address) -> Script[Target]:
+def require(address: Address) -> Script[User]:
     """The user of exactly this address. Raises NotFound."""
     found = yield from find(address)
     if found is None:
@@ -452,7 +452,7 @@ def credential_of(account: AccountId) -> Script[Credential | None]:
     return Credential(password_hash, ScramSecret._make(scram[:4]), sha1)
 
 
-def known_as(address: Address) -> Script[Target | None]:
+def known_as(address: Address) -> Script[User | None]:
     """The user of this address: the own one, one in another name of the domain, or a former one."""
     found = yield from find(address)
     here = address if found is not None else (yield from at_home(address))
@@ -467,7 +467,7 @@ def known_as(address: Address) -> Script[Target | None]:
         " WHERE f.domain = $1 AND f.fold = $2",
         here.domain.name, fold(here.local),
     )  # fmt: skip
-    return Target(AccountId(rows[0][0]), Address(rows[0][1], Domain(rows[0][2]))) if rows else None
+    return User(AccountId(rows[0][0]), Address(rows[0][1], Domain(rows[0][2]))) if rows else None
 
 
 def resolve(address: Address, *, catch_all: bool = True) -> Script[Resolution]:
@@ -485,13 +485,13 @@ def resolve(address: Address, *, catch_all: bool = True) -> Script[Resolution]:
     expanded = yield from _expand(pending)
     if expanded is None:
         return Overfull(address)
-    targets, outside = expanded
+    users, outside = expanded
     if outside:
-        return Elsewhere(outside, targets)
-    if not targets:  # a group of everybody where nobody is yet
+        return Elsewhere(outside, users)
+    if not users:  # a group of everybody where nobody is yet
         return NoSuchUser(address)
     senders = None if name is None else (yield from senders_of(name))
-    return targets if senders in (None, Senders.ANYONE) else Closed(senders, targets)
+    return users if senders in (None, Senders.ANYONE) else Closed(senders, users)
 
 
 def resolve_postmaster(host: Domain) -> Script[Resolution]:
@@ -508,15 +508,15 @@ def resolve_postmaster(host: Domain) -> Script[Resolution]:
     return (yield from resolve(Address(DUTIES[0], Domain(rows[0][0]))))
 
 
-def _expand(pending: list[Target | Address]) -> Script[tuple[tuple[Target, ...], tuple[Address, ...]] | None]:
+def _expand(pending: list[User | Address]) -> Script[tuple[tuple[User, ...], tuple[Address, ...]] | None]:
     """The users whom names lead to, and the addresses elsewhere; None where they are too many."""
-    targets: dict[AccountId, Target] = {}
+    users: dict[AccountId, User] = {}
     outside: dict[Address, None] = {}
     visited: set[str] = set()
-    while pending and len(visited) < VISITS and len(targets) <= READERS:
+    while pending and len(visited) < VISITS and len(users) <= READERS:
         found = pending.pop()
-        if isinstance(found, Target):
-            targets[found.account] = found
+        if isinstance(found, User):
+            users[found.account] = found
             continue
         if canonical(found) in visited:
             continue
@@ -527,18 +527,18 @@ def _expand(pending: list[Target | Address]) -> Script[tuple[tuple[Target, ...],
             pending += (yield from _lookup(here))[1] or []
         else:
             outside[found] = None
-    if pending or len(targets) > READERS:
+    if pending or len(users) > READERS:
         return None
-    return tuple(sorted(targets.values(), key=lambda target: target.account)), tuple(sorted(outside, key=str))
+    return tuple(sorted(users.values(), key=lambda user: user.account)), tuple(sorted(outside, key=str))
 
 
-def users_of(domain: Domain) -> Script[list[Target]]:
+def users_of(domain: Domain) -> Script[list[User]]:
     """The users of a domain; READERS and one more at most."""
     rows = yield sql("SELECT id, local FROM account WHERE domain = $1 LIMIT $2", domain.name, READERS + 1)
-    return [Target(AccountId(identity), Address(local, domain)) for identity, local in rows]
+    return [User(AccountId(identity), Address(local, domain)) for identity, local in rows]
 
 
-def _lookup(address: Address) -> Script[tuple[Address | None, list[Target | Address] | None]]:
+def _lookup(address: Address) -> Script[tuple[Address | None, list[User | Address] | None]]:
     """One step: the user, or the alias's name and its targets, or those of the names that stand for this one; None:
     nobody."""
     base, tag, _ = address.local.partition(TAG)
@@ -560,9 +560,9 @@ def _lookup(address: Address) -> Script[tuple[Address | None, list[Target | Addr
     return None, None
 
 
-def _first_user(domain: Domain) -> Script[list[Target | Address] | None]:
+def _first_user(domain: Domain) -> Script[list[User | Address] | None]:
     rows = yield sql("SELECT id, local FROM account WHERE domain = $1 ORDER BY id LIMIT 1", domain.name)
-    return [Target(AccountId(rows[0][0]), Address(rows[0][1], domain))] if rows else None
+    return [User(AccountId(rows[0][0]), Address(rows[0][1], domain))] if rows else None
 
 
 def may_send_as(account: AccountId, address: Address) -> Script[bool]:
@@ -586,7 +586,7 @@ def may_send_as(account: AccountId, address: Address) -> Script[bool]:
     if (yield sql("SELECT 1 FROM alias WHERE domain = $1 AND fold = $2 AND target = $3", *place, canonical(own))):
         return True
     found = yield from resolve(here, catch_all=False)
-    targets = found.targets if isinstance(found, Elsewhere) else found
-    if isinstance(targets, Nobody | Closed):
+    users = found.users if isinstance(found, Elsewhere) else found
+    if isinstance(users, Nobody | Closed):
         return False
-    return any(target.account == account for target in targets)
+    return any(user.account == account for user in users)

@@ -9,7 +9,7 @@ from posthouse.store.marks import marks_of, without_accents
 from posthouse.store.pages import CUT, UNREAD, Cards, Kind, Page, Wanted, places, unpack
 
 #: Of one thing wanted: the places of the Emails that have it, or of words the marks by place.
-Standing = Collection[int] | dict[int, int]
+Postings = Collection[int] | dict[int, int]
 
 
 class Block(NamedTuple):
@@ -60,9 +60,9 @@ class Pages:
         self._unpacked, self._bare, self._packed = {}, {}, {}
 
 
-def standing(pages: Pages, wanted: Sequence[Wanted]) -> list[Standing]:
+def postings(pages: Pages, wanted: Sequence[Wanted]) -> list[Postings]:
     """What stands in the texts of a block, of each thing wanted. The texts are let go of as soon as that is known."""
-    found: list[Standing] = []
+    found: list[Postings] = []
     for one in wanted:
         if one.query is not None:
             found.append(marks_of(one, pages.bare))
@@ -74,14 +74,14 @@ def standing(pages: Pages, wanted: Sequence[Wanted]) -> list[Standing]:
     return found
 
 
-def needs_cards(block: Block, found: Sequence[Standing], wanted: Sequence[Wanted]) -> bool:
+def needs_cards(block: Block, found: Sequence[Postings], wanted: Sequence[Wanted]) -> bool:
     """Whether it matters whose texts these are."""
     if block.flawed or any(found):
         return True
     return any([one.fits is not None for one in wanted])
 
 
-def name(cards: Cards, found: Sequence[Standing], wanted: Sequence[Wanted], result: Found) -> None:
+def name(cards: Cards, found: Sequence[Postings], wanted: Sequence[Wanted], result: Found) -> None:
     """Put the Emails for the places into the result, and those whose texts are not whole where that matters."""
     emails = cards.emails
     for one, at, hits, marks in zip(wanted, found, result.hits, result.marks, strict=True):

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from posthouse.mail.address import Address
 from posthouse.mail.ids import AccountId, DeviceId, Millis
 from posthouse.store import accounts, logins
-from posthouse.store.accounts import NOWHERE, Login, ScramSecret, Target, canonical, credential_of, known_as
+from posthouse.store.accounts import NOWHERE, Login, ScramSecret, User, canonical, credential_of, known_as
 from posthouse.store.script import Exists, NotFound, Refused, Row, Script, sql
 
 DEVICES = 50  # of one user: more than anybody has, and each costs a comparison at every login
@@ -142,7 +142,7 @@ class Seen(NamedTuple):
 def look(asked: Asked, now: Millis) -> Script[Seen]:
     """All that the door asks the store about one login."""
     found = None if asked.address is None else (yield from find_entrance(asked.address))
-    who = None if found is None else Target(found.login.account, found.login.address)
+    who = None if found is None else User(found.login.account, found.login.address)
     account = None if who is None else who.account
     spelled, domain = ("", "") if asked.address is None else (yield from _spelled(asked.address, who))
     seen = Seen(found, account, spelled=spelled, domain=domain)
@@ -156,7 +156,7 @@ def look(asked: Asked, now: Millis) -> Script[Seen]:
     return seen._replace(at_home=(yield from logins.at_home(account, asked.home, now)))
 
 
-def _spelled(address: Address, who: Target | None) -> Script[tuple[str, str]]:
+def _spelled(address: Address, who: User | None) -> Script[tuple[str, str]]:
     """A user's own address, whatever name was said; of nobody's name as a user would be found by it: without regard to
     case, in the domain that its domain leads to. And the domain, "" where it is not served here."""
     here = who.address if who is not None else (yield from accounts.at_home(address))
@@ -171,7 +171,7 @@ def _device(row: Row) -> Device:
     return Device(DeviceId(number), name, frozenset(services.split()), expires, digest, own, older)
 
 
-def _require(address: Address) -> Script[Target]:
+def _require(address: Address) -> Script[User]:
     found = yield from known_as(address)
     if found is None:
         raise NotFound(f"there is no user {address}")

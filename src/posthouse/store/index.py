@@ -21,7 +21,7 @@ import apsw
 import zstandard
 
 from posthouse.mail.ids import AccountId, EmailId
-from posthouse.store.blocks import Block, Found, Pages, Standing, name, needs_cards, standing
+from posthouse.store.blocks import Block, Found, Pages, Postings, name, needs_cards, postings
 from posthouse.store.pages import (
     BLOCK_EMAILS,
     BLOCK_OCTETS,
@@ -246,7 +246,7 @@ class Index:
             self._unpacked.begin(search.account, search.generation)
             blocks = _blocks(connection, search, cursor, (most, LARGEST if kinds <= SMALL else PIECE_OCTETS))
             several = [(self._pages(connection, block, _kinds(left)), left) for block, left in blocks]
-            found = self._standing(several, beside=not kinds <= SMALL)
+            found = self._postings(several, beside=not kinds <= SMALL)
             for (block, _), places in zip(blocks, found, strict=True):
                 if needs_cards(block, places, wanted):
                     name(self._cards(connection, block), places, wanted, search.result)
@@ -270,14 +270,14 @@ class Index:
     def _cards(self, connection: apsw.Connection, block: Block) -> Cards:
         return cards_in(self._kept(connection, block, CARDS), block.emails)
 
-    def _standing(self, several: Sequence[tuple[Pages, list[Wanted]]], *, beside: bool) -> list[list[Standing]]:
+    def _postings(self, several: Sequence[tuple[Pages, list[Wanted]]], *, beside: bool) -> list[list[Postings]]:
         """What stands in these blocks. Half of them are done beside where that is worth it: unpacking takes most of the
         time, and Python serves others meanwhile."""
         if not beside:
-            return [standing(*one) for one in several]
-        half = self._beside.submit(lambda: [standing(*one) for one in several[1::2]])
-        found: list[list[Standing]] = [[]] * len(several)
-        found[0::2] = [standing(*one) for one in several[0::2]]
+            return [postings(*one) for one in several]
+        half = self._beside.submit(lambda: [postings(*one) for one in several[1::2]])
+        found: list[list[Postings]] = [[]] * len(several)
+        found[0::2] = [postings(*one) for one in several[0::2]]
         found[1::2] = half.result()
         return found
 

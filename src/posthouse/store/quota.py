@@ -64,14 +64,14 @@ class Rules:
         return max(limit * self.overdraft_percent // 100, least)
 
 
-class Standing(NamedTuple):
+class Quota(NamedTuple):
     """Usage and limits of an account as of one moment. As rows have it, a limit of None is not said; under the
     `Rules` it is none."""
 
     usage: Usage
     limits: Limits
 
-    def under(self, rules: Rules) -> "Standing":
+    def under(self, rules: Rules) -> "Quota":
         """The limits as they apply. There is always one on mailboxes."""
         octets, messages, mailboxes = (
             None if most == UNLIMITED else most
@@ -80,7 +80,7 @@ class Standing(NamedTuple):
             )
         )
         most_mailboxes = MAILBOXES if mailboxes is None else min(mailboxes, MAILBOXES)
-        return Standing(self.usage, Limits(octets, messages, most_mailboxes))
+        return Quota(self.usage, Limits(octets, messages, most_mailboxes))
 
     def fits(self, more: Usage, limits: Limits) -> bool:
         """Whether these octets and messages more are within `limits`."""
@@ -115,27 +115,27 @@ def percent_of(used: int, most: int | None) -> int:
 # --- how it stands
 
 _HOLDING = ("limit_octets", "limit_messages", "limit_mailboxes")
-_STANDING = f"octets, messages, mailboxes, {', '.join(_HOLDING)}"
+_QUOTA = f"octets, messages, mailboxes, {', '.join(_HOLDING)}"
 
 
-def _standing(row: Row) -> Standing:
-    return Standing(Usage(*row[:3]), Limits(*row[3:6]))
+def _quota(row: Row) -> Quota:
+    return Quota(Usage(*row[:3]), Limits(*row[3:6]))
 
 
-def standing(account: AccountId, rules: Rules) -> Script[Standing]:
+def of(account: AccountId, rules: Rules) -> Script[Quota]:
     """Usage and limits of an account. Raises NotFound."""
-    rows = yield sql(f"SELECT {_STANDING} FROM account WHERE id = $1", account)
+    rows = yield sql(f"SELECT {_QUOTA} FROM account WHERE id = $1", account)
     if not rows:
         raise NotFound("there is no such account")
-    return _standing(rows[0]).under(rules)
+    return _quota(rows[0]).under(rules)
 
 
-def standings(accounts: Sequence[AccountId]) -> Script[dict[AccountId, Standing]]:
+def quotas_of(accounts: Sequence[AccountId]) -> Script[dict[AccountId, Quota]]:
     """The same of several, as their rows have it; those who are gone are left out."""
-    found: dict[AccountId, Standing] = {}
+    found: dict[AccountId, Quota] = {}
     for account in accounts:  # inside one script
-        rows = yield sql(f"SELECT {_STANDING} FROM account WHERE id = $1", account)
-        found.update((account, _standing(row)) for row in rows)
+        rows = yield sql(f"SELECT {_QUOTA} FROM account WHERE id = $1", account)
+        found.update((account, _quota(row)) for row in rows)
     return found
 
 
@@ -154,7 +154,7 @@ class Asked(NamedTuple):
             if limit is not None and used + coming > limit >= 0:
                 if not self.promised:
                     return False
-                found = _standing((*row[:2], 0, *row[2:], None)).under(self.rules)
+                found = _quota((*row[:2], 0, *row[2:], None)).under(self.rules)
                 return found.fits(more, self.rules.beyond(found.limits))
         return True
 
@@ -190,9 +190,9 @@ _NEXT = (
 def demand(account: AccountId, asked: Asked, before: Usage = NOTHING) -> Script[bool]:
     """After something has come into an account: whether it is beyond its limits, in the overdraft. Raises Full, which
     undoes the transaction, where it is further than it may be. What is not more than `before` is no matter."""
-    found = yield from standing(account, asked.rules)
+    found = yield from of(account, asked.rules)
     more = Usage(*(max(0, now - then) for now, then in zip(found.usage, before, strict=True)))
-    earlier = Standing(Usage(*(now - much for now, much in zip(found.usage, more, strict=True))), found.limits)
+    earlier = Quota(Usage(*(now - much for now, much in zip(found.usage, more, strict=True))), found.limits)
     if earlier.fits(more, found.limits._replace(mailboxes=None)):
         return False
     if asked.promised and earlier.fits(more, asked.rules.beyond(found.limits)._replace(mailboxes=None)):
@@ -202,7 +202,7 @@ def demand(account: AccountId, asked: Asked, before: Usage = NOTHING) -> Script[
 
 def demand_mailboxes(account: AccountId, rules: Rules, before: int = 0) -> Script[None]:
     """After mailboxes were made. Raises OverQuota where there are too many now, and more than before."""
-    found = yield from standing(account, rules)
+    found = yield from of(account, rules)
     most = found.limits.mailboxes
     if most is not None and found.usage.mailboxes > max(most, before):
         raise OverQuota(f"there may be at most {most} mailboxes here; delete some first")
@@ -266,20 +266,20 @@ class Account(NamedTuple):
 
     id: AccountId
     address: Address
-    standing: Standing
+    quota: Quota
     warned: int
 
 
 def everybody(rules: Rules, after: AccountId, limit: int) -> Script[list[Account]]:
     """Users in the order of their ids, so many after one."""
     rows = yield sql(
-        f"SELECT id, local, domain, warned, {_STANDING} FROM account WHERE id > $1 ORDER BY id LIMIT $2", after, limit
+        f"SELECT id, local, domain, warned, {_QUOTA} FROM account WHERE id > $1 ORDER BY id LIMIT $2", after, limit
     )
     return [_account(row, rules) for row in rows]
 
 
 def _account(row: Row, rules: Rules) -> Account:
-    return Account(AccountId(row[0]), Address(row[1], Domain(row[2])), _standing(row[4:]).under(rules), row[3])
+    return Account(AccountId(row[0]), Address(row[1], Domain(row[2])), _quota(row[4:]).under(rules), row[3])
 
 
 def concerned(rules: Rules, percent: int, after: AccountId, limit: int) -> Script[list[Account]]:
@@ -289,7 +289,7 @@ def concerned(rules: Rules, percent: int, after: AccountId, limit: int) -> Scrip
         for used, most, place in zip(Usage._fields[:2], _HOLDING, (3, 4), strict=False)
     )
     rows = yield sql(
-        f"SELECT id, local, domain, warned, {_STANDING} FROM account WHERE id > $1 AND (warned > 0 OR {near})"
+        f"SELECT id, local, domain, warned, {_QUOTA} FROM account WHERE id > $1 AND (warned > 0 OR {near})"
         " ORDER BY id LIMIT $2",
         after, limit, *rules.default[:2], percent,
     )  # fmt: skip
@@ -301,10 +301,10 @@ def set_warned(account: AccountId, percent: int) -> Script[None]:
     yield sql("UPDATE account SET warned = $2 WHERE id = $1", account, percent)
 
 
-def warned(account: AccountId, rules: Rules) -> Script[tuple[int, Standing] | None]:
+def warned(account: AccountId, rules: Rules) -> Script[tuple[int, Quota] | None]:
     """What the user was told of, and how it stands; None where nobody is there."""
-    rows = yield sql(f"SELECT warned, {_STANDING} FROM account WHERE id = $1", account)
-    return (rows[0][0], _standing(rows[0][1:]).under(rules)) if rows else None
+    rows = yield sql(f"SELECT warned, {_QUOTA} FROM account WHERE id = $1", account)
+    return (rows[0][0], _quota(rows[0][1:]).under(rules)) if rows else None
 
 
 def largest(account: AccountId, limit: int) -> Script[list[tuple[str, int, int]]]:

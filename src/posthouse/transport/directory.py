@@ -18,7 +18,7 @@ from secrets import token_bytes
 from posthouse.mail.address import Address, parse_address
 from posthouse.net.directory import NoAnswer, Person, Source
 from posthouse.store import accounts
-from posthouse.store.accounts import NOWHERE, TAG, Login, NoSuchUser, Resolution, Target, canonical
+from posthouse.store.accounts import NOWHERE, TAG, Login, NoSuchUser, Resolution, User, canonical
 from posthouse.store.script import DirectoryDown, Script, sql
 from posthouse.store.store import Store
 from posthouse.transport.recent import Recent
@@ -81,8 +81,8 @@ class Directory:
             own = person.own
             self._proven.put(key, own, self._now())
             self._known.put(named, (person,), self._now())
-        target = await self._admit(asked, own)
-        return None if target is None else Login(target.account, target.address, NOWHERE)
+        user = await self._admit(asked, own)
+        return None if user is None else Login(user.account, user.address, NOWHERE)
 
     async def vouched(self, address: Address) -> Login | None:
         """The login of a user of the directory for whom a provider's token or a certificate vouches, so that nothing is
@@ -91,8 +91,8 @@ class Directory:
         person = None if asked is None else await self._person(asked)
         if asked is None or person is None or person.locked:
             return None
-        target = await self._admit(asked, person.own)
-        return None if target is None else Login(target.account, target.address, NOWHERE, vouched=True)
+        user = await self._admit(asked, person.own)
+        return None if user is None else Login(user.account, user.address, NOWHERE, vouched=True)
 
     async def named(self, address: Address) -> Address | None:
         """One address for all that a user of the directory has: that of the mailbox here, or else always the same one.
@@ -126,13 +126,13 @@ class Directory:
         Unavailable."""
         found = await self._store.read(accounts.resolve, address, catch_all=False)
         if isinstance(found, NoSuchUser):
-            target = await self._arrival(address)
-            return await look() if target is None else (target,)
+            user = await self._arrival(address)
+            return await look() if user is None else (user,)
         if isinstance(found, tuple) and len(found) == 1 and await self._gone(address, found[0]):
             return NoSuchUser(address)
         return found
 
-    async def _arrival(self, address: Address) -> Target | None:
+    async def _arrival(self, address: Address) -> User | None:
         """The mailbox of a user of the directory, made where there was none."""
         asked = await self._store.read(addressee, address)
         base = None if asked is None else asked.local.partition(TAG)[0]
@@ -145,7 +145,7 @@ class Directory:
                 return await self._admit(name, person.own)
         return None
 
-    async def _admit(self, asked: Address, own: Own) -> Target | None:
+    async def _admit(self, asked: Address, own: Own) -> User | None:
         """The account of whom the directory knows by this address; None where that is a local user, or elsewhere."""
         names = names_of(asked, own)
         found = await self._store.read(mailbox_of, names)
@@ -155,14 +155,14 @@ class Directory:
             log.warning("a user of the directory has no address that is free here", extra={"user": str(asked)})
         return found
 
-    async def _gone(self, address: Address, target: Target) -> bool:
+    async def _gone(self, address: Address, user: User) -> bool:
         """Whether a user of the directory, written to by name, is there no more. What leads to the user otherwise still
         does: a duty of the domain (RFC 5321 §4.5.1), an alias."""
-        named = accounts.fold(address.local.partition(TAG)[0]) == accounts.fold(target.address.local)
-        if not named or await self._store.read(mailbox_of, (target.address,)) is None:
+        named = accounts.fold(address.local.partition(TAG)[0]) == accounts.fold(user.address.local)
+        if not named or await self._store.read(mailbox_of, (user.address,)) is None:
             return False
         try:
-            return await self._person(target.address) is None
+            return await self._person(user.address) is None
         except DirectoryDown:
             return False
 
@@ -227,7 +227,7 @@ def addressee(address: Address) -> Script[Address | None]:
     return (yield from accounts.at_home(address))
 
 
-def mailbox_of(addresses: Sequence[Address]) -> Script[Target | None]:
+def mailbox_of(addresses: Sequence[Address]) -> Script[User | None]:
     """The account of the user of the directory who has one of these addresses."""
     for address in addresses:  # inside one script
         known = yield from accounts.known_as(address)
@@ -237,7 +237,7 @@ def mailbox_of(addresses: Sequence[Address]) -> Script[Target | None]:
     return None
 
 
-def admit(addresses: Sequence[Address]) -> Script[Target | None]:
+def admit(addresses: Sequence[Address]) -> Script[User | None]:
     """The account of a user of the directory, made now where there is none, of the first address that is free. None
     where local users, aliases and groups have them, or no domain of them is here."""
     known = yield from mailbox_of(addresses)
@@ -248,5 +248,5 @@ def admit(addresses: Sequence[Address]) -> Script[Target | None]:
         if here is None or here.local == accounts.EVERYBODY:
             continue
         if (yield from accounts.known_as(here)) is None and not (yield from accounts.targets_of(here)):
-            return Target((yield from accounts.add_account(here, None)), here)
+            return User((yield from accounts.add_account(here, None)), here)
     return None

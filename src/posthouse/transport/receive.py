@@ -104,7 +104,7 @@ def _closed(found: Resolution, client: Client) -> Reply | None:
         return USERS_ONLY if found.senders is Senders.USERS else MEMBERS_ONLY
     if found.senders is Senders.USERS:
         return None
-    among = any(target.account == client.login.account for target in found.targets)
+    among = any(user.account == client.login.account for user in found.users)
     return None if among else MEMBERS_ONLY
 
 

@@ -3,7 +3,7 @@
 from posthouse.mail.address import Address, Domain, parse_domain
 from posthouse.mail.ids import AccountId
 from posthouse.mail.srs import is_rewritten
-from posthouse.store.accounts import Closed, Elsewhere, NoSuchDomain, NoSuchUser, Overfull, Resolution, Target
+from posthouse.store.accounts import Closed, Elsewhere, NoSuchDomain, NoSuchUser, Overfull, Resolution, User
 from posthouse.transport.forwarding import leads_back
 from posthouse.transport.house import House
 from posthouse.transport.route import Leads
@@ -34,14 +34,14 @@ def leads_to(found: Resolution) -> Leads:
     if isinstance(found, NoSuchDomain):
         return Leads(leaves=True)
     if isinstance(found, Elsewhere):
-        return Leads(_accounts(found.targets), forwards=found.addresses)
+        return Leads(_accounts(found.users), forwards=found.addresses)
     if isinstance(found, Closed):
-        return Leads(_accounts(found.targets))
+        return Leads(_accounts(found.users))
     return Leads(_accounts(found))
 
 
-def _accounts(targets: tuple[Target, ...]) -> tuple[AccountId, ...]:
-    return tuple(target.account for target in targets)
+def _accounts(users: tuple[User, ...]) -> tuple[AccountId, ...]:
+    return tuple(user.account for user in users)
 
 
 async def elsewhere(address: Address, house: House) -> bool:

@@ -13,7 +13,7 @@ from posthouse.mail.address import Address
 from posthouse.mail.ids import AccountId
 from posthouse.mail.status import Reply, reply
 from posthouse.store.accounts import address_of
-from posthouse.store.quota import Usage, standings
+from posthouse.store.quota import Usage, quotas_of
 from posthouse.transport.house import House
 from posthouse.transport.route import ROOMS, Leads, Rooms
 
@@ -34,7 +34,7 @@ async def refused(address: Address, leads: Leads, size: int, house: House) -> Re
     not known (RFC 1870 §6.1). Raises Unavailable."""
     if leads.forwards or not leads.accounts or _sure(leads, house.routes.rooms(address), size, house):
         return None
-    rooms = await house.store.read(standings, leads.accounts)  # nobody is refused by an old look
+    rooms = await house.store.read(quotas_of, leads.accounts)  # nobody is refused by an old look
     return refusal(house) if _all_full(leads, rooms, size, house) else None
 
 
@@ -64,7 +64,7 @@ async def crowded(leads: Sequence[Leads], size: int, house: House) -> frozenset[
     Unavailable."""
     rules = house.quota.rules
     accounts = sorted({account for way in leads for account in way.accounts})
-    rooms = await house.store.read(standings, accounts) if accounts else {}
+    rooms = await house.store.read(quotas_of, accounts) if accounts else {}
     settled = {account: found.under(rules) for account, found in rooms.items()}
     return frozenset(
         account for account, found in settled.items() if not found.fits(Usage(size, 1), rules.beyond(found.limits))

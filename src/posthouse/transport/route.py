@@ -8,8 +8,8 @@ from typing import ParamSpec
 from posthouse.mail.address import Address, Domain
 from posthouse.mail.ids import AccountId
 from posthouse.store import accounts
-from posthouse.store.accounts import Resolution, Target
-from posthouse.store.quota import Standing, standings
+from posthouse.store.accounts import Resolution, User
+from posthouse.store.quota import Quota, quotas_of
 from posthouse.store.script import Script
 from posthouse.store.store import Store
 from posthouse.transport.recent import Recent
@@ -18,7 +18,7 @@ REMEMBERED_SECONDS = 1.0  # a user or alias that was removed still gets mail for
 ROUTES = 10_000  # addresses remembered: about 4 MiB
 ROOMS = 20  # accounts of one address whose quota is looked at before the message comes; of more the transaction says so
 
-Rooms = dict[AccountId, Standing]  # as their rows have it
+Rooms = dict[AccountId, Quota]  # as their rows have it
 _P = ParamSpec("_P")
 
 
@@ -45,7 +45,7 @@ def _with_rooms(
     found = yield from verb(*args, **kwargs)
     if not isinstance(found, tuple) or len(found) > ROOMS:
         return found, {}
-    return found, (yield from standings([target.account for target in found]))
+    return found, (yield from quotas_of([user.account for user in found]))
 
 
 class Routes:
@@ -60,7 +60,7 @@ class Routes:
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
         self._domains: Recent[Domain, bool] = Recent(ROUTES, REMEMBERED_SECONDS)
-        self._known: Recent[Address, tuple[tuple[Target, ...], Rooms]] = Recent(ROUTES, REMEMBERED_SECONDS)
+        self._known: Recent[Address, tuple[tuple[User, ...], Rooms]] = Recent(ROUTES, REMEMBERED_SECONDS)
 
     async def resolve(self, address: Address, store: Store) -> Resolution:
         """Where mail for the address goes (RFC 5321 §3.6). Raises Unavailable."""

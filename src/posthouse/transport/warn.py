@@ -18,7 +18,7 @@ from posthouse.mail.envelope import Envelope
 from posthouse.mail.ids import AccountId, Millis, Trail
 from posthouse.mail.size import counted, in_words
 from posthouse.store import quota
-from posthouse.store.quota import Account, Standing
+from posthouse.store.quota import Account, Quota
 from posthouse.store.script import Script, StoreError
 from posthouse.transport import journey
 from posthouse.transport.accept import prepare
@@ -55,13 +55,13 @@ async def warn_everybody(house: House) -> int:
     return told
 
 
-def level_of(standing: Standing, policy: QuotaPolicy) -> int:
+def level_of(root: Quota, policy: QuotaPolicy) -> int:
     """The highest percentage of the settings that is reached; 0 for none."""
-    return max((percent for percent in policy.warnings if standing.percent >= percent), default=0)
+    return max((percent for percent in policy.warnings if root.percent >= percent), default=0)
 
 
 async def _warn(user: Account, house: House) -> bool:
-    level = level_of(user.standing, house.quota)
+    level = level_of(user.quota, house.quota)
     if level == user.warned:
         return False
     if level < user.warned:
@@ -99,7 +99,7 @@ def _calm(account: AccountId, policy: QuotaPolicy) -> Script[None]:
 
 def print_warning(user: Account, largest: Sequence[tuple[str, int, int]], hostname: str, now: Millis) -> bytes:
     """The letter: how full it is, what takes the room, what can be done."""
-    percent = user.standing.percent
+    percent = user.quota.percent
     utf8 = not user.address.ascii
     sender = Address("postmaster", parse_domain(hostname) or Domain(hostname))
     fields = [
@@ -113,7 +113,7 @@ def print_warning(user: Account, largest: Sequence[tuple[str, int, int]], hostna
 
 def _text(user: Account, largest: Sequence[tuple[str, int, int]], hostname: str) -> str:
     rows = [f"  {name}: {in_words(octets)} in {counted(count, 'message')}" for name, octets, count in largest]
-    state = f"Your mailbox {user.address} is {user.standing.percent} % full: {_how_much(user.standing)}."
+    state = f"Your mailbox {user.address} is {user.quota.percent} % full: {_how_much(user.quota)}."
     pieces = [
         f"This is the mail server {hostname}.",
         fill(f"{state} When it is full, mail to you is refused, and whoever wrote it is told so.", WIDTH),
@@ -129,8 +129,8 @@ def _text(user: Account, largest: Sequence[tuple[str, int, int]], hostname: str)
     return "\n\n".join(pieces) + "\n"
 
 
-def _how_much(standing: Standing) -> str:
-    used, most = standing.usage, standing.limits
+def _how_much(root: Quota) -> str:
+    used, most = root.usage, root.limits
     said = []
     if most.octets is not None:
         said.append(f"{in_words(used.octets)} of {in_words(most.octets)}")

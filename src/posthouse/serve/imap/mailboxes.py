@@ -206,7 +206,7 @@ def create_within(reader: Reader, name: str, role: str | None, rules: Rules) -> 
 def rename_within(reader: Reader, asked: tuple[str, str], now: Millis, rules: Rules) -> Script[str]:
     """RENAME, which may make superiors, and of INBOX a mailbox. Raises OverQuota and what names.rename raises."""
     place = yield from names.find(reader, asked[0])
-    before = None if place is None else (yield from quota.standing(place.row.account, rules))
+    before = None if place is None else (yield from quota.of(place.row.account, rules))
     name = yield from names.rename(reader, *asked, now)
     if place is not None and before is not None:
         yield from quota.demand_mailboxes(place.row.account, rules, before.usage.mailboxes)

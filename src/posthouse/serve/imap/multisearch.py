@@ -29,7 +29,7 @@ from posthouse.wire.imap.search_return import SearchReturn
 SEARCHED = 5_000  # mailboxes in one command
 
 
-class Target(NamedTuple):
+class SourceMailbox(NamedTuple):
     """A mailbox to be searched, as the client is told of it."""
 
     box: Box
@@ -48,14 +48,14 @@ async def esearch(session: Session, command: MultiSearch) -> StatusResponse:
         return no(command.tag, UNKNOWN_CHARSET, BADCHARSET)
     condstore.aware_by(session, command.key)
     try:
-        targets = await session.store.read(_targets, session.reader, command.sources)
+        meant = await session.store.read(_meant, session.reader, command.sources)
         if with_selected:
             row = await session.store.read(mailboxes.get, session.selected.box)
-            own = Target(row.box, session.selected.name, row.uidvalidity)
-            targets = [own, *(target for target in targets if target.box != own.box)]
-        if len(targets) > SEARCHED:
+            own = SourceMailbox(row.box, session.selected.name, row.uidvalidity)
+            meant = [own, *(one for one in meant if one.box != own.box)]
+        if len(meant) > SEARCHED:
             return no(command.tag, f"That is more than {SEARCHED} mailboxes; search fewer at once.", code.LIMIT)
-        await _all(session, command, targets)
+        await _all(session, command, meant)
     except StoreError:
         if command.returns.saving:
             session.selected.saved = ()  # RFC 9051 §6.4.4.1: NO leaves nothing in the variable
@@ -63,27 +63,27 @@ async def esearch(session: Session, command: MultiSearch) -> StatusResponse:
     return ok(command.tag, "ESEARCH completed.")
 
 
-async def _all(session: Session, command: MultiSearch, targets: Sequence[Target]) -> None:
+async def _all(session: Session, command: MultiSearch, meant: Sequence[SourceMailbox]) -> None:
     """One after the other. What is to be kept up to date is so of the selected mailbox alone (RFC 7377 §2.1)."""
     updating = None
     if command.returns.updating:
         await session.load()
         updating = contexts.wanted(session, command)
-    for target in targets:
-        await _one(session, command, target, updating)
-    if updating is not None and all(target.box != session.selected.box for target in targets):
+    for one in meant:
+        await _one(session, command, one, updating)
+    if updating is not None and all(one.box != session.selected.box for one in meant):
         contexts.refuse(session, command.tag, contexts.NOT_SEARCHED)
 
 
-async def _one(session: Session, command: MultiSearch, target: Target, updating: Wanted | None) -> None:
+async def _one(session: Session, command: MultiSearch, one: SourceMailbox, updating: Wanted | None) -> None:
     """Search a mailbox, and say what was found, if anything (RFC 7377 §2.1)."""
-    selected = session.selecting and session.selected.box == target.box
+    selected = session.selecting and session.selected.box == one.box
     try:
-        question: Question = await asked(session) if selected else await unselected(session.house, target.box)
+        question: Question = await asked(session) if selected else await unselected(session.house, one.box)
         matched = await matching(question, command.key)
         relevancy = await scores(question, command.key, matched) if wanted(command) else {}
         found = await asyncio.to_thread(sorted, matched)
-        modseq = await highest_modseq(session, command.key, found, command.returns, target.box)
+        modseq = await highest_modseq(session, command.key, found, command.returns, one.box)
     except NotFound:
         if selected:
             raise
@@ -93,14 +93,14 @@ async def _one(session: Session, command: MultiSearch, target: Target, updating:
     if found and not command.returns.only_saving:
         result = extended(command.tag, found, command.returns, uid=True)
         scored = relevancy_of(found, command.returns, relevancy)
-        result = replace(result, modseq=modseq, scores=scored, mailbox=(target.name, target.uidvalidity))
+        result = replace(result, modseq=modseq, scores=scored, mailbox=(one.name, one.uidvalidity))
         long = SearchReturn.ALL in command.returns.options or scored is not None
         await session.say_long(result, len(found) if long else 0)
     if selected and updating is not None:
-        await contexts.begin(session, updating._replace(mailbox=(target.name, target.uidvalidity)), found)
+        await contexts.begin(session, updating._replace(mailbox=(one.name, one.uidvalidity)), found)
 
 
-def _targets(reader: Reader, sources: Sequence[Source]) -> Script[list[Target]]:
+def _meant(reader: Reader, sources: Sequence[Source]) -> Script[list[SourceMailbox]]:
     """The mailboxes that the sources mean, each once; without the selected one. Those named need the right "r", the
     others "l" too (RFC 7377 §2.2)."""
     if all(source.scope in (Scope.SELECTED, Scope.MAILBOXES) for source in sources):
@@ -119,7 +119,7 @@ def _targets(reader: Reader, sources: Sequence[Source]) -> Script[list[Target]]:
         for name in source.names:
             named = yield from _named(reader, source.scope, name, rows)
             found |= {row.id: row for row in named}
-    return [Target(row.box, row.name, row.uidvalidity) for row in found.values() if not row.noselect]
+    return [SourceMailbox(row.box, row.name, row.uidvalidity) for row in found.values() if not row.noselect]
 
 
 def _visible(reader: Reader) -> Script[list[MailboxRow]]:

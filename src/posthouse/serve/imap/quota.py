@@ -14,7 +14,7 @@ from posthouse.serve.imap.state import Session
 from posthouse.store import access, accounts, names, quota
 from posthouse.store.names import Reader
 from posthouse.store.namespace import is_foreign
-from posthouse.store.quota import LARGEST, UNLIMITED, Limits, Rules, Standing, Usage, Whose
+from posthouse.store.quota import LARGEST, UNLIMITED, Limits, Quota, Rules, Usage, Whose
 from posthouse.store.script import NotFound, Script
 from posthouse.wire.imap import code
 from posthouse.wire.imap.quota import GetQuota, GetQuotaRoot, Resource, SetQuota, print_quota, print_quota_root
@@ -44,17 +44,17 @@ def of_name(reader: Reader, name: str, *, any_root: bool) -> Script[AccountId]:
     raise NotFound("there is no quota root of that name")
 
 
-def shown(account: AccountId, rules: Rules) -> Script[tuple[str, Standing]]:
+def shown(account: AccountId, rules: Rules) -> Script[tuple[str, Quota]]:
     """The name of the root and how it stands. Raises NotFound."""
-    return (yield from access.owner(account)), (yield from quota.standing(account, rules))
+    return (yield from access.owner(account)), (yield from quota.of(account, rules))
 
 
-def root_of(reader: Reader, name: str, *, any_root: bool, rules: Rules) -> Script[tuple[str, Standing]]:
+def root_of(reader: Reader, name: str, *, any_root: bool, rules: Rules) -> Script[tuple[str, Quota]]:
     """What GETQUOTA shows. Raises NotFound."""
     return (yield from shown((yield from of_name(reader, name, any_root=any_root)), rules))
 
 
-def root_of_mailbox(reader: Reader, name: str, rules: Rules) -> Script[tuple[str, str, Standing]]:
+def root_of_mailbox(reader: Reader, name: str, rules: Rules) -> Script[tuple[str, str, Quota]]:
     """The name of the mailbox, and its root. It need not be there, where it would be the user's own. Raises NotFound,
     Forbidden."""
     place = yield from names.find(reader, name)
@@ -66,11 +66,11 @@ def root_of_mailbox(reader: Reader, name: str, rules: Rules) -> Script[tuple[str
     return place.row.name, *(yield from shown(place.row.account, rules))
 
 
-def resources(standing: Standing) -> list[Resource]:
+def resources(root: Quota) -> list[Resource]:
     """The resources that are limited (RFC 9208 §4.2.1), STORAGE in units of 1024 octets."""
-    used = standing.usage._replace(octets=-(-standing.usage.octets // UNIT))
-    octets = standing.limits.octets
-    most = standing.limits._replace(octets=None if octets is None else octets // UNIT)
+    used = root.usage._replace(octets=-(-root.usage.octets // UNIT))
+    octets = root.limits.octets
+    most = root.limits._replace(octets=None if octets is None else octets // UNIT)
     return [
         Resource(name, usage, limit)
         for name, usage, limit in zip(RESOURCES, used, most, strict=True)
@@ -82,10 +82,10 @@ async def get_quota(session: Session, command: GetQuota) -> StatusResponse:
     """RFC 9208 §4.1.1."""
     rules, every = session.house.quota.rules, may_set(session)
     try:
-        name, standing = await session.store.read(root_of, session.reader, command.root, any_root=every, rules=rules)
+        name, root = await session.store.read(root_of, session.reader, command.root, any_root=every, rules=rules)
     except NotFound:
         return _no_such_root(command.tag)
-    session.say(print_quota(name, resources(standing), session.engine.utf8))
+    session.say(print_quota(name, resources(root), session.engine.utf8))
     return ok(command.tag, "GETQUOTA completed.")
 
 
@@ -97,20 +97,20 @@ def _no_such_root(tag: bytes) -> StatusResponse:
 async def get_quota_root(session: Session, command: GetQuotaRoot) -> StatusResponse:
     """RFC 9208 §4.1.2."""
     try:
-        mailbox, name, standing = await session.store.read(
+        mailbox, name, root = await session.store.read(
             root_of_mailbox, session.reader, command.mailbox, session.house.quota.rules
         )
     except NotFound:
         return no_such_mailbox(command.tag)
     utf8 = session.engine.utf8
-    session.say(print_quota_root(mailbox, name, utf8), print_quota(name, resources(standing), utf8))
+    session.say(print_quota_root(mailbox, name, utf8), print_quota(name, resources(root), utf8))
     return ok(command.tag, "GETQUOTAROOT completed.")
 
 
 # --- setting
 
 
-def set_root(reader: Reader, name: str, limits: Limits, rules: Rules) -> Script[tuple[str, Standing]]:
+def set_root(reader: Reader, name: str, limits: Limits, rules: Rules) -> Script[tuple[str, Quota]]:
     """Set the limits of a root; how it stands then. Raises NotFound."""
     account = yield from of_name(reader, name, any_root=True)
     yield from quota.set_limits(Whose(account), limits)
@@ -128,13 +128,11 @@ async def set_quota(session: Session, command: SetQuota) -> StatusResponse:
     storage, messages, mailboxes = (asked.get(name, UNLIMITED) for name in RESOURCES)
     limits = Limits(UNLIMITED if storage == UNLIMITED else min(storage * UNIT, LARGEST), messages, mailboxes)
     try:
-        name, standing = await session.store.run(
-            set_root, session.reader, command.root, limits, session.house.quota.rules
-        )
+        name, root = await session.store.run(set_root, session.reader, command.root, limits, session.house.quota.rules)
     except NotFound:
         return _no_such_root(command.tag)
     log.info("a quota was set", extra={"user": name, "by": str(session.who.address), **limits._asdict()})
-    session.say(print_quota(name, resources(standing), session.engine.utf8))
+    session.say(print_quota(name, resources(root), session.engine.utf8))
     return ok(command.tag, "SETQUOTA completed.")
 
 
@@ -144,6 +142,6 @@ async def set_quota(session: Session, command: SetQuota) -> StatusResponse:
 def room(reader: Reader, name: str, rules: Rules) -> Script[Usage]:
     """How many octets and messages may still come into a mailbox. Raises NotFound, Forbidden."""
     place = yield from names.need(reader, name, "i")
-    found = yield from quota.standing(place.row.account, rules)
+    found = yield from quota.of(place.row.account, rules)
     pairs = zip(found.usage, found.limits, strict=True)
     return Usage(*(LARGEST if most is None else most - used for used, most in pairs))

@@ -71,7 +71,7 @@ def put(reader: Reader, name: str, order: Order) -> Script[tuple[MailboxRow, App
     permitted = order.new if rights is EVERY else _permitted(order.new, rights)
     if old is None:
         return row, (yield from emails.add(row.box, permitted, asked))
-    before = yield from quota.standing(row.account, order.rules)
+    before = yield from quota.of(row.account, order.rules)
     appended = yield from emails.add(row.box, permitted)
     gone = yield from emails.expunge(old.box, ((old.uid, old.uid),), marked=False, kept=old.kept)
     if not gone.uids:

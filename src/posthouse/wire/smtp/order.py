@@ -66,8 +66,8 @@ WORDS: dict[State, str] = {
 }
 
 
-class Standing(NamedTuple):
-    """Where a connection stands."""
+class SessionState(NamedTuple):
+    """How far a session has come, as far as it matters for what may follow."""
 
     state: State
     lmtp: bool
@@ -76,31 +76,31 @@ class Standing(NamedTuple):
     authenticated: bool
 
 
-def out_of_order(event: command.Command, standing: Standing) -> Reply | None:
+def out_of_order(event: command.Command, session: SessionState) -> Reply | None:
     """The refusal of a command that comes at the wrong time (RFC 5321 §4.1.4)."""
     match event:
         case command.Malformed() | command.Unknown():
             return None
-        case command.Ehlo() | command.Helo() if standing.lmtp:
+        case command.Ehlo() | command.Helo() if session.lmtp:
             return SAY_LHLO
-        case command.Lhlo() if not standing.lmtp:
+        case command.Lhlo() if not session.lmtp:
             return SAY_EHLO
         case command.StartTls() | command.Auth():
-            return _of_the_session(event, standing)
-    if type(event) in LEGAL[standing.state]:
+            return _of_the_session(event, session)
+    if type(event) in LEGAL[session.state]:
         return None
-    second = standing.state is State.MAIL and isinstance(event, command.Mail)
-    return reply(503, "5.5.1", WORDS[State.RCPT if second else standing.state])
+    second = session.state is State.MAIL and isinstance(event, command.Mail)
+    return reply(503, "5.5.1", WORDS[State.RCPT if second else session.state])
 
 
-def _of_the_session(event: command.StartTls | command.Auth, standing: Standing) -> Reply | None:
+def _of_the_session(event: command.StartTls | command.Auth, session: SessionState) -> Reply | None:
     """STARTTLS (RFC 3207 §4) and AUTH (RFC 4954 §4): each once, after EHLO, outside of a transaction."""
-    if isinstance(event, command.StartTls) and standing.tls:
+    if isinstance(event, command.StartTls) and session.tls:
         return reply(503, "5.5.1", "TLS is on already")
-    if not standing.extended:
+    if not session.extended:
         return reply(503, "5.5.1", WORDS[State.START])
-    if standing.authenticated:
+    if session.authenticated:
         return reply(503, "5.5.1", "You are logged in already")
-    if standing.state is not State.READY:
+    if session.state is not State.READY:
         return reply(503, "5.5.1", WORDS[State.RCPT])
     return None

@@ -34,7 +34,7 @@ from posthouse.wire.smtp import command, parameters
 from posthouse.wire.smtp.command import Event, Malformed
 from posthouse.wire.smtp.conversation import Conversation
 from posthouse.wire.smtp.data import Content, DotReader
-from posthouse.wire.smtp.order import Standing, State, out_of_order
+from posthouse.wire.smtp.order import SessionState, State, out_of_order
 from posthouse.wire.smtp.parse import parse
 from posthouse.wire.smtp.reply import BAD_BASE64, print_reply
 
@@ -273,8 +273,8 @@ class SmtpServer:
         return event if wrong is None else Malformed(wrong)
 
     def _out_of_order(self, event: command.Command) -> Reply | None:
-        standing = Standing(self.state, self._lmtp, self._tls, self._extended, self._authenticated)
-        wrong = out_of_order(event, standing)
+        session = SessionState(self.state, self._lmtp, self._tls, self._extended, self._authenticated)
+        wrong = out_of_order(event, session)
         if wrong is not None:
             return wrong
         # S13: a client that said HELO was not told that it may pipeline. What it sent is no command, so close.
