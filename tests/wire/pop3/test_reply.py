@@ -5,6 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cutting import pieces_of
 from posthouse.wire.pop3.reply import Code, Stuffing, TopLines, challenge, err, ok, several, stuffed
 
 MAIL = st.lists(st.sampled_from([b"\r\n", b"\n", b"\r", b".", b"..", b"a", b"\x80", b"\0"]), max_size=30).map(b"".join)
@@ -34,10 +35,9 @@ def test_dots_and_ends() -> None:
 
 @given(MAIL, st.data())
 def test_however_a_message_is_cut_it_is_sent_the_same(octets: bytes, data: st.DataObject) -> None:
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(octets)), max_size=4)))
     stuffing = Stuffing()
-    pieces = [octets[a:b] for a, b in zip([0, *cuts], [*cuts, len(octets)], strict=True)]
-    assert b"".join([*map(stuffing.write, pieces), stuffing.end()]) == sent(octets)
+    written = map(stuffing.write, pieces_of(octets, data))
+    assert b"".join([*written, stuffing.end()]) == sent(octets)
 
 
 @given(MAIL)
@@ -55,8 +55,7 @@ def test_the_top_of_a_message(lines: list[bytes], count: int, data: st.DataObjec
     """RFC 1939 §7, TOP: the header, the empty line, and so many lines; all where there are fewer."""
     header, body = b"Subject: x\r\n\r\n", b"".join(line + b"\r\n" for line in lines)
     octets = header + body
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(octets)), max_size=4)))
     upper = TopLines(len(header), count)
-    got = b"".join(upper.take(octets[a:b]) for a, b in zip([0, *cuts], [*cuts, len(octets)], strict=True))
+    got = b"".join(map(upper.take, pieces_of(octets, data)))
     assert got == header + b"".join(line + b"\r\n" for line in lines[:count])
     assert upper.over == (count <= len(lines))

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cutting import pieces_of
 from posthouse.wire.pop3 import command
 from posthouse.wire.pop3.command import Closed, Event, Malformed
 from posthouse.wire.pop3.reply import Pop3Reply, challenge, err, ok
@@ -241,9 +242,7 @@ LINES = st.lists(
 def test_garbage_is_an_event_and_never_an_exception(lines: list[bytes], data: st.DataObject) -> None:
     """However it is cut, the same events come."""
     octets = b"\r\n".join([*lines, b""])
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(octets)), max_size=5)))
-    pieces = [octets[a:b] for a, b in zip([0, *cuts], [*cuts, len(octets)], strict=True)]
-    assert events([octets]) == events(pieces)
+    assert events([octets]) == events(pieces_of(octets, data))
 
 
 def events(pieces: list[bytes]) -> list[Event]:

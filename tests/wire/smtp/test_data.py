@@ -1,11 +1,10 @@
 """wire/smtp/data.py (RFC 5321 §4.5.2, RFC 3030 §2): dots, ends, and what makes a message unacceptable."""
 
-import itertools
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cutting import pieces_of
 from posthouse.mail.status import Reply
 from posthouse.wire.smtp.data import BARE_LINE_END, LINE_TOO_LONG, NUL_OCTET, TOO_LARGE, Content, DotReader, DotWriter
 
@@ -93,13 +92,11 @@ def stuffed(content: bytes) -> bytes:
 TEXT = st.lists(st.sampled_from([b".", b"a", b"\r\n", b"\r", b"\n", b"..", b"\0"]), max_size=30).map(b"".join)
 
 
-@given(TEXT, st.lists(st.integers(0, 60)))
-def test_any_content_goes_round_however_it_is_cut(text: bytes, cuts: list[int]) -> None:
+@given(TEXT, st.data())
+def test_any_content_goes_round_however_it_is_cut(text: bytes, data: st.DataObject) -> None:
     content = text + b"\r\n"
     stream = stuffed(content) + b".\r\nbehind"
-    places = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
-    pieces = [stream[start:stop] for start, stop in itertools.pairwise(places)]
-    assert read(pieces) == (content, b"behind")
+    assert read(pieces_of(stream, data)) == (content, b"behind")
 
 
 @pytest.mark.parametrize(
@@ -142,9 +139,7 @@ def test_a_chunk_may_end_between_cr_and_lf() -> None:
 
 @given(st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b"x" * 40, b"\0"]), max_size=40).map(b"".join), st.data())
 def test_the_fault_is_the_same_however_it_is_cut(octets: bytes, data: st.DataObject) -> None:
-    places = [0, *sorted(data.draw(st.lists(st.integers(0, len(octets))))), len(octets)]
-    pieces = [octets[start:stop] for start, stop in itertools.pairwise(places)]
-    assert fault(pieces) == fault([octets])
+    assert fault(pieces_of(octets, data)) == fault([octets])
 
 
 @given(st.lists(st.sampled_from((b"\r\n", b".", b"a", b"\r\n.", b"..")), max_size=12), st.integers(1, 5))

@@ -1,12 +1,12 @@
 """wire/smtp/server.py: events, order, limits (RFC 5321 §4.1.4, §4.5.3)."""
 
-import itertools
 from collections.abc import Iterable
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cutting import pieces_of
 from posthouse.mail.status import Reply, reply
 from posthouse.wire.smtp.command import (
     Auth,
@@ -516,10 +516,8 @@ def test_any_octets_give_the_same_events_however_they_are_cut(
     words: list[bytes], begun: bool, data: st.DataObject
 ) -> None:
     octets = (BEGIN if begun else b"") + b"".join(words)
-    places = [0, *sorted(data.draw(st.lists(st.integers(0, len(octets)), max_size=20))), len(octets)]
-    pieces = [octets[start:stop] for start, stop in itertools.pairwise(places) if start < stop]
     together = converse(greeted(), [octets] if octets else [])
-    apart = converse(greeted(), pieces)
+    apart = converse(greeted(), filter(None, pieces_of(octets, data)))
     if not early(together) and not early(apart):
         assert ending(together) == ending(apart)
 
