@@ -14,7 +14,6 @@ from posthouse.net.reach import networks
 
 Port = Annotated[int, Meta(ge=1, le=65_535)]
 Tls = Literal["verified", "encrypted", "opportunistic"]
-Days = Annotated[int, Meta(ge=1, le=3_650)]
 EVERYBODY = "*"
 PROBES = ("gmail-smtp-in.l.google.com", "mta5.am0.yahoodns.net", "mx01.mail.icloud.com")
 

@@ -2,22 +2,19 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
-from functools import partial
+from collections.abc import Coroutine
 from mmap import mmap
 from typing import Any
 
 import msgspec
 
 from posthouse.config_sections import QueueSection, Settings, millis
-from posthouse.mail.ids import Millis
 from posthouse.mail.outcome import Outcome
 from posthouse.outgoing import WayOut, authorities, dane
 from posthouse.store.queue import QueueItem
 from posthouse.store.settlement import Rules
 from posthouse.transport import bounce, journey
 from posthouse.transport.afresh import try_afresh
-from posthouse.transport.bounce import Letter
 from posthouse.transport.connection import Connection, Sending, SendLimits
 from posthouse.transport.home import at_home_first
 from posthouse.transport.house import House
@@ -49,7 +46,7 @@ class Departure:
             ended=self._over,
         )
         self._sender = Sender(self._way.find, sending, house.clock)
-        report = partial(_report, hostname=settings.hostname, clock=house.clock)
+        report = bounce.reporter(settings.hostname, house.clock)
         self._runner = QueueRunner(house, at_home_first(house, self._attempt), report, limits(settings.queue))
 
     async def run(self, *, afresh: bool) -> None:
@@ -96,12 +93,6 @@ async def _logged(work: Coroutine[Any, Any, None]) -> None:
         await work
     except Exception:
         log.exception("a duty of sending has ended")
-
-
-def _report(
-    item: QueueItem, outcomes: Sequence[Outcome], octets: bytes | mmap, *, hostname: str, clock: Callable[[], Millis]
-) -> Letter | None:
-    return bounce.report(bounce.of_item(item, octets), outcomes, hostname, clock())
 
 
 def limits(section: QueueSection) -> QueueLimits:

@@ -50,7 +50,7 @@ def placed(box: Box, several: Sequence[AbstractSet[int]], mark: int, known: Emai
         for found in several:
             looked_up.append((yield from _looked_up(box, found)))
         return Placed(looked_up, newer, None)
-    column = yield from _column(row, known)
+    column = yield from email_column(row, known)
     return Placed([column.places_of(found) if found else [] for found in several], newer, column)
 
 
@@ -72,13 +72,8 @@ def _looked_up(box: Box, found: AbstractSet[int]) -> Script[list[int]]:
     return uids
 
 
-def email_column(box: Box, known: EmailColumn | None) -> Script[EmailColumn]:
-    """The column as of now; `known` is an older one. Raises NotFound."""
-    row = yield from get(box)
-    return (yield from _column(row, known))
-
-
-def _column(row: MailboxRow, known: EmailColumn | None) -> Script[EmailColumn]:
+def email_column(row: MailboxRow, known: EmailColumn | None) -> Script[EmailColumn]:
+    """The column as of now, of a mailbox as its row is now; `known` is an older one."""
     if known is not None and known.modseq == row.modseq:
         return known
     uids, emails, uidnext = array("I"), array("q"), 1

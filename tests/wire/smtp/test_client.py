@@ -84,7 +84,6 @@ def test_a_pipelined_group_and_its_order() -> None:
     burst = b"".join(map(engine.send, (MAIL, RCPT, RCPT, Data())))
     assert burst.count(b"\r\n") == 4
     assert engine.waiting == 4
-    assert engine.next_answers is MAIL
     with pytest.raises(RuntimeError):
         engine.send(RCPT)  # behind DATA nothing
     found = events(engine, b"250 a\r\n250 b\r\n550 c\r\n354 d\r\n")

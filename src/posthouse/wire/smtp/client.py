@@ -190,11 +190,6 @@ class SmtpClient:
         return len(self._asked)
 
     @property
-    def next_answers(self) -> Request | command.DataEnded | None:
-        """What the next reply is to; None for the greeting, and where nothing waits."""
-        return self._asked[0] if self._asked else None
-
-    @property
     def spoiled(self) -> bool:
         """A transaction was begun and has not ended: Rset must come before the next one."""
         return self.state in (State.OPEN, State.ENDING)
