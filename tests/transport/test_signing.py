@@ -362,7 +362,7 @@ UNSIGNED = "it leaves without a signature of ours (DKIM): "
         (
             keys_of("home.test"),
             False,
-            UNSIGNED + "an alias sends it on, and a signature with which it came goes along",
+            UNSIGNED + "it is only sent on, and a signature with which it came goes along",
         ),
     ],
 )
@@ -371,7 +371,7 @@ async def test_the_journey_tells_who_signed(
 ) -> None:
     """Or why nobody did."""
     await store.run(domainkeys.add, "home.test", keys)
-    await submit(house, LETTER, login=login)
+    await submit(house, LETTER, login=login, leads=ELSEWHERE if login else Leads(forwards=(FAR,)))
     [row] = await store.read(journal.recent, Millis(0), ("taken",))
     entry = journey.read(row)
     assert sentences(entry)[1] == told
@@ -380,8 +380,12 @@ async def test_the_journey_tells_who_signed(
     assert ("unsigned" in entry.story) is (signed is None)
 
 
-async def test_what_stays_here_needs_no_word_of_signatures(house: House, store: Store) -> None:
-    await submit(house, LETTER, leads=Leads(accounts=(AccountId(1),)))
+@pytest.mark.parametrize(("leads", "login"), [(Leads(accounts=(AccountId(1),)), True), (Leads(waits=(BEN,)), False)])
+async def test_what_stays_here_needs_no_word_of_signatures(
+    house: House, store: Store, leads: Leads, login: bool
+) -> None:
+    """Nor what waits for somebody here who has no room."""
+    await submit(house, LETTER, leads=leads, login=login)
     [row] = await store.read(journal.recent, Millis(0), ("taken",))
     assert not {"signed", "unsigned"} & set(journey.read(row).story)
 

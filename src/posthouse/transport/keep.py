@@ -165,7 +165,8 @@ def _told(
     """What the journal says of a message that was taken."""
     held = mail.release if mail.release > received and queued else None
     arrived = {"size": len(mail.octets), **journey.where(delivered, queued), "held_until": held}
-    if queued:
+    # Of strangers nothing leaves but what an alias sends on; the rest in the queue is for people here who have no room.
+    if queued and (mail.client.login is not None or any(way.forwards for way in mail.leads)):
         arrived |= journey.signature(mail.keys)
     return journey.taken(received, mail.client, journey.subject(mail.trail, mail.envelope, *header), arrived)
 

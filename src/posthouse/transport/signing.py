@@ -44,8 +44,8 @@ class Keys(NamedTuple):
     why_not: str = ""
 
 
-#: Mail of others, which an alias sends on.
-STRANGERS = Keys((), "an alias sends it on, and a signature with which it came goes along")
+#: Mail of others, which is sent on.
+STRANGERS = Keys((), "it is only sent on, and a signature with which it came goes along")
 UNSIGNABLE = Keys((), "its header has too many fields")
 
 
