@@ -2,8 +2,9 @@
 
 Every failure costs the same two seconds and has the same words, whether the user exists or not. Hashing runs in two
 threads with a bounded queue. A password that has been proved is remembered under a keyed hash for a few minutes, so
-that a mail program which logs in for every folder costs no second Argon2id. The account itself is read at every login,
-and again while a session lasts (`Door.holds`): an old password opens nothing, on any worker.
+that a mail program which logs in for every folder costs no second Argon2id. Every login goes by the account as it is at
+that moment (entrances.py), and a session looks again while it lasts (`Door.holds`): an old password opens nothing, on
+any worker.
 
 A device password (store/devices.py) opens what it is for. One that does not is a wrong password like any other: only
 the owner learns why (logbook.py).
@@ -29,6 +30,7 @@ from typing import TypeVar
 from posthouse.mail.address import Address, parse_address
 from posthouse.mail.ids import AccountId
 from posthouse.serve.caller import Caller
+from posthouse.serve.entrances import Entrances
 from posthouse.serve.guesses import Guesses
 from posthouse.serve.limits import Peers, Refusal, Service, WorkerLimits
 from posthouse.serve.logbook import Logbook, Why
@@ -122,6 +124,7 @@ class Door:
         self._checking: dict[bytes, asyncio.Future[bool]] = {}
         self._proven: Recent[bytes, bool] = Recent(PROVEN_ENTRIES, PROVEN_SECONDS)
         self._guesses = Guesses()
+        self._entrances = Entrances(peers.now)
         self._renewing: set[AccountId] = set()
         self._resting: asyncio.TimerHandle | None = None
 
@@ -372,7 +375,7 @@ class Door:
             nets[0] if nets else "",
             self.peers.locked_out(ip, user),
         )
-        attempt.seen = await self._store.read(devices.look, asked, self.logbook.clock())
+        attempt.seen = await self._entrances.look(asked, self.logbook.clock(), self._store)
         return attempt.seen
 
     def _device(self, attempt: Attempt, entrance: Entrance, password: bytes) -> Device | None:

@@ -138,6 +138,11 @@ class Seen(NamedTuple):
     spelled: str = ""
     domain: str = ""
 
+    @property
+    def tried(self) -> bool:
+        """Whether logins of this user, of the domain or from these networks have failed of late."""
+        return self.failures > 0 or self.of_domain > 0 or any(self.of_networks)
+
 
 def look(asked: Asked, now: Millis) -> Script[Seen]:
     """All that the door asks the store about one login."""

@@ -90,6 +90,11 @@ class Quota(NamedTuple):
         )
 
     @property
+    def endless(self) -> bool:
+        """Whether octets and messages may come without a limit, however many there are."""
+        return self.limits.octets is None and self.limits.messages is None
+
+    @property
     def full(self) -> bool:
         """Whether no octet or no message more may come."""
         used, most = self.usage, self.limits

@@ -22,6 +22,7 @@ import apsw
 
 from posthouse.mail.ids import AccountId, ModSeq
 from posthouse.store.crashpoint import crashpoint
+from posthouse.store.edition import Edition, alters
 from posthouse.store.script import Changed, Script, StoreError, Unavailable
 
 DATABASE = "posthouse.db"
@@ -86,6 +87,7 @@ class Database:
             self._lock = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise Unavailable(f"the lock file cannot be opened: {error.strerror}") from error
+        self.edition = Edition(self._lock)
         try:
             _keep_private(directory)
         except OSError as error:
@@ -110,6 +112,7 @@ class Database:
         self._config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, wanted=1)
         with self.turn():  # two processes changing to WAL at once would wait for each other
             self._pragma("journal_mode", "WAL", "wal")
+            self.edition.mend()
         self._pragma("wal_autocheckpoint", "0", 0)  # checkpoints are Checkpoints' business, not a commit's
 
     def _pragma(self, name: str, value: str, expected: object) -> None:
@@ -141,7 +144,10 @@ class Database:
         crashpoint("store.before_begin")
         try:
             with self.turn():
-                written = self._transact(calls, more)
+                try:
+                    written = self._transact(calls, more)
+                finally:
+                    self.edition.settle()
         except apsw.Error as error:
             self._give_up(error)
             return _fail(calls, unavailable(error))
@@ -210,10 +216,19 @@ class Database:
                     told[step.account] = step.modseq
                     step = script.send([])
                     continue
+                if alters(step.text):
+                    self._begin_edition()
                 rows = execute(rewrite(step.text), step.args).fetchall()
                 step = script.send(rows)
         except StopIteration as end:
             return end.value
+
+    def _begin_edition(self) -> None:
+        """From now on nobody keeps what is read of who is who."""
+        try:
+            self.edition.begin()
+        except OSError as error:
+            raise Unavailable(f"the lock file cannot be written: {error.strerror}") from error
 
     def _give_up(self, error: Exception) -> None:
         if isinstance(error, _BROKEN):

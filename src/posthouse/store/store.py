@@ -96,6 +96,11 @@ class Store:
         """Why nothing is written any more: the disk failed, and only a restart of the process may try again."""
         return self._writer.failed
 
+    @property
+    def edition(self) -> int | None:
+        """Of who is who, to be taken before the question whose answer shall be kept (edition.py). None: keep none."""
+        return self._writer.edition.settled
+
     async def run(self, verb: Callable[P, Script[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a writing script; durable when this returns. Cancelling the caller does not undo the script.
 

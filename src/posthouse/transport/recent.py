@@ -35,3 +35,23 @@ class Recent(Generic[K, T]):
     def forget(self, key: K) -> None:
         """Look it up anew next time."""
         self._known.pop(key, None)
+
+
+class Kept(Generic[K, T]):
+    """Answers of the store about who is who, each good while the edition stays the one that was taken before the
+    question (store/edition.py). Their life is bounded all the same: a server of an older version counts no editions."""
+
+    __slots__ = ("_recent",)
+
+    def __init__(self, entries: int, life: float) -> None:
+        self._recent: Recent[K, tuple[int, T]] = Recent(entries, life)
+
+    def get(self, key: K, edition: int | None, now: float) -> T | None:
+        """The answer, if nothing has changed since it was given."""
+        edition_then, value = self._recent.get(key, now) or (None, None)
+        return value if edition_then is not None and edition_then == edition else None
+
+    def put(self, key: K, value: T, edition: int | None, now: float) -> None:
+        """Keep it, unless something was changing when the question was asked."""
+        if edition is not None:
+            self._recent.put(key, (edition, value), now)

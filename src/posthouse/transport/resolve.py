@@ -45,9 +45,8 @@ def _accounts(users: tuple[User, ...]) -> tuple[AccountId, ...]:
 
 
 async def elsewhere(address: Address, house: House) -> bool:
-    """Whether the domain of the address was, a moment ago, nobody's here. `resolve` asks anew each time, so that a
-    stranger is refused no longer than it is true; a user's mail is looked at once more when it leaves (home.py).
-    Raises Unavailable."""
+    """Whether the domain of the address is nobody's here; mail is looked at once more when it leaves (home.py). Raises
+    Unavailable."""
     domain = address.domain
     ours = not domain.name or domain == (parse_domain(house.hostname) or Domain(house.hostname))
     return not ours and not await house.routes.is_local(domain, house.store)

@@ -32,16 +32,20 @@ def refusal(house: House) -> Reply:
 async def refused(address: Address, leads: Leads, size: int, house: House) -> Reply | None:
     """The refusal of RCPT where nobody to whom the address leads has room for a message of this size, 0 where it is
     not known (RFC 1870 §6.1). Raises Unavailable."""
-    if leads.forwards or not leads.accounts or _sure(leads, house.routes.rooms(address), size, house):
+    if (
+        leads.forwards
+        or not leads.accounts
+        or _sure(leads, house.routes.rooms(address, house.store, house.quota.rules), size)
+    ):
         return None
     rooms = await house.store.read(quotas_of, leads.accounts)  # nobody is refused by an old look
     return refusal(house) if _all_full(leads, rooms, size, house) else None
 
 
-def _sure(leads: Leads, rooms: Rooms, size: int, house: House) -> bool:
+def _sure(leads: Leads, rooms: Rooms, size: int) -> bool:
     """Whether somebody has room by a look that may be a second old. Where little is left it says nothing: much mail
     comes in a second. Many behind one address are not looked at, and the transaction will say."""
-    known = [rooms[account].under(house.quota.rules) for account in leads.accounts if account in rooms]
+    known = [rooms[account] for account in leads.accounts if account in rooms]
     return len(leads.accounts) > ROOMS or any(
         found.percent < NEARLY_FULL and found.fits(Usage(size, 1), found.limits) for found in known
     )

@@ -53,7 +53,7 @@ async def may_send(login: Login, address: Address, house: House) -> Reply | None
     """The refusal when a user may not use this sender address (RFC 6409 §6.1). Raises Unavailable."""
     if address == login.address:
         return None
-    foreign = await house.rights.strangers(login.account, frozenset({address}), house.store, refused=True)
+    foreign = await house.rights.strangers(login.account, frozenset({address}), house.store)
     return NOT_YOUR_ADDRESS if foreign else None
 
 
@@ -160,8 +160,7 @@ async def _strangers(
     known = {address for address in asked if address is not None}
     if not known:
         return asked
-    refused = not house.add_sender
-    return (asked - known) | await house.rights.strangers(login.account, frozenset(known), house.store, refused=refused)
+    return (asked - known) | await house.rights.strangers(login.account, frozenset(known), house.store)
 
 
 def _missing(named: dict[bytes, list[Field]], login: Login, received: Millis, hostname: str) -> bytes:
