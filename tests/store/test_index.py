@@ -149,6 +149,36 @@ async def test_what_was_removed_goes_out(tmp_path):
     await store.close()
 
 
+async def test_what_was_removed_or_damaged_meanwhile_stops_nobody(tmp_path):
+    store, anna = await filled(tmp_path, 3)
+    one = Indexer(store)
+    places = await one._places([1, 99, 3])
+    assert sorted(places) == [1, 3]
+    places[3] = (*places[3][:3], b"damaged")
+    entries = indexer._read_some(store.blobs, await store.read(indexer.behind, 0, 10), places)
+    assert [(account, each.email, each.flaw) for account, each in entries] == [(anna, 1, WHOLE), (anna, 3, UNREAD)]
+    one.close()
+    await store.close()
+
+
+async def test_many_small_messages_are_read_in_a_few_goes(tmp_path, monkeypatch):
+    store, _ = await filled(tmp_path, 100)
+    goes = []
+    really = indexer._read_some
+    monkeypatch.setattr(indexer, "_read_some", lambda *args: goes.append(len(args[1])) or really(*args))
+    (await caught_up(store)).close()
+    assert sum(goes) == 100
+    assert 1 < len(goes) < 10
+    await store.close()
+
+
+def test_what_comes_meanwhile_is_taken_up_together():
+    assert indexer._rest(0, signed=False, worked=0.0) == indexer.POLL_SECONDS
+    assert indexer._rest(3, signed=False, worked=0.001) == indexer.PAUSE_SECONDS
+    assert indexer._rest(indexer.AT_ONCE, signed=False, worked=0.2) == 0.2
+    assert indexer._rest(indexer.AT_ONCE, signed=False, worked=0.001) < indexer.PAUSE_SECONDS
+
+
 async def test_one_at_a_time_and_another_takes_over(tmp_path):
     store, anna = await filled(tmp_path, 2)
     lock = os.open(tmp_path / indexer.LOCK, os.O_RDWR | os.O_CREAT)

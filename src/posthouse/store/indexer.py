@@ -10,8 +10,9 @@ import fcntl
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -31,8 +32,10 @@ from posthouse.store.store import Store
 LOCK = "search.lock"
 AT_ONCE = 64  # Emails in one piece
 OCTETS = 4 << 20  # of messages in one piece, unless one alone is larger
+IN_A_GO = 16 << 10  # octets of messages that the thread reads in a go: a millisecond in which others wait for it
 CHARACTERS = 256 << 10  # of a message's text that are kept; longer ones are read again where nothing was found
 POLL_SECONDS = 0.5  # between two looks for new mail
+PAUSE_SECONDS = 0.1  # between two pieces that were not full: what comes meanwhile is taken up together
 RETRY_SECONDS = 30.0  # after an error, and between two attempts to get the lock
 BUSY = 200  # messages a second at which the indexer waits,
 WAIT_SECONDS = 30.0  # but not longer than this
@@ -68,6 +71,15 @@ def gone(emails: list[int]) -> Script[set[int]]:
         if not (yield sql("SELECT 1 FROM email WHERE id = $1", email)):
             missing.add(email)
     return missing
+
+
+def left_of(blobs: Sequence[BlobKey]) -> Script[dict[BlobKey, Row]]:
+    """The rows of rows_of of those that are there."""
+    found: dict[BlobKey, Row] = {}
+    for blob in blobs:  # inside one script
+        with suppress(NotFound):
+            [found[blob]] = yield from rows_of((blob,))
+    return found
 
 
 async def keep_index(store: Store) -> None:
@@ -125,7 +137,7 @@ class Indexer:
             signed = await self._run(writer.sign)  # as many blocks as come, so that it keeps up
             if not done and not signed:
                 await self._sweep(writer)
-            await asyncio.sleep(max(0.01, time.monotonic() - begun) if done or signed else POLL_SECONDS)
+            await asyncio.sleep(_rest(done, signed=signed, worked=time.monotonic() - begun))
 
     async def begin(self) -> Writer:
         """The writer of an index that is of this house's mail."""
@@ -156,29 +168,26 @@ class Indexer:
 
     async def step(self, writer: Writer) -> int:
         """Take up the next Emails; how many."""
-        rows = _bounded(await self._store.read(behind, await self._run(writer.mark), AT_ONCE))
+        rows = _bounded(await self._store.read(behind, await self._run(writer.mark), AT_ONCE), OCTETS)
         if not rows:
             return 0
+        places = await self._places([BlobKey(row[2]) for row in rows])
         several: dict[AccountId, list[Entry]] = {}
-        for row in rows:
-            one = await self._entry(row)
-            if one is not None:
-                several.setdefault(row[1], []).append(one)
+        left = rows
+        while left:  # others have the interpreter in between
+            some = _bounded(left, IN_A_GO)
+            left = left[len(some) :]
+            for account, one in await self._run(_read_some, self._store.blobs, some, places):
+                several.setdefault(account, []).append(one)
         await self._run(writer.add, several, EmailId(rows[-1][0]))
         return len(rows)
 
-    async def _entry(self, row: Row) -> Entry | None:
-        email, _, blob, size, digest = row
+    async def _places(self, blobs: list[BlobKey]) -> dict[BlobKey, Row]:
+        """Their rows of rows_of, without those that were removed meanwhile."""
         try:
-            if size > INLINE_SIZE:
-                [kept] = await self._store.read(rows_of, (BlobKey(blob),))
-                return await self._run(_read_large, self._store.blobs, email, kept)
-            octets = await self._store.blobs.get(BlobKey(blob))
+            return dict(zip(blobs, await self._store.read(rows_of, blobs), strict=True))
         except NotFound:
-            return None  # removed meanwhile
-        except Unavailable:
-            return unread(email, digest[:THUMB])
-        return await self._run(_read, email, digest[:THUMB], octets)
+            return await self._store.read(left_of, blobs)
 
     async def _sweep(self, writer: Writer) -> None:
         """Once an hour, in pieces: what was removed from the mail goes out of the index."""
@@ -209,14 +218,39 @@ def remove(directory: Path) -> None:
         (directory / name).unlink(missing_ok=True)
 
 
-def _bounded(rows: list[Row]) -> list[Row]:
-    """The first of them, at most OCTETS together, at least one."""
+def _rest(done: int, *, signed: bool, worked: float) -> float:
+    """Seconds until the next piece: at work half the time at most."""
+    if not done and not signed:
+        return POLL_SECONDS
+    return max(0.01 if signed or done == AT_ONCE else PAUSE_SECONDS, worked)
+
+
+def _bounded(rows: list[Row], most: int) -> list[Row]:
+    """The first of them, at most so many octets together, at least one."""
     octets = 0
     for place, row in enumerate(rows):
         octets += row[3]
-        if octets > OCTETS and place:
+        if octets > most and place:
             return rows[:place]
     return rows
+
+
+def _read_some(blobs: Blobs, rows: list[Row], places: dict[BlobKey, Row]) -> list[tuple[AccountId, Entry]]:
+    """What is kept of each, with its account."""
+    entries = []
+    for email, account, blob, size, digest in rows:
+        place = places.get(BlobKey(blob))
+        if place is None:
+            continue  # removed meanwhile
+        try:
+            if size > INLINE_SIZE:
+                one = _read_large(blobs, email, place)
+            else:
+                one = _read(email, digest[:THUMB], blobs.octets(place))
+        except Unavailable:
+            one = unread(email, digest[:THUMB])
+        entries.append((account, one))
+    return entries
 
 
 def _read_large(blobs: Blobs, email: int, row: Row) -> Entry:
