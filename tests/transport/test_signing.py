@@ -258,6 +258,11 @@ SEALED = (
     b"--b\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n" + GREETING + b"\r\n--b\r\n"
     b"Content-Type: application/pgp-signature\r\n\r\nx\r\n--b--\r\n"
 )
+FORWARDED = (
+    b"From: Anna <anna@home.test>\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n"
+    b"Content-Type: text/plain; charset=utf-8\r\n\r\n" + GREETING + b"\r\n--b\r\nContent-Type: message/rfc822\r\n\r\n"
+    b"DKIM-Signature: v=1; a=rsa-sha256\r\n" + EIGHT_BIT + b"\r\n--b--\r\n"
+)
 UTF8_SUBJECT = EIGHT_BIT.replace(b"MIME-", "Subject: Köln\r\nMIME-".encode(), 1)
 
 
@@ -431,6 +436,18 @@ async def test_a_large_message_is_signed_beside_the_loop(
 # --- mail of the house
 
 
+async def test_an_enclosed_message_stays_as_it_is(house: House, store: Store) -> None:
+    """It may have a signature of its own. At a server that takes seven bits ours is lost."""
+    keys = keys_of("home.test")
+    await store.run(domainkeys.add, "home.test", keys)
+    await submit(house, FORWARDED)
+    [kept] = await queued(store)
+    assert EIGHT_BIT in kept
+    assert await as_sent(kept, eight_bit=True) == kept
+    assert [one.fault for one in await checked(kept, zone(*keys))] == [None, None]
+    assert (await as_sent(kept, eight_bit=False)).isascii()
+
+
 @pytest.mark.parametrize("domain", [HOSTNAME, "home.test"])
 async def test_the_house_signs_what_it_says(house: House, store: Store, domain: str) -> None:
     """RFC 6376 §3.10: by its own name, or the domain above it."""
@@ -447,8 +464,7 @@ async def test_the_house_signs_what_it_says(house: House, store: Store, domain: 
     assert [(one.domain, one.fault) for one in await checked(octets, zone(*keys))] == [(domain, None)] * 2
 
 
-async def test_what_the_house_says_of_eight_bit_mail_is_encoded(house: House, store: Store) -> None:
-    """A notice brings back what it tells of."""
+async def test_what_the_house_says_in_eight_bits_is_encoded(house: House, store: Store) -> None:
     keys = keys_of("home.test")
     await store.run(domainkeys.add, "home.test", keys)
     letter = Letter(Envelope(ReversePath(), (Recipient(ForwardPath(FAR)),)), EIGHT_BIT)

@@ -94,10 +94,11 @@ def _encoded_anew(octets: bytes, *, eight_bit: bool) -> bytes | Unfit:
     done = _apply(octets, edits)
     if _has_long(done):
         return Unfit.LONG
-    return Unfit.EIGHT_BIT if _needs(done, eight_bit=eight_bit) else done
+    return Unfit.EIGHT_BIT if needs(done, eight_bit=eight_bit) else done
 
 
-def _needs(octets: bytes, *, eight_bit: bool) -> bool:
+def needs(octets: bytes, *, eight_bit: bool) -> bool:
+    """Whether there are lines longer than LINE or, unless `eight_bit`, octets above 127."""
     return (not eight_bit and not octets.isascii()) or _has_long(octets)
 
 
@@ -109,7 +110,7 @@ def _has_long(octets: bytes) -> bool:
 def _edits(octets: bytes, part: Part, *, eight_bit: bool) -> Iterator[_Edit | Unfit]:
     """What must change in this part and those below it."""
     body = octets[part.body.start : part.body.stop]
-    if not _needs(body, eight_bit=eight_bit):
+    if not needs(body, eight_bit=eight_bit):
         return
     below = part.children if part.message is None else (part.message,)
     # What mime.py shows because nothing better is known: it has no header of its own in which a label could stand.

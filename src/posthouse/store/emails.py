@@ -1,6 +1,6 @@
 """Emails and their placements in mailboxes (RFC 9051 §2.3, RFC 8621 §4): arriving, reading, leaving.
 
-An Email is one message of one account; a placement is its standing in one mailbox under a UID. Flags are the bit set
+An Email is one message of one account; a placement is its place in one mailbox under a UID. Flags are the bit set
 of mail/keyword.py; keywords are canonical (lower case), and in rows are one str, sorted, separated by spaces. Keyword
 bits and keywords belong to the Email and are the same in all its placements; \\Deleted belongs to the placement.
 
