@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from posthouse import admin, start
+from posthouse import admin, removing, start
 from posthouse.cli import main
 from posthouse.mail.ids import Millis
 from posthouse.store import emails, mailboxes
@@ -343,7 +343,7 @@ def test_a_password_is_one_line(run) -> None:  # type: ignore[no-untyped-def]
 
 
 def test_what_goes_with_a_user_is_said_before(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
-    """Nothing of it can be brought back, so it is said how much it is."""
+    """What cannot be brought back is said before, and how much it is."""
     run("domain", "add", "home.test")
     run("user", "add", "anna@home.test", "--password-stdin", text="secret\n")
     with open_sync(tmp_path) as store:
@@ -358,11 +358,17 @@ def test_what_goes_with_a_user_is_said_before(run, tmp_path: Path, monkeypatch: 
     )
     asked: list[str] = []
     with monkeypatch.context() as typing:
-        typing.setattr(admin, "confirmed", asked.append)  # None is no
-        said = run("user", "remove", "Anna@home.test")
-    assert (said.status, said.err) == (1, "posthouse: nothing was removed\n")
-    assert asked == [f"Remove anna@home.test for ever, with {held}? None of it can be brought back."]
-    assert run("user", "remove", "anna@home.test", "--yes").out == f"Removed the user anna@home.test, with {held}.\n"
+        typing.setattr(removing, "confirmed", asked.append)  # None is no
+        for more in ((), ("--now",)):
+            said = run("user", "remove", "Anna@home.test", *more)
+            assert (said.status, said.err) == (1, "posthouse: nothing was removed\n")
+    assert asked == [
+        f"Remove anna@home.test, with {held}? It can be brought back for some time.",
+        f"Remove anna@home.test, with {held}? None of it can be brought back.",
+    ]
+    said = run("user", "remove", "anna@home.test", "--yes", "--now")
+    assert said.out == f"Removed the user anna@home.test, with {held}.\n"
+    assert run("user", "list", "--removed").out == "There are none.\n"
 
 
 def test_a_terminal_that_answers_with_ctrl_d(monkeypatch: pytest.MonkeyPatch) -> None:

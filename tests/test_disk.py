@@ -9,9 +9,10 @@ import pytest
 
 from household import ANNA, HOSTNAME, NOW, open_store
 from posthouse import vitals
+from posthouse.mail.address import Address
 from posthouse.mail.ids import Millis
 from posthouse.mail.keyword import DELETED_BIT
-from posthouse.store import accounts, emails, gc, mailboxes, restore
+from posthouse.store import accounts, emails, gc, mailboxes, removed_users, restore
 from posthouse.store.blobs import INLINE_SIZE, keep
 from posthouse.store.emails import Column, NewEmail
 from posthouse.store.flags import FlagChange, Mode, store_flags
@@ -207,4 +208,28 @@ async def test_recently_deleted_goes_first(
     await DiskWatch(house, first=True, room=1 << 40).look()
     assert await store.read(restore.acts, box.account) == []
     assert len(await store.read(emails.uids, box)) == 1, "what is there stays"
+    await store.close()
+
+
+async def test_removed_users_go_after_that(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """One by one, who was removed first, and nobody before the octets of the one before are free."""
+    caplog.set_level(logging.INFO)
+    store = await open_store(tmp_path)
+    house, room = house_of(store), 4 * SMALL
+    carl, dora = Address("carl", ANNA.domain), Address("dora", ANNA.domain)
+    for at, user in enumerate((dora, carl)):
+        account = await store.run(accounts.add_account, user, None)
+        row = await store.read(mailboxes.find, account, "INBOX")
+        assert row is not None
+        await store.run(emails.add, row.box, [await new(store, SMALL) for _ in range(3)])
+        await store.run(removed_users.set_aside, user, Millis(NOW + at))
+    Disk.free = needed(SIZE) + room - SMALL
+    await DiskWatch(house, first=True, room=room).look()
+    assert said(caplog) == ["the disk is nearly full: a removed user is gone for good"]
+    assert [one.address for one in await store.read(removed_users.list_removed)] == [carl]
+    await DiskWatch(house, first=True, room=room).look()
+    assert said(caplog) == []
+    await DiskWatch(house, first=True, room=1 << 40).look()
+    assert await store.read(removed_users.list_removed) == []
+    await DiskWatch(house, first=True, room=1 << 40).look()
     await store.close()

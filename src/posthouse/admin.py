@@ -11,8 +11,6 @@ from pathlib import Path
 
 from posthouse import start
 from posthouse.mail.address import Address, Domain, parse_address, parse_domain
-from posthouse.mail.ids import AccountId
-from posthouse.mail.size import counted, in_words
 from posthouse.mail.spelling import (
     beware_of_domain,
     doubt,
@@ -25,9 +23,9 @@ from posthouse.mail.spelling import (
     why_no_domain,
 )
 from posthouse.serve.passwords import make_credential
-from posthouse.store import accounts, aliases, groups, quota, removed, waiting
-from posthouse.store.accounts import Credential, User
-from posthouse.store.gc import purge_all
+from posthouse.store import accounts, aliases, groups, removed_users
+from posthouse.store.accounts import Credential, User, canonical
+from posthouse.store.moment import format_minute
 from posthouse.store.script import StoreError
 from posthouse.store.sqlite import DATABASE
 from posthouse.store.store import SyncStore, open_sync
@@ -106,6 +104,11 @@ def nobody(store: SyncStore, address: Address) -> Refused:
     known = store.read(accounts.known_as, address)
     if known is not None:
         return Refused(f"{address} is another name of {known.address}; say that one")
+    for one in store.read(removed_users.list_removed):
+        if canonical(one.address) == canonical(address):
+            when = format_minute(one.at)
+            back = f"posthouse user restore {address}"
+            return Refused(f"there is no user {address}; it was removed at {when}, and comes back by: {back}")
     return Refused(f"there is no user {address}; `posthouse user list` shows them")
 
 
@@ -281,40 +284,6 @@ def set_password(store: SyncStore, address: Address, *, from_stdin: bool) -> Non
     salt = found.credential.scram_sha256.salt
     store.run(accounts.set_password, address, new_password(address, from_stdin=from_stdin, salt=salt))
     print(f"Changed the password of {address}.")
-
-
-def remove_user(store: SyncStore, name: str, *, sure: bool) -> None:
-    """posthouse user remove."""
-    account, address = user_of(store, name)
-    held = _held(store, account)
-    leaving = store.read(waiting.number, waiting.Choice(sender=str(address)))
-    if not sure:
-        _tell_of_leaving(address, leaving)
-        if not confirmed(f"Remove {address} for ever, with {held}? None of it can be brought back."):
-            raise Refused("nothing was removed")
-    store.run(accounts.remove_account, address)
-    purge_all(store)
-    print(f"Removed the user {address}, with {held}.")
-    if sure:
-        _tell_of_leaving(address, leaving)
-
-
-def _tell_of_leaving(address: Address, count: int) -> None:
-    """Mail that the user has sent, and that has not left yet."""
-    if count:
-        waits, stops = ("waits", "stops it") if count == 1 else ("wait", "stops them")
-        print(f"{counted(count, 'message')} from {address} {waits} in the queue and will still be sent;")
-        print(f"`posthouse queue cancel --sender {address}` {stops}.")
-
-
-def _held(store: SyncStore, account: AccountId) -> str:
-    """What goes with a user, in words."""
-    usage = store.read(quota.quotas_of, [account])[account].usage
-    messages, octets = store.read(removed.kept_of, account)
-    return (
-        f"{counted(usage.messages, 'message')} ({in_words(usage.octets)}),"
-        f" {counted(messages, 'recently deleted message')} ({in_words(octets)}), all passwords, rights and settings"
-    )
 
 
 def confirmed(question: str) -> bool:

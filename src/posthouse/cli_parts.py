@@ -51,6 +51,13 @@ def directory_of(place: Place) -> "DirectorySection | None":
     return None if place.data and not place.config else load(place.config).directory
 
 
+def removed_days_of(place: Place) -> int | None:
+    """For how many days what was removed is kept; None where the settings are not known."""
+    from posthouse.config import load
+
+    return None if place.data and not place.config else load(place.config).retention.removed_days
+
+
 def do(place: Place, command: "Callable[[SyncStore], None]", *, create: bool = False) -> int:
     """Run one command on the store of a server, also while it runs. Only with `create` a new store is made."""
     from posthouse import admin

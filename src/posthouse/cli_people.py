@@ -1,8 +1,10 @@
 """The command line: `posthouse domain`, `posthouse user`, `posthouse alias`."""
 
-from cyclopts import App
+from typing import Annotated
 
-from posthouse.cli_parts import HERE, Json, Place, Stdin, directory_of, do, fail
+from cyclopts import App, Parameter
+
+from posthouse.cli_parts import HERE, Json, Place, Stdin, directory_of, do, fail, removed_days_of
 
 domain_app = App(name="domain", help="The domains this server takes mail for.")
 user_app = App(name="user", help="The people who have a mailbox here.")
@@ -82,10 +84,21 @@ def user_add(address: str, /, *, password_stdin: Stdin = False, place: Place = H
 
 
 @user_app.command(name="list")
-def user_list(*, place: Place = HERE, as_json: Json = False) -> int:
-    """List all users."""
-    from posthouse import admin
+def user_list(
+    *, removed: Annotated[bool, Parameter(negative=())] = False, place: Place = HERE, as_json: Json = False
+) -> int:
+    """List all users.
 
+    Parameters
+    ----------
+    removed
+        Those who were removed and can still be brought back.
+    """
+    from posthouse import admin, removing
+
+    if removed:
+        days = removed_days_of(place)
+        return do(place, lambda store: removing.list_removed(store, days, as_json=as_json))
     return do(place, lambda store: admin.list_users(store, as_json=as_json))
 
 
@@ -122,17 +135,51 @@ def user_rename(old: str, new: str, /, *, keep_alias: bool = True, place: Place 
 
 
 @user_app.command(name="remove")
-def user_remove(address: str, /, *, yes: bool = False, place: Place = HERE) -> int:
-    """Remove a user and all their mail, for ever.
+def user_remove(
+    user: str,
+    /,
+    *,
+    now: Annotated[bool, Parameter(negative=())] = False,
+    yes: bool = False,
+    place: Place = HERE,
+) -> int:
+    """Remove a user and all their mail. For some days `posthouse user restore` undoes it.
 
     Parameters
     ----------
+    user
+        An address, or the number of a removed user such as R7.
+    now
+        For ever, at once, also what is kept of an earlier user of the name.
     yes
         Do not ask.
     """
-    from posthouse import admin
+    from posthouse import removing
 
-    return do(place, lambda store: admin.remove_user(store, address, sure=yes))
+    days = 0 if now else removed_days_of(place)
+    return do(place, lambda store: removing.remove_user(store, user, days, sure=yes))
+
+
+@user_app.command(name="restore")
+def user_restore(
+    user: str,
+    /,
+    *,
+    under: Annotated[str | None, Parameter(name="--as")] = None,
+    place: Place = HERE,
+) -> int:
+    """Bring a removed user back, with all mail, passwords and rights.
+
+    Parameters
+    ----------
+    user
+        The address, or the number that `posthouse user list --removed` shows.
+    under
+        The address that the user has from now on, where the old one is taken.
+    """
+    from posthouse import removing
+
+    return do(place, lambda store: removing.restore_user(store, user, under))
 
 
 @alias_app.command(name="add")

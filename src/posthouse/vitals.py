@@ -14,7 +14,7 @@ from contextlib import suppress
 from posthouse.mail.ids import Millis
 from posthouse.serve.limits import Peers, WorkerLimits
 from posthouse.serve.stress import Load, Recent
-from posthouse.store import removed
+from posthouse.store import removed, removed_users
 from posthouse.store.gc import make_room, reusable
 from posthouse.store.moment import format_minute
 from posthouse.store.script import StoreError
@@ -125,11 +125,22 @@ class DiskWatch:
                 messages, at = messages + ended.emails, ended.at
                 await make_room(store, self._house.clock())
                 self._house.disk.reusable = await store.read(reusable)
-            more = ended.more
+            more = ended.more or await self._give_up_user()
         if messages:
             fields = {"messages": messages, "removed_until": format_minute(at)}
             log.warning("the disk is nearly full: recently deleted mail is gone for good, the oldest", extra=fields)
             store.shorten_log()
+
+    async def _give_up_user(self) -> bool:
+        """When nothing else is left to give up: the user who was removed first; whether there was one. Raises
+        StoreError."""
+        store = self._house.store
+        gone = await store.run(removed_users.end_first)
+        if gone is not None:
+            log.warning("the disk is nearly full: a removed user is gone for good", extra={"user": str(gone.address)})
+        await make_room(store, self._house.clock())  # also of one before, whose rows are still going
+        self._house.disk.reusable = await store.read(reusable)
+        return gone is not None
 
     def _say(self, free: int, *, full: bool) -> None:
         self._roomy = 0 if full else self._roomy + 1

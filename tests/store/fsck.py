@@ -59,7 +59,8 @@ _CHECKS: tuple[tuple[str, str], ...] = (
     ),
     (
         "mailbox modseqs are not ordered",
-        "SELECT m.id FROM mailbox m LEFT JOIN account a ON a.id = m.account WHERE (a.id IS NULL OR m.modseq > a.modseq"
+        "SELECT m.id FROM mailbox m LEFT JOIN account a ON a.id = m.account WHERE ((a.id IS NULL AND NOT EXISTS"
+        " (SELECT 1 FROM annotation k WHERE k.mailbox = -1 AND k.reader = -m.account)) OR m.modseq > a.modseq"
         " OR m.flags_modseq > m.modseq OR m.expunged_modseq > m.modseq) AND {m}",
     ),
     (
@@ -82,8 +83,15 @@ _CHECKS: tuple[tuple[str, str], ...] = (
     ),
     (
         "an annotation has no mailbox",
-        "SELECT a.mailbox FROM annotation a WHERE a.mailbox <> 0 AND NOT EXISTS (SELECT 1 FROM mailbox m"
+        "SELECT a.mailbox FROM annotation a WHERE a.mailbox NOT IN (0, -1) AND NOT EXISTS (SELECT 1 FROM mailbox m"
         " WHERE m.id = a.mailbox)",
+    ),
+    (
+        "a removed user is there, or can be opened",
+        "SELECT k.reader FROM annotation k WHERE k.mailbox = -1 AND (EXISTS (SELECT 1 FROM account a"
+        " WHERE a.id = k.reader) OR EXISTS (SELECT 1 FROM credential c WHERE c.account = k.reader)"
+        " OR EXISTS (SELECT 1 FROM mailbox m WHERE m.account = k.reader)"
+        " OR EXISTS (SELECT 1 FROM url_key u WHERE u.account = k.reader))",
     ),
     (
         "an Email has no placement and is not kept",
@@ -114,7 +122,7 @@ _CHECKS: tuple[tuple[str, str], ...] = (
     (
         "a mailbox and its Email are of different accounts",
         "SELECT e.id FROM email e JOIN placement p ON p.email = e.id JOIN mailbox m ON m.id = p.mailbox"
-        " WHERE m.account <> e.account AND {e}",
+        " WHERE abs(m.account) <> e.account AND {e}",
     ),
     (
         "an Email's placements differ in keywords, bits or modseq, or are not marked as shared",

@@ -24,13 +24,14 @@ CHILD = """
 import asyncio, os, sys
 from pathlib import Path
 from posthouse.mail.ids import Millis
-from posthouse.store import emails, gc, mailboxes, restore, store as rooms
+from posthouse.store import emails, gc, mailboxes, removed_users, restore, store as rooms
 from posthouse.store.emails import ALL, FlagChange, Mode
 from posthouse.store.mailboxes import Box
 from posthouse.store.removed import Removal
 from posthouse.store.store import Store
-from store_rig import NOW, message, new_email
+from store_rig import NOW, address, message, new_email
 
+BEN = address("ben@home.test")
 rooms.CHECKPOINT_PAGES = 1
 
 def say(*words):
@@ -73,6 +74,11 @@ async def main():
         was = [row.uid for row in await store.read(restore.kept, act.id, 1 << 32)]
         back = await store.run(restore.restore, account, act.id, was, NOW)
         say("restored", *back.uids)
+        await store.run(removed_users.set_aside, BEN, NOW)
+        say("aside")
+        [gone] = await store.read(removed_users.list_removed)
+        await store.run(removed_users.bring_back, gone.account, BEN)
+        say("back")
         await gc.collect_garbage(store, Millis(1000 * 3600_000 * number))
         await asyncio.sleep(0.02)
     await store.close()

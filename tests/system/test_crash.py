@@ -24,6 +24,8 @@ WITHOUT_CLIENTS = {
     "store.blob_unlinked",
     "store.inside_purge",
     "store.inside_restore",
+    "store.inside_set_aside",
+    "store.inside_bring_back",
     "queue.inside_claim",  # these are in test_queue.py, beside this file
     "queue.claimed",
     "queue.before_settle",

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from household import ANNA, HOSTNAME, NOW, open_store
+from household import ANNA, HELLO, HOSTNAME, INFO, NOW, open_store
 from posthouse import trace
 from posthouse.mail.ids import AccountId, MailboxId, Millis
-from posthouse.store import accounts, emails, expiry, journal, mailboxes, restore
+from posthouse.store import accounts, aliases, emails, expiry, journal, mailboxes, removed_users, restore
 from posthouse.store.emails import ALL, Column
 from posthouse.store.expiry import DAY, Rules
 from posthouse.store.mailboxes import Box
@@ -79,6 +79,25 @@ async def test_a_round(home: Home) -> None:
     assert await work(home.house, RULES, []) == Round(0, 0)
     home.now += 30 * DAY + 1
     assert await work(home.house, RULES, []) == Round(expired=3, ended=3)
+    assert await home.store.read(consistency) == []
+    await home.store.close()
+
+
+async def test_a_removed_user_has_his_days(home: Home) -> None:
+    """And the rules wait for him: he could not look after his mail meanwhile (decision 0139)."""
+    trash = await home.put("Trash", 29, 31)
+    for alias in (HELLO, INFO):
+        await home.store.run(aliases.remove_alias, alias)
+    await home.store.run(removed_users.set_aside, ANNA, Millis(home.now))
+    home.now += 30 * DAY
+    assert await work(home.house, RULES, []) == Round(0, 0)
+    await home.store.run(removed_users.bring_back, home.anna, ANNA)
+    assert await home.uids(trash) == [1, 2]
+    assert await work(home.house, RULES, []) == Round(expired=2, ended=0)
+    await home.store.run(removed_users.set_aside, ANNA, Millis(home.now))
+    home.now += 30 * DAY + 1
+    assert await work(home.house, RULES, []) == Round(expired=0, ended=2, users=1)
+    assert await home.store.read(removed_users.list_removed) == []
     assert await home.store.read(consistency) == []
     await home.store.close()
 
@@ -219,7 +238,7 @@ async def test_killed_in_the_middle_it_goes_on(home: Home, crash: str) -> None:
     done = await asyncio.to_thread(
         subprocess.run, command, env=environment, check=True, timeout=60, capture_output=True
     )
-    assert done.stdout == b"700 0\n"
+    assert done.stdout == b"700 0 0\n"
     assert await home.store.read(consistency) == []
     assert sum(number for *_, number in await home.kept()) == 1_200
     await home.store.close()

@@ -242,7 +242,7 @@ def add_account(address: Address, credential: Credential | None) -> Script[Accou
     if credential is None:
         yield sql("INSERT INTO directory_user (account) VALUES ($1)", account)
     else:
-        yield from _put_credential(account, credential)
+        yield from put_credential(account, credential)
     for name, role in NEW_MAILBOXES:
         yield from create(account, name, role)
         yield from subscribe(account, name, subscribed=True)
@@ -327,23 +327,30 @@ def remove_account(address: Address) -> Script[None]:
         raise Refused(f"{leading} leads to {address}; change or remove it first")
     yield from next_modseq(account)  # open sessions look, and find that nothing is left
     yield from logins.sign_in_changed(account)
+    yield from forget_belongings(account)
+    yield from forget_elsewhere(address)
+    yield from forget_name(account)
+
+
+def forget_belongings(account: AccountId) -> Script[None]:
+    """All that a user has, but for the name and the password."""
     for row in (yield from list_mailboxes(account)):
         yield from discard(Box(account, row.id))
-    yield from _forget_elsewhere(address)
-    yield sql("DELETE FROM subscription WHERE account = $1", account)
-    yield sql("DELETE FROM annotation WHERE reader = $1", account)
-    yield sql("DELETE FROM url_key WHERE account = $1", account)
+    for table, column in (("subscription", "account"), ("annotation", "reader"), ("url_key", "account")):
+        yield sql(f"DELETE FROM {table} WHERE {column} = $1", account)
     yield from sending.forget(account)
     yield from logins.forget_user(account)
-    yield sql("DELETE FROM directory_user WHERE account = $1", account)
-    yield sql("DELETE FROM former WHERE account = $1", account)
-    yield sql("DELETE FROM scram_sha1 WHERE account = $1", account)
     yield from removed.forget_account(account)
-    yield sql("DELETE FROM credential WHERE account = $1", account)
+
+
+def forget_name(account: AccountId) -> Script[None]:
+    """By which names and password the account was opened."""
+    for table in ("directory_user", "former", "scram_sha1", "credential"):
+        yield sql(f"DELETE FROM {table} WHERE account = $1", account)
     yield sql("DELETE FROM account WHERE id = $1", account)
 
 
-def _forget_elsewhere(address: Address) -> Script[None]:
+def forget_elsewhere(address: Address) -> Script[None]:
     """Nobody's list names the user any more, lest the next one of the name inherit it; nobody is subscribed to what
     was the user's."""
     name = canonical(address)
@@ -393,7 +400,7 @@ def set_password(address: Address, credential: Credential) -> Script[None]:
     """Raises NotFound."""
     account, _ = yield from require(address)
     yield from logins.sign_in_changed(account)
-    yield from _put_credential(account, credential)
+    yield from put_credential(account, credential)
 
 
 def renew_hash(account: AccountId, old: str, new: str) -> Script[None]:
@@ -401,7 +408,8 @@ def renew_hash(account: AccountId, old: str, new: str) -> Script[None]:
     yield sql("UPDATE credential SET password_hash = $3 WHERE account = $1 AND password_hash = $2", account, old, new)
 
 
-def _put_credential(account: AccountId, credential: Credential) -> Script[None]:
+def put_credential(account: AccountId, credential: Credential) -> Script[None]:
+    """The password of a user, instead of the one before."""
     yield sql("DELETE FROM credential WHERE account = $1", account)
     yield sql(
         "INSERT INTO credential (account, password_hash, scram_salt, scram_iterations, scram_stored_key,"

@@ -22,6 +22,8 @@ CRASHPOINTS: tuple[str, ...] = (
     "store.inside_move",
     "store.inside_expunge",
     "store.inside_restore",  # the placement is made, what was kept is still there
+    "store.inside_set_aside",  # a user is being removed, and kept
+    "store.inside_bring_back",
     "store.inside_rename",
     "store.inside_purge",  # the rows of a deleted mailbox are removed piece by piece
     "store.inside_migration",

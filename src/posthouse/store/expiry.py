@@ -92,7 +92,7 @@ def ruled(rules: Rules, after: MailboxId) -> Script[list[Ruled]]:
     """Mailboxes that have messages and a rule, by their ids, MAILBOXES of those above `after`."""
     rows = yield sql(
         "SELECT m.account, m.id, m.name, m.role, r.days FROM mailbox m LEFT JOIN retention_rule r ON r.mailbox = m.id"
-        " WHERE m.id > $1 AND m.total > 0 AND (r.days IS NOT NULL OR m.role IN ('trash', 'junk'))"
+        " WHERE m.id > $1 AND m.account > 0 AND m.total > 0 AND (r.days IS NOT NULL OR m.role IN ('trash', 'junk'))"
         " ORDER BY m.id LIMIT $2",
         after, MAILBOXES,
     )  # fmt: skip
@@ -127,7 +127,8 @@ def inbox_days(account: AccountId) -> Script[int]:
 def least_inbox_days() -> Script[int]:
     """The fewest days after which messages leave the INBOX of anybody; 0: never."""
     [(days,)] = yield sql(
-        "SELECT min(r.days) FROM retention_rule r JOIN mailbox m ON m.id = r.mailbox WHERE r.days > 0 AND m.name = $1",
+        "SELECT min(r.days) FROM retention_rule r JOIN mailbox m ON m.id = r.mailbox"
+        " WHERE r.days > 0 AND m.name = $1 AND m.account > 0",
         "INBOX",
     )
     return int(days or 0)

@@ -8,10 +8,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from posthouse.mail.ids import UID, AccountId, MailboxId, Millis
-from posthouse.store import emails, expiry, journal, removed, restore
+from posthouse.store import emails, expiry, gc, journal, removed, removed_users, restore
 from posthouse.store.expiry import Gaps, Ruled, Rules, cutoff
 from posthouse.store.removed import Removal
 from posthouse.store.restore import ActRow, Restored
@@ -25,6 +26,7 @@ from posthouse.wire.imap.number_set import print_numbers, runs
 FIRST_SECONDS = 30.0  # after the start: people wait for what comes first
 LOOK_SECONDS = 300.0  # between two looks at the clocks; so much of a jump's surroundings stays unsure
 WORK_SECONDS = 3_600.0  # between two rounds: rules speak of days
+PIECES = 10_000  # steps of 1,000 messages in which the mail of removed users goes, at one round: ten million
 PAUSE_SECONDS = 0.05  # between two steps: three quarters of the writer's time are left to others
 
 _USES = {"trash": "Trash", "junk": "Junk"}
@@ -42,10 +44,11 @@ class Retention(NamedTuple):
 
 
 class Round(NamedTuple):
-    """What one round removed: messages by rules, and for good."""
+    """What one round removed: messages by rules, and for good; and removed users."""
 
     expired: int
     ended: int
+    users: int = 0
 
 
 async def keep_rules(house: House, retention: Retention) -> None:
@@ -76,8 +79,10 @@ async def work(house: House, retention: Retention, gaps: Gaps) -> Round:
             if one.days:
                 expired += await _expire(house, one, cutoff(house.clock(), one.days, gaps))
         after = some[-1].mailbox
-    ended = await _end(house.store, cutoff(house.clock(), retention.removed_days, gaps))
-    return Round(expired, ended + await _end_beyond(house.store, retention.removed_size))
+    before = cutoff(house.clock(), retention.removed_days, gaps)
+    users = await _end_users(house.store, before)
+    ended = await _end(house.store, before)
+    return Round(expired, ended + await _end_beyond(house.store, retention.removed_size), users)
 
 
 async def _expire(house: House, one: Ruled, before: Millis) -> int:
@@ -107,6 +112,22 @@ def expire(one: Ruled, uids: Sequence[UID], now: Millis, *, keep: bool) -> Scrip
         doing = Doing("expired", one.mailbox, one.name, print_numbers(gone.uids).decode("ascii"), named(one))
         yield from journal.record([journey.did(now, doing, "", "")])
     return len(gone.uids)
+
+
+async def _end_users(store: Store, before: Millis) -> int:
+    """End those who were removed before this moment; how many."""
+    ended = 0
+    for one in await store.read(removed_users.overdue, before):  # few, one after another
+        with suppress(NotFound):  # brought back meanwhile
+            await store.run(removed_users.end, one.account)
+            log.info("a removed user is gone for good", extra={"user": str(one.address)})
+            ended += 1
+        await asyncio.sleep(PAUSE_SECONDS)
+    for _ in range(PIECES if ended else 0):  # what is left then goes with other garbage
+        if not await store.run(gc.purge):
+            break
+        await asyncio.sleep(PAUSE_SECONDS)
+    return ended
 
 
 async def _end(store: Store, before: Millis) -> int:

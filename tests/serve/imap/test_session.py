@@ -14,7 +14,7 @@ from posthouse.serve import standing
 from posthouse.serve.imap import fetch, fetch_rows, session
 from posthouse.serve.limits import ImapSessionLimits, PeerLimits, Peers
 from posthouse.serve.login import Door
-from posthouse.store import accounts, aliases, emails, mailboxes
+from posthouse.store import accounts, aliases, emails, mailboxes, removed_users
 from posthouse.store.script import Unavailable
 from posthouse.store.store import Store
 from posthouse.transport.house import House
@@ -90,6 +90,36 @@ async def test_a_login_that_was_changed_or_removed_ends(house, door, store, monk
             client.write("NOOP")
         assert await client.response() == b"* BYE This login has been changed or removed; log in again."
         assert await client.closed()
+
+
+async def test_a_user_who_is_removed_and_comes_back(house, door, store, monkeypatch):
+    """Who has a mailbox of theirs open finds it gone, as a deleted one; then all is as it was (decision 0139)."""
+    monkeypatch.setattr(standing, "VOUCH_SECONDS", 0.0)
+    shared = '"Other Users/anna@home.test/INBOX"'
+    for alias in (INFO, HELLO):
+        await store.run(aliases.remove_alias, alias)
+    async with connect(house, door) as anna, connect(house, door, user="ben@work.test") as ben:
+        await anna.append()
+        await anna.do("SETACL INBOX ben@work.test lrs")
+        await ben.do(f"SUBSCRIBE {shared}")
+        before = await ben.do(f"SELECT {shared}")
+        await store.run(removed_users.set_aside, ANNA, NOW)
+        assert await anna.response() == b"* BYE This login has been changed or removed; log in again."
+        ben.write("FETCH 1 FLAGS")
+        assert (await ben.response()).startswith(b"* BYE The selected mailbox was deleted")
+    async with connect(house, door, user="ben@work.test") as ben:
+        await ben.fails(f"STATUS {shared} (MESSAGES)")
+        assert await ben.do('LIST (SUBSCRIBED) "" "Other Users/*"') == []
+    [one] = await store.read(removed_users.list_removed)
+    await store.run(removed_users.bring_back, one.account, ANNA)
+    async with connect(house, door, user="ben@work.test") as ben:
+        assert [row for row in await ben.do(f"SELECT {shared}") if b"MODSEQ" not in row] == [
+            row for row in before if b"MODSEQ" not in row
+        ]
+        assert len(await ben.do('LIST (SUBSCRIBED) "" "Other Users/*"')) == 1
+    async with connect(house, door) as anna:
+        await anna.do("SELECT INBOX")
+        assert (await anna.do("FETCH 1 BODY.PEEK[]"))[0].endswith(b")")
 
 
 async def test_a_login_is_looked_at_once_a_second(house, door, store, monkeypatch):
