@@ -20,6 +20,9 @@ from posthouse.store.mailboxes import next_modseq
 from posthouse.store.namespace import prefix_of
 from posthouse.store.script import NotFound, Refused, Row, Script, sql
 
+GIVEN = (
+    100_000  # rights and followers that are kept, of each: some 10 MiB in the row; beyond that they do not come back
+)
 NOWHERE = -1  # the mailbox of the annotations; no mailbox has such a number, and no mail program can name it
 ENTRY = "removed user"  # their name, which is none that a mail program could write (RFC 5464 \u00a73.2)
 
@@ -89,12 +92,12 @@ def _gather(user: User, modseq: ModSeq, now: Millis) -> Script[Kept]:
     name, prefix = canonical(address), prefix_of(address)
     rights = yield sql(
         "SELECT mailbox, substr(identifier, 1, length(identifier) - length($1)), rights FROM access"
-        " WHERE identifier IN ($1, $2) ORDER BY mailbox, identifier",
-        name, f"-{name}",
+        " WHERE identifier IN ($1, $2) ORDER BY mailbox, identifier LIMIT $3",
+        name, f"-{name}", GIVEN,
     )  # fmt: skip
     followers = yield sql(
-        "SELECT account, substr(name, $3) FROM subscription WHERE name >= $1 AND name < $2 ORDER BY account, name",
-        prefix, prefix[:-1] + "0", len(prefix) + 1,
+        "SELECT account, substr(name, $3) FROM subscription WHERE name >= $1 AND name < $2 ORDER BY account, name LIMIT $4",
+        prefix, prefix[:-1] + "0", len(prefix) + 1, GIVEN,
     )  # fmt: skip
     return Kept(
         now, address.local, address.domain.name, modseq, devices_only, tuple(most), warned,
