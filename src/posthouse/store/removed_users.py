@@ -96,7 +96,8 @@ def _gather(user: User, modseq: ModSeq, now: Millis) -> Script[Kept]:
         name, f"-{name}", GIVEN,
     )  # fmt: skip
     followers = yield sql(
-        "SELECT account, substr(name, $3) FROM subscription WHERE name >= $1 AND name < $2 ORDER BY account, name LIMIT $4",
+        "SELECT account, substr(name, $3) FROM subscription WHERE name >= $1 AND name < $2 ORDER BY account, name"
+        " LIMIT $4",
         prefix, prefix[:-1] + "0", len(prefix) + 1, GIVEN,
     )  # fmt: skip
     return Kept(
