@@ -69,7 +69,8 @@ def test_killed_at(copied: Callable[[int], tuple[Running, Person]], name: str, n
     running.start(POSTHOUSE_CRASH=f"{name}:{n}")
     activity = Activity(anna)
     alive = activity.send(20, large_every=3) and activity.use_mailboxes(3)
-    assert not alive, "the crash point was never reached"
+    # On a slow machine the worker's own housekeeping may pass the point before the first client comes.
+    assert not alive or "ended (SIGKILL)" in running.log.read_text(), "the crash point was never reached"
     if not everything:
         activity.wait_for_server()
         activity.check()
