@@ -1,10 +1,12 @@
 """What is written many at a time is what would be written one by one."""
 
+import hashlib
 import random
 
 import pytest
 
 from posthouse.store import emails, mailboxes
+from posthouse.store.blobs import pack
 from posthouse.store.emails import ALL, Column
 from posthouse.store.incoming import ROWS_AT_ONCE
 from posthouse.store.mailboxes import Box
@@ -70,6 +72,33 @@ def test_octets_that_are_here_already_among_new_ones(rig: Rig) -> None:
     rig.run(emails.add, box, [rig.email(one) for one in octets])
     rows = rig.read(emails.fetch, box, ALL, [Column.BLOB])
     assert [rig.store.octets(row[1]) for row in rows] == octets[::3] + octets
+
+
+def forsaken(octets: list[bytes]) -> Script[None]:
+    """Their rows as they are where nobody names them any more; half of them have their octets still."""
+    for place, one in enumerate(octets):
+        digest = hashlib.sha256(one).digest()
+        [(key,)] = yield sql(
+            "INSERT INTO blob (digest, size, refs, released) VALUES ($1, $2, 0, 1) RETURNING id", digest, len(one)
+        )
+        if place % 2:
+            yield sql("INSERT INTO octets (blob, packed) VALUES ($1, $2)", key, pack(one))
+
+
+def released() -> Script[int]:
+    rows = yield sql("SELECT count(*) FROM blob WHERE released IS NOT NULL")
+    return int(rows[0][0])
+
+
+def test_octets_that_nobody_names_any_more_among_new_ones(rig: Rig) -> None:
+    box = rig.box()
+    octets = [message() for _ in range(2 * ROWS_AT_ONCE)]
+    rig.run(forsaken, octets[::3])
+    rig.run(emails.add, box, [rig.email(one) for one in octets])
+    rows = rig.read(emails.fetch, box, ALL, [Column.BLOB])
+    assert [rig.store.octets(row[1]) for row in rows] == octets
+    assert {refs for _, refs in references(rig)} == {1}
+    assert rig.read(released) == 0
 
 
 def test_large_messages_among_small_ones(rig: Rig) -> None:

@@ -20,7 +20,8 @@ ROWS_AT_ONCE = 20  # rows of one INSERT
 
 _BLOB = "blob (digest, size, file, refs)"
 _EMAIL = "email (account, blob, size, received, header_size, envelope, structure, thread)"
-_KNOWN = f"SELECT digest FROM blob WHERE digest IN ({', '.join(f'${number}' for number in range(1, ROWS_AT_ONCE + 1))})"
+_KEPT = " ON CONFLICT (digest) DO UPDATE SET refs = refs + excluded.refs, released = NULL RETURNING digest, id, refs"
+_OCTETS = "octets (blob, packed)"
 
 
 class NewEmail(NamedTuple):
@@ -37,14 +38,14 @@ class NewEmail(NamedTuple):
     fields: bytes | None = None  # the map of the header block (mail/fieldmap.py), where it is made already
 
 
-def insert_rows(table: str, rows: Sequence[Row]) -> Script[None]:
-    """Rows of one width, in order."""
+def insert_rows(table: str, rows: Sequence[Row], end: str = "") -> Script[None]:
+    """Rows of one width, in order; `end` is the end of the statement."""
     together = len(rows) - len(rows) % ROWS_AT_ONCE
     for first in range(0, together, ROWS_AT_ONCE):
         some = rows[first : first + ROWS_AT_ONCE]
-        yield sql(_text(table, ROWS_AT_ONCE, len(some[0])), *chain.from_iterable(some))
+        yield sql(_text(table, ROWS_AT_ONCE, len(some[0])) + end, *chain.from_iterable(some))
     for row in rows[together:]:
-        yield sql(_text(table, 1, len(row)), *row)
+        yield sql(_text(table, 1, len(row)) + end, *row)
 
 
 @lru_cache(32)
@@ -71,23 +72,20 @@ def keep_all(new: Sequence[NewEmail]) -> Script[dict[str, BlobKey]]:
 
 
 def _keep_many(blobs: Sequence[NewBlob], counts: dict[str, int], keys: dict[str, BlobKey]) -> Script[list[NewBlob]]:
-    """Those that are not here yet, as far as they fill statements; gives the rest."""
-    known: set[str] = set()
+    """As `blobs.keep` does it, as far as they fill statements; gives the rest."""
     together = len(blobs) - len(blobs) % ROWS_AT_ONCE
-    for first in range(0, together, ROWS_AT_ONCE):
-        digests = (bytes.fromhex(blob.id) for blob in blobs[first : first + ROWS_AT_ONCE])
-        known.update(digest.hex() for (digest,) in (yield sql(_KNOWN, *digests)))
-    fresh = [blob for blob in blobs[:together] if blob.id not in known]
+    text = _text(_BLOB, ROWS_AT_ONCE, 4) + _KEPT
     packed: list[Row] = []
-    together = len(fresh) - len(fresh) % ROWS_AT_ONCE
     for first in range(0, together, ROWS_AT_ONCE):
-        some = fresh[first : first + ROWS_AT_ONCE]
-        rows = [(bytes.fromhex(blob.id), blob.size, blob.file, counts[blob.id]) for blob in some]
-        text = _text(_BLOB, ROWS_AT_ONCE, 4) + " RETURNING digest, id"
-        keys.update((digest.hex(), key) for digest, key in (yield sql(text, *chain.from_iterable(rows))))
-        packed += [(keys[blob.id], blob.packed) for blob in some if blob.packed is not None]
-    yield from insert_rows("octets (blob, packed)", packed)
-    return [blob for blob in blobs if blob.id not in keys]
+        some = {bytes.fromhex(blob.id): blob for blob in blobs[first : first + ROWS_AT_ONCE]}
+        rows = [(digest, blob.size, blob.file, counts[blob.id]) for digest, blob in some.items()]
+        for digest, key, references in (yield sql(text, *chain.from_iterable(rows))):
+            blob = some[digest]
+            keys[blob.id] = BlobKey(key)
+            if blob.packed is not None and references == counts[blob.id]:  # new, or nobody has named it any more
+                packed.append((key, blob.packed))
+    yield from insert_rows(_OCTETS, packed, " ON CONFLICT DO NOTHING")
+    return list(blobs[together:])
 
 
 # --- Emails
