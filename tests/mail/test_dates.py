@@ -71,6 +71,19 @@ def test_garbage_is_no_date(value: bytes) -> None:
     parse_internaldate(value)
 
 
+@given(
+    st.sampled_from([b"", b"Mon, ", b"\t Tue, ", b"Xyz,"]),
+    st.tuples(st.integers(0, 40), st.sampled_from([b"Jan", b"feb", b"FEB", b"Jux"]), st.integers(0, 12_000)),
+    st.tuples(st.integers(0, 25), st.integers(0, 61), st.integers(0, 61)),
+    st.sampled_from([b"+0000", b"-0130", b"+1400", b"+2400", b"+0060", b"-0000 (UTC)", b"+0100 (cet)", b"+0000\r"]),
+)
+def test_the_usual_date_is_read_as_any_other(
+    weekday: bytes, date: tuple[int, bytes, int], time: tuple[int, int, int], zone: bytes
+) -> None:
+    value = weekday + b"%d %b %d %02d:%02d:%02d " % (*date, *time) + zone
+    assert parse_date(value) == parse_date(value.replace(b" ", b"  "))
+
+
 @given(st.integers(FIRST, LAST).map(lambda seconds: Millis(seconds * 1000)))
 def test_dates_come_back(instant: Millis) -> None:
     assert parse_internaldate(format_internaldate(instant)) == instant

@@ -11,6 +11,7 @@ from posthouse.mail.header import (
     Field,
     body_start,
     decode_base64,
+    decode_text,
     decode_words,
     first,
     firsts,
@@ -228,3 +229,13 @@ def test_message_ids(value: bytes, ids: list[str]) -> None:
 )
 def test_decode_base64(encoded: bytes, octets: bytes) -> None:
     assert decode_base64(encoded) == octets
+
+
+@given(
+    st.lists(
+        st.sampled_from([b"a", b" ", b"\t", b"\r", b"\n ", b"\0", b"\x7f", b"\xc3\xbc", b"=?utf-8?q?=41?=", b"=?"])
+    )
+)
+def test_words_are_decoded_from_octets_as_from_their_text(pieces: list[bytes]) -> None:
+    value = b"".join(pieces)
+    assert decode_words(value) == decode_words(decode_text(unfold(value)))

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from mail.imap_text import check_body, check_envelope, read
 from mail.sections import binary, section_octets
+from posthouse.mail.header import unfold
 from posthouse.mail.mime import Span, parse
 from posthouse.mail.structure import (
     ENCLOSED_ADDRESSES,
@@ -16,12 +17,25 @@ from posthouse.mail.structure import (
     addresses,
     body_structure,
     describe,
+    envelope,
     find_part,
     nstring,
     span,
     string,
 )
 from posthouse.wire.imap.body import without_extension
+
+
+@given(st.lists(st.sampled_from([b"a", b" ", b"\t", b"\r", b"\r\n ", b'"', b"\\", b"\0", b"\xff"]), max_size=8))
+def test_a_field_of_the_envelope_is_its_unfolded_string(pieces: list[bytes]) -> None:
+    value = b"".join(pieces)
+    assert envelope({b"subject": value}).startswith(b"(NIL %b NIL " % string(unfold(value)))
+
+
+@pytest.mark.parametrize("spelled", [b" base64", b"BASE64\r", b' "quoted-printable" (x)', b"8bit; x", b"", b"\xff"])
+def test_an_encoding_is_read_alike_however_long_its_field(spelled: bytes) -> None:
+    short, long = (parse(b"Content-Transfer-Encoding:" + spelled + more + b"\n\n") for more in (b"", b" " * 100))
+    assert short.encoding == long.encoding
 
 
 @pytest.mark.parametrize(

@@ -157,6 +157,36 @@ def test_the_usual_msg_id_is_read_as_any_other(pieces: list[bytes]) -> None:
     assert own == several[0]
 
 
+_IDS = [
+    b"<a@b>",
+    b"<a.b+c@[::1]>",
+    b"<@>",
+    b" ",
+    b"\t",
+    b"\r\n ",
+    b"<a @b>",
+    b"<a>",
+    b'<"a"@b>',
+    b"<\xff@b>",
+    b"x",
+    b"<",
+]
+
+
+@given(st.lists(st.sampled_from(_IDS), max_size=9))
+def test_the_usual_references_are_read_as_any_other(pieces: list[bytes]) -> None:
+    value = b"".join(pieces)
+    plain, behind_a_word = (
+        summarize(b"References:" + word + value + b"\r\n\r\n", Millis(0)).parents for word in (b"", b"word")
+    )
+    assert plain == behind_a_word
+
+
+def test_many_short_references() -> None:
+    found = summarize(b"References:" + b"<@>" * (PARENTS + 1) + b"\r\n\r\n", RECEIVED)
+    assert found.parents == " ".join(["@"] * PARENTS)
+
+
 @given(st.binary(max_size=300))
 def test_any_octets(octets: bytes) -> None:
     for name in (b"Subject", b"From", b"Date", b"References", b"Message-ID", b"In-Reply-To"):

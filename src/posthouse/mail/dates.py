@@ -39,6 +39,10 @@ _CTIME = re.compile(
     rb"(?:([+-]\d{4}|[A-Za-z]{1,5})[ \t]+)?(\d{4})\b[ \t]*([+-]\d{4}\b)?"
 )
 _COMMENT = re.compile(rb"\([^()]*\)")
+# The form of RFC 5322 §3.3 as nearly all mail has it, also with the zone's name behind it.
+_USUAL = re.compile(
+    rb"[ \t]*+(?:[A-Za-z]{3}, )?(\d{1,2} [A-Za-z]{3} \d{4}) (\d\d):(\d\d):(\d\d) ([+-]\d{4})(?: \([A-Z]*+\))?\r?\Z"
+)
 # RFC 9051 §9   date-time = DQUOTE date-day-fixed "-" date-month "-" date-year SP time SP zone DQUOTE
 _INTERNALDATE = re.compile(rb'"?([ \d]?\d)-([A-Za-z]{3})-(\d{4}) (\d{2}):(\d{2}):(\d{2}) ([+-]\d{4})"?\Z')
 
@@ -46,6 +50,32 @@ _INTERNALDATE = re.compile(rb'"?([ \d]?\d)-([A-Za-z]{3})-(\d{4}) (\d{2}):(\d{2})
 def parse_date(value: bytes) -> tuple[Millis, int] | None:
     """The instant and the zone's offset in minutes of a Date field, or None (RFC 5322 §3.3, §4.3). A missing weekday
     is fine, a wrong one too; years of two or three digits are meant as §4.3 says; a missing or unknown zone is UTC."""
+    usual = _USUAL.match(value) if len(value) < VALUE_LENGTH else None
+    if usual is None:
+        return _parse_any_date(value)
+    date, hour, minute, second, zone = usual.groups()
+    return _in_zone(_usual_date(date), (int(hour), int(minute), int(second)), _zone(zone))
+
+
+@lru_cache(REMEMBERED)
+def _usual_date(date: bytes) -> tuple[int, int, int] | None:
+    """Year, month and day of `1 Jan 2024`; None where there is no such month."""
+    day, month, year = date.split(b" ")
+    number = _MONTH.get(month.lower())
+    return None if number is None else (int(year), number, int(day))
+
+
+def _in_zone(
+    date: tuple[int, int, int] | None, time: tuple[int, int, int], offset: int | None
+) -> tuple[Millis, int] | None:
+    """What parse_date gives, of what was read."""
+    if date is None or offset is None:
+        return None
+    instant = _instant(date, time, offset)
+    return None if instant is None else (instant, offset)
+
+
+def _parse_any_date(value: bytes) -> tuple[Millis, int] | None:
     line = value[:VALUE_LENGTH].rstrip()
     if b"\n" in line or b"\r" in line:
         line = line.replace(b"\r", b" ").replace(b"\n", b" ")
@@ -62,12 +92,9 @@ def parse_date(value: bytes) -> tuple[Millis, int] | None:
             return None
         month, day, hour, minute, second, zone, year, zone_after = match.groups()
         zone, hours = zone_after or zone, int(hour)
-    offset = _zone(zone)
     number = _MONTH.get(month.lower())
-    if number is None or offset is None:
-        return None
-    instant = _instant((_full_year(year), number, int(day)), (hours, int(minute), int(second or b"0")), offset)
-    return None if instant is None else (instant, offset)
+    date = None if number is None else (_full_year(year), number, int(day))
+    return _in_zone(date, (hours, int(minute), int(second or b"0")), _zone(zone))
 
 
 def _hours(hours: int, half: bytes | None) -> int:

@@ -190,10 +190,18 @@ def decode_words(value: bytes | str) -> str:
     and octets of a character cut in two by neighbours of one charset are joined before decoding, because real mailers
     cut there. Words that touch other text are decoded too: mailers write `Re:=?...` and people want to read it, though
     RFC 8621 §4.1.2.2 would leave it. What cannot be decoded stays as it is. Control characters are dropped."""
-    text = value if isinstance(value, str) else decode_text(unfold(value[:FIELD_VALUE]))
+    text = value if isinstance(value, str) else _decode_plain(value)
     if "=?" in text:
         text = _decode_words(text)
     return _CONTROL.sub(_plain_control, text) if not text.isprintable() else text
+
+
+def _decode_plain(value: bytes) -> str:
+    if len(value) <= FIELD_VALUE and value.isascii():
+        text = value.strip(b" \t\r").decode("ascii")
+        if text.isprintable():  # and so on one line, without NUL
+            return text
+    return decode_text(unfold(value[:FIELD_VALUE]))
 
 
 def _plain_control(match: re.Match[str]) -> str:

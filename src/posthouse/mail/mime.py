@@ -11,6 +11,7 @@ Preamble and epilogue of a multipart belong to no part. It does not decode anyth
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from mmap import mmap
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from posthouse.mail.parameters import Parameters
 MIME_DEPTH = 50  # nested multiparts and messages; what lies deeper is shown as one opaque part (limits.md)
 PARTS = 2_000  # parts shown; the rest of the multipart is shown as one opaque part (limits.md)
 BOUNDARY = 200  # octets; RFC 2046 §5.1.1 allows 70, real mailers exceed it
+WORD = 64  # octets of a Content-Transfer-Encoding that is remembered with what it says
 FALSE_BOUNDARIES = 100_000  # lines in a whole message that begin like a boundary and are none; then we stop looking
 _COUNT_BLOCK = 65_536  # octets whose lines are counted at once; a message's count is kept at every such step
 
@@ -104,8 +106,15 @@ def parse_with_fields(octets: Octets) -> tuple[Part, Sequence[tuple[bytes, bytes
 
 def _encoding(value: bytes) -> str:
     """One word: comments and parameters, which do not belong there, are left out."""
+    return _remembered_word(value) if len(value) <= WORD else _word(value)
+
+
+def _word(value: bytes) -> str:
     word = unfold(value).partition(b";")[0].partition(b"(")[0].strip(b" \t\"'")
     return word.decode("ascii", "replace").lower() or "7bit"
+
+
+_remembered_word = lru_cache(WORD)(_word)  # mail has five of them, in a few spellings
 
 
 class _Parser:

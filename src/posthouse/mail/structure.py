@@ -100,7 +100,10 @@ def _or(given: bytes, default: bytes) -> bytes:
 
 
 def _field(value: bytes | None) -> bytes:
-    return b"NIL" if value is None else string(unfold(value))
+    if value is None:
+        return b"NIL"
+    plain = value.strip(b" \t\r")  # which is all that unfolding does where nothing is folded
+    return b'"%b"' % plain if _QUOTED_AS_IS(plain) else string(unfold(value))
 
 
 def addresses(value: bytes | None) -> bytes:

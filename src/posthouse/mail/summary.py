@@ -30,6 +30,8 @@ _MAY_HAVE_ARTIFACTS = re.compile(r"(?:re|fwd?)[ \[:]|\[|.*\(fwd\)\Z", re.IGNOREC
 _ID = re.compile(rb"<([^<>]*+)>")
 # A field that begins with a msg-id as nearly all have it, in one line, without quoting.
 _USUAL_ID = re.compile(rb"[ \t\r\n]*+<([!#-;=?A-~]*+@[!#-;=?-~]*+)>")
+# All of References, and of In-Reply-To, in the same way.
+_USUAL_IDS = re.compile(rb"(?:[ \t\r\n]*+<[!#-;=?A-~]*+@[!#-;=?-~]*+>)++[ \t\r\n]*+\Z")
 _QUOTING = re.compile(rb'\\(.)|"', re.DOTALL)
 # A Date field whose day can be read and whose time cannot (RFC 5256 §2.2).
 _DAY = re.compile(
@@ -191,6 +193,10 @@ def _text(octets: bytes) -> str:
 
 def _parents(references: bytes | None, in_reply_to: bytes | None) -> str:
     """RFC 5256 §3, REFERENCES: the ids of References, or else the first of In-Reply-To."""
+    if references is not None and len(references) <= ID_LENGTH and _USUAL_IDS.match(references):
+        usual = _ID.findall(references)
+        if len(usual) <= PARENTS:
+            return b" ".join(usual).decode("ascii")
     ids = [] if references is None else _ids(references)
     if not ids and in_reply_to is not None:
         ids = _first_id(in_reply_to)
