@@ -32,6 +32,17 @@ async def test_only_what_is_in_a_file_is_told(store: Store) -> None:
     assert (await packing.all())[1] == filed
 
 
+async def test_how_many_wait(store: Store) -> None:
+    """None after those that came have been handed over, or a large one was put behind them."""
+    packing = Packing(store.blobs)
+    counts = []
+    for octets in [*SMALL[: TOGETHER + 2], LARGE, SMALL[0]]:
+        await packing.add(octets)
+        counts.append(packing.waiting)
+    assert counts == [*range(1, TOGETHER), 0, 1, 2, 0, 1]
+    await packing.all()
+
+
 async def test_given_up_while_a_call_runs(store: Store) -> None:
     packing = Packing(store.blobs)
     for octets in SMALL:

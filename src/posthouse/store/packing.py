@@ -26,6 +26,11 @@ class Packing:
         self._size = 0  # octets of those that wait
         self._call: asyncio.Future[list[NewBlob]] | None = None
 
+    @property
+    def waiting(self) -> int:
+        """How many have not been handed over yet."""
+        return len(self._waiting)
+
     async def add(self, octets: Octets) -> NewBlob | None:
         """Take the next message; its blob where it is durable in a file already. Raises Unavailable (disk)."""
         if len(octets) > AT_ONCE_SIZE:

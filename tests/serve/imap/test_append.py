@@ -89,6 +89,28 @@ async def test_many_messages_are_kept_as_they_came(house, door):
             assert answer.endswith(b"BODY[] {%d}\r\n%b)" % (len(message), message))
 
 
+async def test_many_messages_are_described_as_they_came(house, door):
+    """Each with its own flags, date and text, whatever waits beside it; the largest is described in a thread."""
+    sizes = [300_000 if number == 100 else 70_000 if number in (0, 3, 70) else 10 + number for number in range(140)]
+    messages = [b"Subject: %d\r\n\r\n%b\r\n" % (number, b"x" * size) for number, size in enumerate(sizes)]
+    flags = [b" (\\Seen)" if number % 3 == 0 else b" (k%d)" % (number % 5) for number in range(140)]
+    dates = [b"%02d-Jan-2024 10:%02d:00 +0000" % (number % 19 + 10, number % 60) for number in range(140)]
+    async with connect(house, door) as client:
+        literals = b"".join(
+            b'%b "%b" {%d+}\r\n%b' % (flag, date, len(message), message)
+            for flag, date, message in zip(flags, dates, messages, strict=True)
+        )
+        await client.do(b"APPEND INBOX" + literals)
+        await client.do("EXAMINE INBOX")
+        answers = await client.do("FETCH 1:* (FLAGS INTERNALDATE ENVELOPE BODYSTRUCTURE)")
+    assert answers == [
+        b'* %d FETCH (FLAGS%b INTERNALDATE "%b" ENVELOPE (NIL "%d" NIL NIL NIL NIL NIL NIL NIL NIL)'
+        b' BODYSTRUCTURE ("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" %d 1 NIL NIL NIL NIL))'
+        % (number + 1, flags[number], dates[number], number, sizes[number] + 2)
+        for number in range(140)
+    ]
+
+
 async def test_several_messages_are_all_kept_or_none(house, door):
     async with connect(house, door) as client:
         answer = await client.fails(b"APPEND INBOX {6+}\r\nA: 1\r\n {6+}\r\nB:\x002\r\n")

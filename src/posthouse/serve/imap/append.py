@@ -7,6 +7,9 @@ asked for (RFC 7888) is refused behind it: whether there is such a mailbox is th
 not twice. Octets go to a spool: small messages stay in memory, large ones wait in a file. The tagged OK is said after
 the commit.
 
+Small messages that come together are described together, when they have been handed over to be compressed: a processor
+that does one thing again and again takes a quarter less time than one that does another in between (decision 0133).
+
 No message with NUL octets is kept, so that BODY[] can show each: RFC 9051 §4.3.1 forbids them in a literal, and in a
 literal8 the parts that hold them are put into base64 (mail/nulless.py), or the message is refused (RFC 3516 §4.4).
 """
@@ -15,6 +18,8 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from mmap import mmap
+from typing import NamedTuple
 
 from posthouse.mail.ids import Millis
 from posthouse.mail.nulless import without_nul
@@ -34,6 +39,7 @@ from posthouse.transport.accept import describe
 from posthouse.transport.spool import Spool
 from posthouse.wire.imap import code
 from posthouse.wire.imap.command import Append
+from posthouse.wire.imap.grammar import FlagSet
 from posthouse.wire.imap.response import StatusResponse, no, ok
 from posthouse.wire.imap.server import Catenate, Event, GoOn, LiteralAnnounced, Octets, UrlPart
 
@@ -42,15 +48,38 @@ NO_ROOM = "There is no room on the server's disk at the moment; try again later.
 EMPTY = "A message of no octets is no message."
 
 
+class Whole(NamedTuple):
+    """A message that has come and is not described yet."""
+
+    octets: bytes | mmap
+    received: Millis
+    flags: FlagSet
+    saved: Millis
+
+
 class Incoming:
     """An APPEND between its beginning and its end: the messages that are whole, the one that comes, and why none will
     be kept, where that is known already."""
 
-    __slots__ = ("files", "head", "literal8", "nul", "old", "packing", "ready", "refused", "room", "spool", "total")
+    __slots__ = (
+        "files",
+        "head",
+        "literal8",
+        "nul",
+        "old",
+        "packing",
+        "ready",
+        "refused",
+        "room",
+        "spool",
+        "total",
+        "whole",
+    )
 
     def __init__(self, blobs: Blobs) -> None:
-        self.ready: list[Callable[[NewBlob], NewEmail]] = []  # messages that are whole, but for their octets
-        self.packing = Packing(blobs)  # these
+        self.whole: list[Whole] = []  # messages that are whole: as many as wait to be compressed, and no more
+        self.ready: list[Callable[[NewBlob], NewEmail]] = []  # those before them, described, but for their octets
+        self.packing = Packing(blobs)  # the octets of all
         self.files: list[NewBlob] = []  # large messages that are whole, where it is known whether they are kept
         self.head: LiteralAnnounced | Catenate | None = None  # what was said of the message that comes
         self.spool: Spool | None = None
@@ -76,6 +105,7 @@ class Incoming:
             self.spool.close()
             self.spool = None
         self.packing.close()
+        self.whole.clear()
         self.ready.clear()
 
 
@@ -276,10 +306,11 @@ async def _message_whole(session: Session, incoming: Incoming) -> None:
     received = now if head.date is None else head.date
     try:
         octets = await spool.octets()
-        described = await describe(octets, Millis(received))
+        incoming.whole.append(Whole(octets, Millis(received), head.flags, now))
         filed = await incoming.packing.add(octets)
         incoming.files += [filed] if filed is not None else []
-        incoming.ready.append(partial(described.email, flags=head.flags.bits, keywords=head.flags.keywords, saved=now))
+        if not incoming.packing.waiting:
+            await _describe(incoming)
     except OSError:
         incoming.refuse(_disk(head.tag))
     except StoreError as error:
@@ -287,6 +318,15 @@ async def _message_whole(session: Session, incoming: Incoming) -> None:
     finally:
         spool.close()
         incoming.spool = None
+
+
+async def _describe(incoming: Incoming) -> None:
+    """Describe the messages that are whole, in order, while they are compressed."""
+    for one in incoming.whole:
+        described = await describe(one.octets, one.received)
+        email = partial(described.email, flags=one.flags.bits, keywords=one.flags.keywords, saved=one.saved)
+        incoming.ready.append(email)
+    incoming.whole.clear()
 
 
 async def _without_nul(session: Session, incoming: Incoming) -> None:
@@ -327,6 +367,7 @@ async def _keep(session: Session, incoming: Incoming, command: Append) -> Status
     await _message_whole(session, incoming)
     if incoming.refused is not None:
         return incoming.refused
+    await _describe(incoming)
     blobs = await incoming.packing.all()
     new = tuple(email(blob) for email, blob in zip(incoming.ready, blobs, strict=True))
     files, incoming.files = incoming.files, []  # nobody may touch them before it is known what became of them
