@@ -211,7 +211,7 @@ class Blobs:
         [row] = await self._read((blob,))
         await asyncio.to_thread(self._copy, row, file, start)
 
-    def _copy(self, row: Row, file: BinaryIO, start: int) -> None:
+    def _copy(self, row: Row, file: BinaryIO | mmap.mmap, start: int) -> None:
         digest, size, _, _ = row
         seen = hashlib.sha256()
         for at in range(0, size, COPY_SIZE):
@@ -224,13 +224,16 @@ class Blobs:
 
     def mapped(self, row: Row) -> mmap.mmap:
         """The whole octets of a row of rows_of in a file without a name, a piece at a time in memory, the digest
-        verified. Slow: call it in a thread; the caller closes it. Raises Unavailable."""
+        verified; whole in memory where there is no room for that file. Slow: call it in a thread; the caller closes
+        it. Raises Unavailable."""
         try:
             with tempfile.TemporaryFile(dir=self._spool) as file:
                 self._copy(row, file, 0)
                 return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except OSError as error:
-            raise Unavailable(f"the octets of a message cannot be spread out: {error.strerror}") from error
+        except OSError:  # a full disk does not keep users from searching
+            whole = mmap.mmap(-1, row[1])
+            self._copy(row, whole, 0)
+            return whole
 
     def octets(self, row: Row, start: int = 0, stop: int | None = None) -> bytes:
         """The octets of a row of rows_of, in this thread: what get() does behind the database."""

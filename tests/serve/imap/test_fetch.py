@@ -9,6 +9,7 @@ import tracemalloc
 from posthouse.net.link import LinkLimits
 from posthouse.serve.imap import fetch, parts
 from posthouse.store.blobs import Blobs
+from posthouse.store.script import Unavailable
 from serve.imap.dialogue import MESSAGE, connect
 
 LARGE = MESSAGE + os.urandom(3 * fetch.PIECE + 5).replace(b"\0", b"0")
@@ -139,3 +140,21 @@ async def test_parts_are_read_with_a_full_disk(house, door, monkeypatch):
         await large(client, MIXED)
         monkeypatch.setattr(parts.tempfile, "TemporaryFile", full)
         assert await client.do("FETCH 2 BINARY.SIZE[1]") == [b"* 2 FETCH (BINARY.SIZE[1] %d)" % len(FILE)]
+
+
+async def test_messages_are_read_with_a_full_disk(house, door, monkeypatch):
+    """The client reads the message; that it has read it cannot be kept (RFC 9051 §6.4.5)."""
+
+    async def full(store, *_arguments, **_options):
+        raise Unavailable("the disk is full")
+
+    async with connect(house, door) as client:
+        await client.append()
+        await client.do("SELECT INBOX")
+        with monkeypatch.context() as patched:
+            patched.setattr(type(house.store), "run", full)
+            [fetched] = await client.do("FETCH 1 (FLAGS BODY[])")
+            assert MESSAGE in fetched
+            assert b"FLAGS ()" in fetched
+        [fetched] = await client.do("FETCH 1 BODY[]")
+        assert b"FLAGS (\\Seen)" in fetched

@@ -1,6 +1,7 @@
 """Large messages: what is looked for in them is found as in small ones, and only a piece of one is in memory."""
 
 import asyncio
+import errno
 import random
 import tracemalloc
 
@@ -8,6 +9,7 @@ import pytest
 
 from posthouse.mail import longtext, text
 from posthouse.serve.imap import criteria, question
+from posthouse.store import blobs
 from posthouse.store.indexer import Indexer
 from serve.imap.dialogue import connect
 
@@ -85,3 +87,15 @@ async def test_the_index_takes_up_a_large_message_by_pieces(house, door):
         await client.do("SELECT INBOX")
         assert await searched(client, "SUBJECT long") == [b"* SEARCH 1"]
         assert await searched(client, "BODY worte") == [b"* SEARCH 1"]
+
+
+async def test_large_messages_are_searched_with_a_full_disk(house, door, monkeypatch):
+    def full(**_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async with connect(house, door) as client:
+        await client.append(HTML)
+        await client.do("SELECT INBOX")
+        monkeypatch.setattr(blobs.tempfile, "TemporaryFile", full)
+        assert await searched(client, "BODY worte") == [b"* SEARCH 1"]
+        assert await searched(client, "BODY wortlos") == [b"* SEARCH"]

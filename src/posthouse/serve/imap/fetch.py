@@ -146,8 +146,8 @@ def _with_seen(session: Session) -> tuple[Attribute, ...]:
 
 
 async def _set_seen(session: Session, ranges: Ranges) -> bool:
-    """Set \\Seen where it is not set; whether it was so anywhere. EXPUNGE is not told here: the numbers of this
-    command are in use."""
+    """Set \\Seen where it is not set and the store can; whether it was so anywhere. EXPUNGE is not told here: the
+    numbers of this command are in use."""
     selected = session.selected
     rows = await session.store.read(emails.flags, selected.box, selected.view.uid_spans(ranges))
     unseen = [row[0] for row in rows if not row[1] & SEEN_BIT]
@@ -155,7 +155,11 @@ async def _set_seen(session: Session, ranges: Ranges) -> bool:
         return False
     whole, news = len(unseen) == selected.view.total, bool(selected.updates)
     order = Order(runs(unseen), FlagChange(Mode.ADD, SEEN_BIT), whole, show=False, news=news)
-    await alter_flags(session, order, expunge=False)
+    try:
+        await alter_flags(session, order, expunge=False)
+    except Unavailable as error:  # a full disk does not keep users from reading
+        log.warning("messages are read without \\Seen: %s", error)
+        return False
     return True
 
 
