@@ -113,6 +113,21 @@ def test_old_tls_is_refused(ca: CertificateFiles, tmp_path: Path) -> None:
     assert shake(context, new, "localhost")[0].version() == "TLSv1.2"
 
 
+@pytest.mark.parametrize(("version", "resumable"), [(ssl.TLSVersion.TLSv1_2, True), (ssl.TLSVersion.TLSv1_3, False)])
+def test_a_ticket_is_given_where_it_saves_a_round_trip(
+    ca: CertificateFiles, tmp_path: Path, version: ssl.TLSVersion, resumable: bool
+) -> None:
+    """RFC 5077 §3.1; with TLS 1.3 both ways take one (RFC 8446 §2.2)."""
+    context = Certificates([authority.issue(ca, tmp_path, ("localhost",))]).context
+    client = trusting(ca)
+    client.minimum_version = client.maximum_version = version
+    theirs, ours = shake(context, client, "localhost")
+    ours.write(b"x")
+    assert theirs.read(1) == b"x"  # and with it what came before: tickets of TLS 1.3 are no part of the handshake
+    assert theirs.session is not None
+    assert theirs.session.has_ticket == resumable
+
+
 async def start_tls(link: Link, engine: Lines, context: ssl.SSLContext) -> None:
     assert await link.next(engine) == b"STARTTLS"
     link.write(b"220 go\n")
