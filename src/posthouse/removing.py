@@ -59,7 +59,7 @@ def _ask(question: str, days: int | None) -> None:
 
 
 def _remove_now(store: SyncStore, user: User, earlier: Sequence[RemovedUser]) -> None:
-    store.run(accounts.remove_account, user.address)
+    store.run(removed_users.remove, user.address)
     for one in earlier:
         store.run(removed_users.end, one.account)
     purge_all(store)
@@ -118,12 +118,14 @@ def restore_user(store: SyncStore, name: str, under: str | None) -> None:
     require_domain(store, here.domain, ADD_IT)
     if store.read(accounts.find, here) is not None:
         raise Refused(f"there is a user {here} again; bring this one back under another name: --as NAME@{here.domain}")
-    store.run(removed_users.bring_back, one.account, here)
+    former = store.run(removed_users.bring_back, one.account, here)
     print(f"{here} is a user again, with {_what(one)}; mail, UIDs, rights and settings are as they were.")
     if one.directory:
         print("The directory has the password; device passwords are as they were.")
     else:
         print("Passwords are as they were, device passwords too.")
+    for known in former:
+        print(f"Mail for {known}, a former name, arrives and the name logs in as before.")
     if store.read(accounts.known_as, one.address) is None:
         print(f"Mail for {one.address} does not come here; `posthouse alias add {one.address} {here}` leads it here.")
 

@@ -9,11 +9,13 @@ from posthouse.mail.keyword import SEEN_BIT
 from posthouse.store import (
     access,
     accounts,
+    aliases,
     annotations,
     devices,
     emails,
     expiry,
     gc,
+    groups,
     logins,
     mailboxes,
     names,
@@ -24,7 +26,7 @@ from posthouse.store import (
     totp,
     urlkeys,
 )  # fmt: skip
-from posthouse.store.accounts import NoSuchUser, ScramSecret
+from posthouse.store.accounts import NoSuchUser, ScramSecret, Senders
 from posthouse.store.devices import NewDevice
 from posthouse.store.emails import ALL
 from posthouse.store.expiry import Rules
@@ -196,14 +198,40 @@ def test_a_user_of_a_directory(rig: Rig) -> None:
     assert [device.name for device in entrance.devices] == ["phone"]
 
 
+def test_former_names_go_along_and_come_back(rig: Rig) -> None:
+    other = address("bernard@home.test")
+    rig.run(renaming.rename_user, BEN, ELSE, keep=True)
+    rig.run(renaming.rename_user, ELSE, other, keep=True)
+    before = rig.read(aliases.list_aliases)
+    assert [row.address for row in before] == [BEN, ELSE]
+    rig.run(groups.add_group, address("team@home.test"), [BEN], Senders.USERS)  # by the old name
+    with pytest.raises(Refused, match="leads to ben@home"):
+        rig.run(removed_users.set_aside, other, NOW)
+    assert rig.read(aliases.list_aliases)[: len(before)] == before
+    rig.run(groups.remove_group, address("team@home.test"))
+    rig.run(removed_users.set_aside, other, NOW)
+    assert rig.read(aliases.list_aliases) == []
+    assert rig.read(accounts.known_as, BEN) is None
+    assert rig.run(removed_users.bring_back, rig.ben, other) == (BEN, ELSE)
+    assert rig.read(aliases.list_aliases) == before
+    assert rig.read(accounts.known_as, BEN) == (rig.ben, other)
+    rig.run(removed_users.set_aside, other, NOW)
+    rig.run(accounts.add_account, BEN, CREDENTIAL)
+    assert rig.run(removed_users.bring_back, rig.ben, ELSE) == (), "one is somebody else's, one the user's own again"
+    rig.run(renaming.rename_user, ELSE, other, keep=True)
+    rig.run(removed_users.remove, other)
+    assert rig.read(accounts.known_as, ELSE) is None
+    assert rig.read(removed_users.list_removed) == []
+
+
 @pytest.mark.parametrize("how", ["alias", "catch-all"])
 def test_while_something_leads_there_nobody_is_removed(rig: Rig, how: str) -> None:
     if how == "alias":
-        rig.run(renaming.rename_user, BEN, ELSE, keep=True)
+        rig.run(aliases.add_alias, ELSE, [BEN])
     else:
         rig.run(accounts.set_catch_all, ELSE.domain, BEN)
     with pytest.raises(Refused, match="change or remove it first"):
-        rig.run(removed_users.set_aside, ELSE if how == "alias" else BEN, NOW)
+        rig.run(removed_users.set_aside, BEN, NOW)
     assert rig.read(removed_users.list_removed) == []
 
 

@@ -13,7 +13,7 @@ import msgspec
 
 from posthouse.mail.address import Address, Domain
 from posthouse.mail.ids import AccountId, Millis, ModSeq
-from posthouse.store import accounts, logins
+from posthouse.store import accounts, aliases, logins
 from posthouse.store.accounts import EVERYBODY, Credential, User, canonical, fold
 from posthouse.store.crashpoint import crashpoint
 from posthouse.store.mailboxes import next_modseq
@@ -29,7 +29,7 @@ ENTRY = "removed user"  # their name, which is none that a mail program could wr
 
 class Kept(msgspec.Struct, frozen=True):
     """What a row of a removed user keeps. `rights`: mailboxes of others, the sign of the entry, and what was given;
-    `followers`: who was subscribed to which mailbox of the user."""
+    `followers`: who was subscribed to which mailbox of the user; `former`: names of the user before."""
 
     at: int  # Millis
     local: str
@@ -41,6 +41,7 @@ class Kept(msgspec.Struct, frozen=True):
     credential: Credential | None  # None: a directory has it
     rights: tuple[tuple[int, str, str], ...]
     followers: tuple[tuple[int, str], ...]
+    former: tuple[tuple[str, str], ...]  # local part and domain
 
 
 class RemovedUser(NamedTuple):
@@ -54,6 +55,8 @@ class RemovedUser(NamedTuple):
     directory: bool
 
 
+Names = tuple[tuple[str, str], ...]
+
 _decoder = msgspec.json.Decoder(Kept)
 
 
@@ -65,12 +68,11 @@ def aside(account: AccountId) -> AccountId:
 def set_aside(address: Address, now: Millis) -> Script[AccountId]:
     """Remove a user, and keep all of it. Raises NotFound, Refused while aliases or a catch-all lead to the user."""
     account, address = yield from accounts.require(address)
-    leading = yield from accounts.leading_to(address)
-    if leading:
-        raise Refused(f"{leading} leads to {address}; change or remove it first")
+    former = yield from _take_former_names(account)
+    yield from _require_alone(address)
     modseq = yield from next_modseq(account)  # open sessions look, and find that nothing is left
     yield from logins.sign_in_changed(account)
-    kept = yield from _gather(User(account, address), modseq, now)
+    kept = yield from _gather(User(account, address), (modseq, former), now)
     yield sql(
         "INSERT INTO annotation (mailbox, reader, entry, fold, value, change) VALUES ($1, $2, $3, $3, $4, 0)",
         NOWHERE, account, ENTRY, msgspec.json.encode(kept),
@@ -84,8 +86,36 @@ def set_aside(address: Address, now: Millis) -> Script[AccountId]:
     return account
 
 
-def _gather(user: User, modseq: ModSeq, now: Millis) -> Script[Kept]:
+def remove(address: Address) -> Script[None]:
+    """Remove a user for good, at once, as accounts.remove_account; former names go along. Raises NotFound, Refused."""
+    account, address = yield from accounts.require(address)
+    yield from _take_former_names(account)
+    yield from accounts.remove_account(address)
+
+
+def _require_alone(address: Address) -> Script[None]:
+    leading = yield from accounts.leading_to(address)
+    if leading:
+        raise Refused(f"{leading} leads to {address}; change or remove it first")
+
+
+def _take_former_names(account: AccountId) -> Script[Names]:
+    """What the user was called before leads nowhere any more. Raises Refused where something leads to such a name."""
+    rows = yield sql(
+        "SELECT DISTINCT a.local, a.domain FROM former f JOIN alias a ON a.domain = f.domain AND a.fold = f.fold"
+        " WHERE f.account = $1 ORDER BY a.domain, a.local",
+        account,
+    )
+    for local, domain in rows:  # inside one script, in the writer's thread
+        yield from _require_alone(Address(local, Domain(domain)))
+    for local, domain in rows:
+        yield from aliases.forget_targets(Address(local, Domain(domain)))
+    return tuple((local, domain) for local, domain in rows)
+
+
+def _gather(user: User, last: tuple[ModSeq, Names], now: Millis) -> Script[Kept]:
     account, address = user
+    modseq, former = last
     [(devices_only, *most, warned)] = yield sql(
         "SELECT devices_only, most_octets, most_messages, most_mailboxes, warned FROM account WHERE id = $1", account
     )
@@ -102,7 +132,8 @@ def _gather(user: User, modseq: ModSeq, now: Millis) -> Script[Kept]:
     )  # fmt: skip
     return Kept(
         now, address.local, address.domain.name, modseq, devices_only, tuple(most), warned,
-        (yield from accounts.credential_of(account)), _triples(rights), tuple((one, rest) for one, rest in followers),
+        (yield from accounts.credential_of(account)), _triples(rights),
+        tuple((one, rest) for one, rest in followers), former,
     )  # fmt: skip
 
 
@@ -134,9 +165,9 @@ def _kept(account: AccountId) -> Script[Kept]:
     return _decoder.decode(rows[0][0])
 
 
-def bring_back(account: AccountId, address: Address) -> Script[None]:
-    """The user is there again, under this address. Raises NotFound (the user, the domain), Refused (it is another name
-    of one), Exists (a user, group or alias has the address)."""
+def bring_back(account: AccountId, address: Address) -> Script[tuple[Address, ...]]:
+    """The user is there again, under this address; which former names lead there again. Raises NotFound (the user, the
+    domain), Refused (it is another name of one), Exists (a user, group or alias has the address)."""
     kept = yield from _kept(account)
     yield from accounts.require_domain(address.domain)
     yield from accounts.require_free(address)
@@ -163,6 +194,22 @@ def bring_back(account: AccountId, address: Address) -> Script[None]:
     yield sql("DELETE FROM annotation WHERE mailbox = $1 AND reader = $2", NOWHERE, account)
     yield from next_modseq(account)
     yield from logins.sign_in_changed(account)
+    return (yield from _name_again(User(account, address), kept.former))
+
+
+def _name_again(user: User, former: Names) -> Script[tuple[Address, ...]]:
+    """Former names that are free, in domains that are here, lead to the user again."""
+    again = []
+    for local, domain in former:  # inside one script, in the writer's thread
+        name = Address(local, Domain(domain))
+        here = yield from accounts.at_home(name)
+        taken = (yield from accounts.find(name)) is not None or (yield from accounts.targets_of(name))
+        if here != name or taken:
+            continue
+        yield from aliases.put_targets(name, [canonical(user.address)])
+        yield sql("INSERT INTO former (domain, fold, account) VALUES ($1, $2, $3)", domain, fold(local), user.account)
+        again.append(name)
+    return tuple(again)
 
 
 def _local(address: Address) -> str:
