@@ -7,6 +7,7 @@ killed. So each process takes whole blocks of ports for itself, and says so by a
 import contextlib
 import itertools
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,6 +53,18 @@ def _own_ports() -> Iterator[int]:
 
 _names: list[socket.socket] = []
 _ports = _own_ports()
+
+
+@contextlib.contextmanager
+def turn(what: str) -> Iterator[None]:
+    """Have for oneself what is there once on this machine, as ports whose numbers are fixed, or wait for it."""
+    with socket.socket(socket.AF_UNIX) as name:
+        while True:
+            with contextlib.suppress(OSError):
+                name.bind(f"\0posthouse-tests-{what}")
+                break
+            time.sleep(0.05)
+        yield
 
 
 def free_ports(count: int) -> list[int]:

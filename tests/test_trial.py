@@ -8,17 +8,24 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from freeports import turn
 from posthouse import trial
 from posthouse.trial import NOTES, PORTS, default_folder, run, screen
 
 PROGRAM = [sys.executable, "-m", "posthouse", "try"]
 PATIENCE = 60.0  # seconds for what takes less than two (make bench tells) on a machine that is busy with other tests
 
-pytestmark = pytest.mark.xdist_group("trial")
+
+@pytest.fixture(autouse=True)
+def fixed_ports() -> Iterator[None]:
+    """Nobody else has them, or gives them back, in the middle of a test."""
+    with turn("trial"):
+        yield
 
 
 class Playground:

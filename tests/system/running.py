@@ -29,7 +29,7 @@ from cryptography.x509.oid import NameOID
 from freeports import free_ports
 
 PROGRAM = Path(sys.executable).parent / "posthouse"
-START_WAIT = 60.0  # seconds until every port must answer
+START_WAIT = 120.0  # seconds until every port must answer
 STOP_WAIT = 60.0  # seconds until SIGTERM must have ended everything
 SETTINGS = """\
 hostname = "mail.home.test"
@@ -126,7 +126,7 @@ class Running:
             assert time.monotonic() < deadline, f"it does not answer:\n{self.log.read_text()[-4000:]}"
             time.sleep(0.02)
 
-    def greets(self, patience: float = 2.0) -> bool:
+    def greets(self, patience: float = 10.0) -> bool:
         """Whether a worker greets on the SMTP and the IMAP port. The supervisor alone lets a caller wait."""
         for port in (self.ports.smtp, self.ports.imap):
             try:

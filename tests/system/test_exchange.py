@@ -22,6 +22,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from freeports import turn
 from posthouse.net.authority import self_signed
 from posthouse.net.tls import CertificateFiles
 from posthouse.trust.dane import public_key
@@ -66,7 +67,6 @@ smtpd_tls_key_file = {key}
 smtpd_peername_lookup = no
 smtpd_relay_restrictions = permit_mynetworks, reject_unauth_destination
 """
-pytestmark = pytest.mark.xdist_group("postfix")
 
 
 @dataclass(frozen=True)
@@ -232,9 +232,10 @@ async def a_wrong_address_comes_back_with_words(world: World) -> None:
 async def test_exchange(tmp_path: Path) -> None:
     """One test, because port 25 of these addresses is there once."""
     find_programs()
-    if reason := why_not():
-        pytest.skip(reason)
-    async with running_world(tmp_path) as world:
-        await to_postfix(world)
-        await from_postfix_by_dane(world)
-        await a_wrong_address_comes_back_with_words(world)
+    with turn("exchange"):
+        if reason := why_not():
+            pytest.skip(reason)
+        async with running_world(tmp_path) as world:
+            await to_postfix(world)
+            await from_postfix_by_dane(world)
+            await a_wrong_address_comes_back_with_words(world)

@@ -38,7 +38,6 @@ MESSAGES = {
     b"\r\n\xc3\xbc\r\n",
     "large": b"Subject: large\r\n\r\n" + (b"." * 60 + b"\r\n") * 80_000,
 }
-pytestmark = pytest.mark.xdist_group("postfix")
 
 
 @pytest.fixture(scope="module")

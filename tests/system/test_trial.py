@@ -1,7 +1,7 @@
 """`posthouse try`: a mail system to play with, by one command, without a question.
 
 Its ports are fixed; where one is taken, `--any-port` finds another, which these tests allow except where they ask for
-just that. They run one after the other (a group of pytest-xdist).
+just that. They run one after the other.
 """
 
 import contextlib
@@ -21,9 +21,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from freeports import turn
 from system.running import PROGRAM
-
-pytestmark = pytest.mark.xdist_group("trial")
 
 IMAP = 1143
 READY = "Ctrl-C"
@@ -84,6 +83,13 @@ class Trial:
             count = int(client.select("INBOX", readonly=True)[1][0])
             rows = client.fetch("1:*", "(BODY.PEEK[])")[1] if count else []
         return [row[1] for row in rows if isinstance(row, tuple)]
+
+
+@pytest.fixture(autouse=True)
+def fixed_ports() -> Iterator[None]:
+    """Nobody else has them, or gives them back, in the middle of a test."""
+    with turn("trial"):
+        yield
 
 
 @pytest.fixture

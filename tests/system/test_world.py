@@ -20,6 +20,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from freeports import turn
 from posthouse.net.authority import authority, issue, self_signed
 from posthouse.net.nameservers import Server
 from posthouse.net.tls import CertificateFiles
@@ -56,10 +57,7 @@ port = {port}
 tls = "encrypted"
 """
 
-pytestmark = [
-    pytest.mark.skipif(os.geteuid() != 0, reason="port 25 is for root"),
-    pytest.mark.xdist_group("postfix"),
-]
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="port 25 is for root")
 
 
 def certificates(folder: Path) -> dict[str, CertificateFiles]:
@@ -189,9 +187,10 @@ def until(wanted: list[str], look: Callable[[], list[str]]) -> None:
 
 
 async def test_mail_between_three_systems(tmp_path: Path) -> None:
-    async with world(tmp_path) as here:
-        await asyncio.to_thread(exchange, here)
-        assert {request.split(b" ", 2)[1] for request in here.web.requests} == {b"/.well-known/mta-sts.txt"}
+    with turn("world"):
+        async with world(tmp_path) as here:
+            await asyncio.to_thread(exchange, here)
+            assert {request.split(b" ", 2)[1] for request in here.web.requests} == {b"/.well-known/mta-sts.txt"}
 
 
 def exchange(here: World) -> None:

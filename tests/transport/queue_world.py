@@ -113,11 +113,11 @@ class World:
         self.clock.advance(seconds)
         self.runner._wake.set()
 
-    async def live(self, seconds: float, step: float = 1.0) -> None:
-        """The clock goes on as clocks do, and runners look meanwhile."""
+    async def live(self, seconds: float, step: float = 1.0, pause: float = 0.03) -> None:
+        """The clock goes on as clocks do, and runners look meanwhile, in each pause."""
         for _ in range(round(seconds / step)):
             await self.pass_time(step)
-            await asyncio.sleep(0.03)
+            await asyncio.sleep(pause)
 
 
 def states() -> Script[list[tuple[int, State]]]:

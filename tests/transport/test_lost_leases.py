@@ -95,8 +95,8 @@ async def test_nothing_is_sent_twice_after_a_full_disk(
     delivery ended meanwhile, or after; and the log says it twice, not twice a second (decision 0127)."""
     caplog.set_level(logging.INFO)
     monkeypatch.setattr("posthouse.transport.queue.RECOVER_SECONDS", 0.02)
-    monkeypatch.setattr("posthouse.transport.queue.PAUSE_SECONDS", 0.09)
-    rules, answers = Rules(lease=300), asyncio.Event()
+    monkeypatch.setattr("posthouse.transport.queue.PAUSE_SECONDS", 0.3)
+    rules, answers = Rules(lease=1_000), asyncio.Event()
     one, other = World(store, QueueLimits(rules=rules)), World(store, QueueLimits(rules=rules))
     begun = 0
 
@@ -114,12 +114,12 @@ async def test_nothing_is_sent_twice_after_a_full_disk(
         await one.settled(*[State.LEASED] * 3)
         async with running(other):
             disk.full = True
-            await one.live(0.6, step=0.02)
+            await one.live(2.0, step=0.07, pause=0.1)
             if meanwhile:
                 answers.set()
-                await one.live(0.1, step=0.02)
+                await one.live(0.3, step=0.07, pause=0.1)
             disk.full = False
-            await one.live(0.6, step=0.02)
+            await one.live(2.0, step=0.07, pause=0.1)
             answers.set()
             await one.settled()
     assert (begun, len(one.sent), other.sent) == (3, 3, [])
