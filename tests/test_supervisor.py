@@ -160,6 +160,8 @@ def test_who_connects_while_the_server_stops_is_refused(tmp_path: Path) -> None:
             connect(one.smtp).close()
         except ConnectionRefusedError:
             break
+        except ConnectionResetError:  # it closed in the middle of the handshake
+            continue
     else:
         raise AssertionError("connections are still taken")
     held.close()
