@@ -6,14 +6,15 @@ from pathlib import Path
 import pytest
 
 from household import ANNA, BEN, NOW, inbox
-from posthouse.mail.ids import AccountId
+from mail.torture import small
+from posthouse.mail.ids import AccountId, Millis
 from posthouse.mail.keyword import SEEN_BIT
 from posthouse.store import accounts, emails, mailboxes
 from posthouse.store.emails import Column
 from posthouse.store.mailboxes import Box
 from posthouse.store.script import NotFound
 from posthouse.store.store import Store
-from posthouse.transport.accept import DESCRIBED_ON_LOOP, accept, prepare
+from posthouse.transport.accept import DESCRIBED_ON_LOOP, Arrived, accept, describe, prepare
 
 MESSAGE = b"Subject: Hello\r\nFrom: ben@work.test\r\n\r\nHow are you?\r\n"
 
@@ -50,6 +51,14 @@ async def test_a_message_beyond_the_limits_of_mime_is_kept_whole_and_noted(
     [line] = caplog.records
     assert line.getMessage() == "a message has parts beyond the limits; they are shown as one"
     assert line.__dict__["size"] == len(octets)
+
+
+@pytest.mark.parametrize("large", [False, True], ids=["on the loop", "in a thread"])
+async def test_many_are_described_as_each_alone(large: bool) -> None:
+    torture = [octets for _, octets in small()]
+    several = [Arrived(octets, Millis(NOW + number)) for number, octets in enumerate([MESSAGE, *torture])]
+    several += [Arrived(MESSAGE + b"x" * DESCRIBED_ON_LOOP, NOW)] if large else []
+    assert await describe(several) == [(await describe([one]))[0] for one in several]
 
 
 async def test_once_for_each_account(store: Store) -> None:

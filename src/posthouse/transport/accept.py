@@ -66,8 +66,15 @@ async def prepare(
 
     The octets are kept as they are. Raises Unavailable.
     """
-    read = await describe(octets, received)
+    [read] = await describe([Arrived(octets, received)])
     return read.email(await store.blobs.put(octets), flags, keywords)
+
+
+class Arrived(NamedTuple):
+    """The octets of a message, and its INTERNALDATE."""
+
+    octets: bytes | mmap
+    received: Millis
 
 
 class Described(NamedTuple):
@@ -86,14 +93,15 @@ class Described(NamedTuple):
         )
 
 
-async def describe(octets: bytes | mmap, received: Millis) -> Described:
-    """Read a message once, for all that is kept beside it."""
-    if len(octets) > DESCRIBED_ON_LOOP:
-        read = await asyncio.to_thread(_read, octets, received)
+async def describe(several: Sequence[Arrived]) -> list[Described]:
+    """Read messages once, for all that is kept beside them."""
+    if any(len(octets) > DESCRIBED_ON_LOOP for octets, _ in several):
+        read = await asyncio.to_thread(_read_many, several)
     else:
-        read = _read(octets, received)
-    if read.description.cut:
-        log.info("a message has parts beyond the limits; they are shown as one", extra={"size": len(octets)})
+        read = [_read(*several[0])] if len(several) == 1 else _read_many(several)
+    for (octets, _), one in zip(several, read, strict=True):
+        if one.description.cut:
+            log.info("a message has parts beyond the limits; they are shown as one", extra={"size": len(octets)})
     return read
 
 
@@ -103,6 +111,17 @@ def _read(octets: bytes | mmap, received: Millis) -> Described:
     header = bytes(octets[: part.header.stop])
     summary = summarize_fields(part.fields, received)
     return Described(received, describe_part(part), summary, header, field_map_of(header, found))
+
+
+def _read_many(several: Sequence[Arrived]) -> list[Described]:
+    """The same, step by step for all: a sixth quicker than message by message, and slower for one (decision 0133)."""
+    received = [arrived.received for arrived in several]
+    parsed = [parse_with_fields(arrived.octets) for arrived in several]
+    headers = [bytes(octets[: part.header.stop]) for (octets, _), (part, _) in zip(several, parsed, strict=True)]
+    summaries = [summarize_fields(part.fields, date) for (part, _), date in zip(parsed, received, strict=True)]
+    descriptions = [describe_part(part) for part, _ in parsed]
+    maps = [field_map_of(header, found) for header, (_, found) in zip(headers, parsed, strict=True)]
+    return list(map(Described, received, descriptions, summaries, headers, maps))
 
 
 def accept(

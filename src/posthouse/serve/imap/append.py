@@ -18,7 +18,6 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from mmap import mmap
 from typing import NamedTuple
 
 from posthouse.mail.ids import Millis
@@ -35,7 +34,7 @@ from posthouse.store.emails import NewEmail
 from posthouse.store.packing import Packing
 from posthouse.store.quota import Usage
 from posthouse.store.script import Full, NotFound, Stale, StoreError, Unavailable
-from posthouse.transport.accept import describe
+from posthouse.transport.accept import Arrived, describe
 from posthouse.transport.spool import Spool
 from posthouse.wire.imap import code
 from posthouse.wire.imap.command import Append
@@ -51,8 +50,7 @@ EMPTY = "A message of no octets is no message."
 class Whole(NamedTuple):
     """A message that has come and is not described yet."""
 
-    octets: bytes | mmap
-    received: Millis
+    arrived: Arrived
     flags: FlagSet
     saved: Millis
 
@@ -306,7 +304,7 @@ async def _message_whole(session: Session, incoming: Incoming) -> None:
     received = now if head.date is None else head.date
     try:
         octets = await spool.octets()
-        incoming.whole.append(Whole(octets, Millis(received), head.flags, now))
+        incoming.whole.append(Whole(Arrived(octets, Millis(received)), head.flags, now))
         filed = await incoming.packing.add(octets)
         incoming.files += [filed] if filed is not None else []
         if not incoming.packing.waiting:
@@ -322,11 +320,12 @@ async def _message_whole(session: Session, incoming: Incoming) -> None:
 
 async def _describe(incoming: Incoming) -> None:
     """Describe the messages that are whole, in order, while they are compressed."""
-    for one in incoming.whole:
-        described = await describe(one.octets, one.received)
-        email = partial(described.email, flags=one.flags.bits, keywords=one.flags.keywords, saved=one.saved)
-        incoming.ready.append(email)
-    incoming.whole.clear()
+    several, incoming.whole = incoming.whole, []
+    described = await describe([one.arrived for one in several])
+    incoming.ready += [
+        partial(read.email, flags=one.flags.bits, keywords=one.flags.keywords, saved=one.saved)
+        for read, one in zip(described, several, strict=True)
+    ]
 
 
 async def _without_nul(session: Session, incoming: Incoming) -> None:
