@@ -76,7 +76,7 @@ def test_a_mistake_is_undone(run: Run, tmp_path: Path) -> None:
     table = run("user", "list", "--removed").out.splitlines()
     assert table[0].split() == ["NUMBER", "USER", "REMOVED", "KEPT-UNTIL", "MESSAGES", "OCTETS"]
     assert run("user", "list").out == "There are none.\n"
-    for command in (("user", "password"), ("restore",), ("user", "remove")):
+    for command in (("user", "password"), ("restore",), ("user", "remove"), ("user", "logins")):
         gone = run(*command, ANNA)
         assert f"it was removed at {table[1].split()[2]}" in gone.err
         assert f"comes back by: posthouse user restore {ANNA}" in gone.err
@@ -164,6 +164,12 @@ def test_a_domain_that_has_another_name_by_now(run: Run) -> None:
     said = run("user", "restore", "anna@house.test")
     assert said.status == 1
     assert "house.test is not a domain of this server; add it first" in said.err
+
+
+def test_what_hinders_is_said_before_anybody_is_asked(run: Run) -> None:
+    run("group", "add", "team@home.test", ANNA)
+    said = run("user", "remove", ANNA)
+    assert said.err == f"posthouse: the group team@home.test leads to {ANNA}; change or remove it first\n"
 
 
 def test_what_is_asked(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

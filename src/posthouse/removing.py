@@ -34,6 +34,9 @@ def remove_user(store: SyncStore, name: str, days: int | None, *, sure: bool) ->
         return
     if user is None:
         raise nobody(store, address)
+    leading = store.read(removed_users.hindered, user)
+    if leading:  # before anybody is asked; the store looks again
+        raise Refused(f"{leading} leads to {user.address}; change or remove it first")
     held, leaving = _held(store, user.account), store.read(waiting.number, waiting.Choice(sender=str(user.address)))
     if not sure:
         _tell_of_leaving(user.address, leaving)

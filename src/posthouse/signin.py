@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from posthouse import elsewhere
-from posthouse.admin import Refused, address_of, show
+from posthouse.admin import Refused, address_of, nobody, show
 from posthouse.config_directory import DirectorySection
 from posthouse.mail.address import Address
 from posthouse.mail.ids import Millis
@@ -34,7 +34,7 @@ def person(store: SyncStore, name: str) -> User:
     address = address_of(name)
     found = store.read(accounts.known_as, address)
     if found is None:
-        raise Refused(f"there is no user {address}")
+        raise nobody(store, address)
     return found
 
 

@@ -93,6 +93,14 @@ def remove(address: Address) -> Script[None]:
     yield from accounts.remove_account(address)
 
 
+def hindered(user: User) -> Script[str]:
+    """What leads to a user, in words, so that the user cannot be removed; "" where nothing does, or where former names
+    have to be looked through, as removing does."""
+    if (yield sql("SELECT 1 FROM former WHERE account = $1 LIMIT 1", user.account)):
+        return ""
+    return (yield from accounts.leading_to(user.address))
+
+
 def _require_alone(address: Address) -> Script[None]:
     leading = yield from accounts.leading_to(address)
     if leading:
