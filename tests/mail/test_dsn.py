@@ -59,6 +59,18 @@ def test_what_is_printed_is_read_again(status: DeliveryStatus, utf8: bool) -> No
     assert dsn.parse_status(octets) == status
 
 
+@pytest.mark.parametrize("letter", ["ü", "\u07ff", "日", "\U00010000"])
+def test_the_longest_address_is_not_cut(letter: str) -> None:
+    """RFC 5321 §4.5.3.1.3: a path of 256 octets, which RFC 6533 §3 makes far longer where a report is ASCII."""
+    octets = len(letter.encode())
+    address = OriginalRecipient("utf-8", letter * ((254 - len("@work.test")) // octets) + "@work.test")
+    status = DeliveryStatus("us.test", (RecipientStatus(address, Action.FAILED, Status(5, 1, 1), address),))
+    for utf8 in (False, True):
+        printed = dsn.print_status(status, utf8=utf8)
+        assert all(len(line) <= 998 for line in printed.split(b"\r\n"))
+        assert dsn.parse_status(printed) == status
+
+
 @given(statuses)
 def test_python_reads_it_too(status: DeliveryStatus) -> None:
     """As message/delivery-status inside multipart/report."""

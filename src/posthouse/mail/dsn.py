@@ -147,13 +147,17 @@ def _group(recipient: RecipientStatus, *, utf8: bool) -> bytes:
 def _line(name: str, text: str, *, utf8: bool) -> bytes:
     """A field in which encoded-words have no place: what is outside ASCII becomes `?` where that must be."""
     text = text if utf8 else text.encode("ascii", "replace").decode("ascii")
-    return compose.structured(name, _cut_words(text))
+    most = compose.LONGEST_LINE - len(f"{name}: ")
+    return compose.structured(name, [piece for word in text.split() for piece in _cut_word(word, most)])
 
 
-def _cut_words(text: str) -> list[str]:
-    """Words no longer than a line may be: some servers answer without a blank."""
-    most = compose.LONGEST_LINE // 4  # octets of UTF-8
-    return [word[at : at + most] for word in text.split() for at in range(0, len(word), most)]
+def _cut_word(word: str, most: int) -> list[str]:
+    """A word of more octets than a line may have, in pieces: some servers answer without a blank. An address stays
+    whole, however its letters are written: a blank in it would make another of it."""
+    if len(word.encode("utf-8", "replace")) <= most:
+        return [word]
+    step = most // 4  # octets of UTF-8
+    return [word[at : at + step] for at in range(0, len(word), step)]
 
 
 def _date(name: str, moment: Millis | None) -> list[bytes]:
