@@ -181,6 +181,7 @@ class Worker:
             loop.create_task(watch.watch()),
             loop.create_task(house.journey.keep(store)),
             loop.create_task(door.logbook.keep()),
+            loop.create_task(logbook.keep_recalling(store, peers)),
         ]
         if self._orders.slot == 0:
             self._duties.append(loop.create_task(keep_rules(house, _retention(settings.retention))))

@@ -13,7 +13,7 @@ from posthouse.net.link import TlsState
 from posthouse.serve import logbook as logbook_module
 from posthouse.serve.caller import Caller
 from posthouse.serve.limits import PeerLimits, Peers, Refusal, Service
-from posthouse.serve.logbook import Logbook, Why, forget
+from posthouse.serve.logbook import Logbook, Why, forget, recall
 from posthouse.serve.login import Door
 from posthouse.store import accounts, aliases, logins, renaming
 from posthouse.store.accounts import Login
@@ -116,6 +116,30 @@ async def test_the_logbook_is_written_by_itself_and_at_the_end(gate: Door, store
     await asyncio.gather(keeping, return_exceptions=True)
     account = (await anna(store)).account
     assert len(await store.read(logins.list_visits, account, Millis(0), failed=False)) == 1
+
+
+async def test_where_users_came_in_is_known_to_all_workers_and_after_a_restart(
+    gate: Door, store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    await gate.verify(NAME, RIGHT, IMAP)
+    await gate.logbook.flush()
+    peers = Peers(now=clock.monotonic)
+    assert not peers.good(IP)
+    await recall(store, peers, Millis(NOW - 20 * logins.DAY))  # the clock was set back
+    assert peers.good(IP)
+    assert not peers.good("192.0.2.2")
+    for days, good in ((29, True), (31, False)):
+        clock.seconds = days * 86_400
+        later = Peers(now=clock.monotonic)
+        await recall(store, later, clock.wall())
+        assert later.good(IP) is good
+
+    async def fail(*_args: object, **_kwargs: object) -> None:
+        raise Unavailable("the disk is away")
+
+    monkeypatch.setattr(store, "read", fail)
+    await recall(store, peers, clock.wall())
+    assert "from where users came in: the disk is away" in caplog.text
 
 
 async def test_a_store_that_writes_nothing_keeps_nobody_out(

@@ -484,6 +484,15 @@ class Peers:
         if len(self._at_home) > TABLE:
             self._at_home.popitem(last=False)
 
+    def known_homes(self, homes: Sequence[tuple[str, int]]) -> None:
+        """Networks from which somebody has logged in well, at any worker, and how many days ago; the newest first."""
+        now = self.now()
+        for key, days in reversed(homes[:TABLE]):
+            self._good[key] = max(self._good.get(key, now), now + GOOD_SECONDS - days * 86_400.0)
+            self._good.move_to_end(key)
+        while len(self._good) > TABLE:
+            self._good.popitem(last=False)
+
     def failure_networks(self, ip: str) -> tuple[str, ...]:
         """What failures from there are counted under, narrow to wide; nothing where none are counted."""
         return () if self.exempt(ip) else tuple(network(ip, v4, v6) for (v4, v6), _ in FAILURE_NETWORKS)

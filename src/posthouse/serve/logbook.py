@@ -12,6 +12,7 @@ from enum import Enum
 
 from posthouse.mail.ids import AccountId, Millis
 from posthouse.serve.caller import Caller
+from posthouse.serve.limits import TABLE, Peers
 from posthouse.store import logins
 from posthouse.store.accounts import Login
 from posthouse.store.logins import Batch, Times, Used, Visit
@@ -22,6 +23,7 @@ from posthouse.store.store import Store
 FLUSH = 1.0  # seconds between two writes
 SETTLE = 2.0  # seconds that a login waits for the name of the program
 WAITING = 5_000  # kinds of visits that wait; further ones are counted without address and program
+HOMES_SECONDS = 300.0  # between two looks at where users came in from at other workers
 SUBJECTS = 20_000  # names and networks whose failures wait; further ones are counted in this worker's memory only
 HOT = 3  # failures of a name or network in one worker from which on the others hear of it (decision 0108)
 AT_ONCE = 500  # visits, and as many of the rest, of one transaction: some 10 ms of the writer
@@ -174,6 +176,22 @@ class Logbook:
         for each in used:
             del self._used[each.device]
         return used
+
+
+async def recall(store: Store, peers: Peers, now: Millis) -> None:
+    """Tell this worker from where users came in, at other workers and before it was started: under stress their next
+    connection is no stranger's."""
+    try:
+        peers.known_homes(await store.read(logins.homes, now, TABLE))
+    except StoreError as error:
+        log.warning("it is not known from where users came in: %s", error)
+
+
+async def keep_recalling(store: Store, peers: Peers, clock: Callable[[], Millis] = wall_clock) -> None:
+    """The duty of every worker, until cancelled. At once for the first time: after a restart all come back."""
+    while True:
+        await recall(store, peers, clock())
+        await asyncio.sleep(HOMES_SECONDS)
 
 
 async def forget(store: Store, now: Millis, days: int) -> None:

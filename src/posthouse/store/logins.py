@@ -204,6 +204,17 @@ def at_home(account: AccountId, network: str, now: Millis) -> Script[bool]:
     return bool(rows)
 
 
+def homes(now: Millis, most: int) -> Script[list[tuple[str, int]]]:
+    """Networks from which anybody has logged in well in the last HOME_DAYS, and how many days ago: the newest. After
+    the clock was set back it is today, never later."""
+    today = now // DAY
+    rows: list[Row] = yield sql(
+        "SELECT network, max(day) FROM at_home WHERE day >= $1 GROUP BY network ORDER BY 2 DESC, network LIMIT $2",
+        today - HOME_DAYS, most,
+    )  # fmt: skip
+    return [(network, max(0, today - day)) for network, day in rows]
+
+
 # --- an end to it
 
 
