@@ -17,7 +17,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import psutil
@@ -151,21 +151,19 @@ class Running:
         return []
 
     def worker_pids(self) -> list[int]:
-        """The processes below the supervisor that listen: those with an open TCP port."""
-        return [pid for pid in self.family()[1:] if _listens(pid)]
+        """The workers below the supervisor."""
+        return [pid for pid in self.family()[1:] if _works(pid)]
 
     def kill(self) -> None:
         """SIGKILL to everything at once: a power cut as far as processes can have one."""
-        family = self.family()
-        for pid in family:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGSTOP)
-        for pid in family:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        family = processes(self.family())
+        for end in (signal.SIGSTOP, signal.SIGKILL):
+            for each in family:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    each.send_signal(end)
         assert self.process is not None
         self.process.wait(STOP_WAIT)
-        psutil.wait_procs([psutil.Process(pid) for pid in family if psutil.pid_exists(pid)], timeout=STOP_WAIT)
+        psutil.wait_procs(family, timeout=STOP_WAIT)
 
     # people and clients
 
@@ -188,9 +186,18 @@ class Running:
         return ssl.create_default_context(cafile=str(self.ca))
 
 
-def _listens(pid: int) -> bool:
+def processes(pids: Iterable[int]) -> list[psutil.Process]:
+    """Those of them that live."""
+    found = []
+    for pid in pids:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found.append(psutil.Process(pid))
+    return found
+
+
+def _works(pid: int) -> bool:
     with contextlib.suppress(psutil.Error):
-        return any(c.status == psutil.CONN_LISTEN for c in psutil.Process(pid).net_connections("tcp"))
+        return "posthouse.worker" in psutil.Process(pid).cmdline()
     return False
 
 

@@ -141,7 +141,7 @@ def test_random_kills_under_load(copied: Callable[[int], tuple[Running, Person]]
 
 
 def kill_one(running: Running, chance: random.Random) -> None:
-    with contextlib.suppress(ProcessLookupError):
+    with contextlib.suppress(ProcessLookupError, IndexError):
         os.kill(chance.choice(running.worker_pids()), signal.SIGKILL)
 
 

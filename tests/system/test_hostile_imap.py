@@ -135,15 +135,21 @@ def private(pids: list[int]) -> int:
     return sum(1024 * int(re.findall(r"^Anonymous:\s+(\d+) kB", text, re.MULTILINE)[0]) for text in rollups)
 
 
+def answered_by(raw: Raw, pids: list[int]) -> int:
+    """Which worker has this connection. Where many come and go, the kernel leaves some out of its list."""
+    for pid in pids * WITNESSES:
+        if raw.port in {c.raddr.port for c in psutil.Process(pid).net_connections("tcp") if c.raddr}:
+            return pid
+    raise AssertionError("no worker has it")
+
+
 def witnesses(person: Person, pids: list[int]) -> list[Raw]:
     """A connection of another user to each worker."""
     found: dict[int, Raw] = {}
     others = []
     for _ in range(WITNESSES):
         raw = Raw(person)
-        [pid] = [
-            pid for pid in pids if raw.port in {c.raddr.port for c in psutil.Process(pid).net_connections() if c.raddr}
-        ]
+        pid = answered_by(raw, pids)
         others += [found[pid]] if pid in found else []
         found[pid] = raw
         if len(found) == len(pids):

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from system.running import PROGRAM, START_WAIT, Person, Running, make_certificate
+from system.running import PROGRAM, START_WAIT, Person, Running, make_certificate, processes
 
 NewPerson = Callable[..., Person]
 
@@ -150,11 +150,11 @@ class TestProcesses:
                 ask_until(held, deadline)  # the old workers are told when all new ones listen
 
     def test_the_supervisor_gone_ends_the_workers(self, fresh: Running) -> None:
-        workers = fresh.worker_pids()
+        workers = processes(fresh.worker_pids())
         assert fresh.process is not None
         fresh.process.kill()
         fresh.process.wait(60)
-        _gone, alive = psutil.wait_procs([psutil.Process(pid) for pid in workers if psutil.pid_exists(pid)], timeout=60)
+        _gone, alive = psutil.wait_procs(workers, timeout=60)
         assert not alive
 
     def test_many_connections_are_spread(self, fresh: Running) -> None:
