@@ -237,10 +237,14 @@ def print_flag_list(bits: int, keywords: str = "") -> bytes:
 
 
 ALL_FLAGS = sum(bit for _, bit in FLAG_BITS)
-# RFC 9051 §2.3.2 spells these so; we keep keywords in lower case, and they are the same in any.
+# RFC 9051 §2.3.2 and the registry (RFC 5788) spell these so; we keep keywords in lower case, and they are the same in
+# any. Those of Apple Mail's colours are in draft-ietf-mailmaint-messageflag-mailboxattribute-13.
 _SPELLING = {
     keyword.lower(): keyword
-    for keyword in ("$Forwarded", "$Important", "$Junk", "$MDNSent", "$NotJunk", "$Phishing", "$SubmitPending")
+    for keyword in (
+        *("$Forwarded", "$Important", "$Junk", "$MDNSent", "$NotJunk", "$Phishing", "$SubmitPending", "$Submitted"),
+        *("$MailFlagBit0", "$MailFlagBit1", "$MailFlagBit2"),
+    )
 }
 _MINUTES = [b"%02d:%02d" % divmod(minute, 60) for minute in range(24 * 60)]
 _SECONDS = [b':%02d +0000"' % second for second in range(60)]
