@@ -185,6 +185,13 @@ class SocketStream:
             await self._loop.sock_sendall(self._sock, self._outgoing.read())
 
 
+async def comes_true(true: Callable[[], object]) -> None:
+    """Wait until it is so, by the doings of others on this loop."""
+    async with asyncio.timeout(PATIENCE):
+        while not true():  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.005)
+
+
 @contextlib.asynccontextmanager
 async def memory_link(
     serve: Callable[[Link], Coroutine[Any, Any, None]],

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from fakes import comes_true
 from net.lines import Lines
 from posthouse.net import authority
 from posthouse.net.link import Link, LinkLimits
@@ -88,16 +89,14 @@ async def test_one_connection_too_many_is_closed_before_the_handshake(listening:
     peers = Peers(PeerLimits(imap_connections=2))
     listener, address = listening(peers, LinkLimits())
     waiting = [plain(address) for _ in range(2)]  # in the middle of their handshakes
-    await asyncio.sleep(0.05)
-    assert listener.connections == peers.open == 2
+    await comes_true(lambda: listener.connections == peers.open == 2)
     began = time.monotonic()
     assert await ended(plain(address)) == b""
     assert time.monotonic() - began < SOON
     assert await secure(address, "127.0.0.2") == b"hello\n"
     for sock in waiting:
         sock.close()
-    await asyncio.sleep(0.05)
-    assert peers.open == 0
+    await comes_true(lambda: peers.open == 0)
     assert await secure(address, "127.0.0.1") == b"hello\n"
 
 
@@ -106,8 +105,7 @@ async def test_a_handshake_has_its_time(listening: Begin) -> None:
     began = time.monotonic()
     assert await ended(plain(address)) == b""
     assert time.monotonic() - began >= 0.2
-    await asyncio.sleep(0.05)
-    assert listener.connections == 0
+    await comes_true(lambda: listener.connections == 0)
     assert await secure(address, "127.0.0.1") == b"hello\n"
 
 

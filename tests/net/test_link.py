@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from fakes import comes_true
 from net.lines import Lines
 from posthouse.net import link as link_module
 from posthouse.net.link import READ_AHEAD, WOKEN, Link, LinkLimits, open_link
@@ -58,8 +59,7 @@ async def test_pipelined_lines_are_events_in_order_and_the_end_is_none(pair: tup
 async def test_octets_before_the_first_next_are_kept(pair: tuple[Link, socket.socket]) -> None:
     link, theirs = pair
     theirs.send(b"early\n")
-    await asyncio.sleep(0.05)
-    assert link.received == 6
+    await comes_true(lambda: link.received == 6)
     assert await link.next(Lines()) == b"early"
 
 

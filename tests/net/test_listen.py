@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from fakes import comes_true
 from net.lines import Lines
 from posthouse.net import authority, listen, tls
 from posthouse.net.link import WOKEN, Link
@@ -93,8 +94,7 @@ async def test_connections_are_served_each_in_its_task() -> None:
     assert listener.connections == len(listener.links) == 20
     for client in clients:
         client.close()
-    await asyncio.sleep(0.05)
-    assert listener.connections == 0
+    await comes_true(lambda: listener.connections == 0)
     await listener.drain(1)
 
 
@@ -180,8 +180,7 @@ async def test_a_refused_certificate_leaves_nothing_behind(tmp_path: Path) -> No
             await asyncio.to_thread(handshake, ssl.create_default_context())
     trusting = ssl.create_default_context(cafile=str(files.certificate))
     assert await asyncio.to_thread(handshake, trusting) == b"hi\n"
-    await asyncio.sleep(0.1)
-    assert listener.connections == 0
+    await comes_true(lambda: listener.connections == 0)
     await listener.drain(1)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fakes import ZoneResolver
+from fakes import ZoneResolver, comes_true
 from posthouse.net import https as https_module
 from posthouse.net.https import Https, https_context
 from posthouse.net.reach import networks
@@ -255,8 +255,7 @@ async def test_a_slow_provider_holds_up_nobody_else(tmp_path: Path, monkeypatch:
         port = server.sockets[0].getsockname()[1]
         ours.provider._https = replace(ours.provider._https, port=port)
         waiting = [asyncio.create_task(ours.user(ONE)) for _ in range(WAITING + 5)]
-        await asyncio.sleep(0.05)
-        assert sum(task.done() for task in waiting) == 5  # told to come back
+        await comes_true(lambda: sum(task.done() for task in waiting) == 5)  # told to come back
         assert await ours.user(ONE, aud="other") is Fault.AUDIENCE  # who does not need it
         found = await asyncio.gather(*waiting, return_exceptions=True)
         assert {type(one) for one in found} == {NotNow}

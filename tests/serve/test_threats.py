@@ -13,6 +13,7 @@ from base64 import b64encode
 import pytest
 
 from caller import MESSAGE, call
+from fakes import comes_true
 from household import ANNA, inbox
 from posthouse.net.listen import bind, serve
 from posthouse.serve.limits import PeerLimits, Peers, SessionLimits
@@ -121,7 +122,7 @@ async def test_s10_a_flood_is_refused_at_once_and_others_are_served(house: House
     assert sum(words.startswith(b"220 ") for words in said) == 10
     refused = b"421 4.7.0 Too many connections from your address; close some or try again later\r\n"
     assert said.count(refused) == 190
-    await asyncio.sleep(0.05)
+    await comes_true(lambda: door.peers.open == listener.connections == 11)
     assert door.peers.open == 11  # those who were refused cost nothing any more
     assert listener.connections == 11
     for client in (*flood, other):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fakes import comes_true
 from posthouse.mail.ids import AccountId, ModSeq
 from posthouse.store import bus
 from posthouse.store.bus import Bus
@@ -96,8 +97,7 @@ async def test_a_worker_that_never_reads_is_given_up(tmp_path: Path, monkeypatch
         sender.publish({AccountId(number): ModSeq(number)})
         if number % 100 == 0:
             await asyncio.sleep(0)
-    await asyncio.sleep(0.1)
-    assert sender._waiting == {}
+    await comes_true(lambda: sender._waiting == {})
     deaf.close()
     sender.close()
 

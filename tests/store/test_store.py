@@ -454,7 +454,9 @@ async def main():
     await asyncio.to_thread(sys.stdin.readline)
     await asyncio.gather(*(caller() for _ in range(10)))
     print(*uids, flush=True)
-    await asyncio.to_thread(sys.stdin.readline)
+    last = int(await asyncio.to_thread(sys.stdin.readline))
+    while max(told) < last:
+        await asyncio.sleep(0.01)
     print(len(told), max(told), flush=True)
     await store.close()
 
@@ -482,9 +484,8 @@ def test_two_processes_give_no_uid_twice_and_hear_of_each_other(rig: Rig) -> Non
         uids = sorted(int(uid) for line in lines for uid in line.split())
         assert uids == list(range(1, 1001))
         last = rig.run(emails.store_flags, box, ((1, 1),), FlagChange(Mode.ADD, 1)).modseq
-        time.sleep(0.2)
         for worker in workers:
-            tell(worker)
+            tell(worker, last)
             hints, newest = map(int, hear(worker).split())
             assert newest == last
             assert hints > 1
@@ -499,10 +500,10 @@ def test_two_processes_give_no_uid_twice_and_hear_of_each_other(rig: Rig) -> Non
     assert len(rig.read(emails.fetch, box, ALL, [Column.BLOB], 2000)) == 1000
 
 
-def tell(worker: "subprocess.Popen[str]") -> None:
+def tell(worker: "subprocess.Popen[str]", number: int = 0) -> None:
     """Let it go on."""
     assert worker.stdin is not None
-    worker.stdin.write("\n")
+    worker.stdin.write(f"{number}\n")
     worker.stdin.flush()
 
 

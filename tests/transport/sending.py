@@ -1,8 +1,7 @@
 """What the tests of sending share: an item of the queue, a Sender for servers on this machine, short patience."""
 
-import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from mmap import mmap
 
@@ -29,13 +28,6 @@ def seconds(**each: float) -> SendLimits:
 
 
 HASTY = seconds(hello=0.4, mail=0.4, rcpt=0.4, data=0.4, block=0.6, dot=0.4, connect=2, handshake=2)
-
-
-async def until(true: Callable[[], object]) -> None:
-    """Wait until it is so."""
-    async with asyncio.timeout(60):
-        while not true():  # noqa: ASYNC110 - the doings of others
-            await asyncio.sleep(0.005)
 
 
 def to(name: str) -> Recipient:

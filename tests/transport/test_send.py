@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from fakes import START
+from fakes import START, comes_true
 from posthouse.mail.address import Address, Domain, ForwardPath, ReversePath
 from posthouse.mail.envelope import DeliverBy, DsnReturn, Envelope, Notify, OriginalRecipient, Recipient
 from posthouse.mail.outcome import Action
@@ -18,7 +18,7 @@ from posthouse.transport.send import ADDRESSES, CONVERSATIONS, Sender
 from posthouse.transport.target import Target, Unreachable
 from posthouse.transport.words import explain
 from sink import CLOSE, OFFERS, RESET, After, Say, sink
-from transport.sending import ANNA, MESSAGE, Item, brief, item, rig, seconds, target, to, until
+from transport.sending import ANNA, MESSAGE, Item, brief, item, rig, seconds, target, to
 
 DELAYED, FAILED, RELAYED = Action.DELAYED, Action.FAILED, Action.RELAYED
 NO_CHUNKS = tuple(offer for offer in OFFERS if offer != "CHUNKING")
@@ -260,7 +260,7 @@ async def test_a_goodbye_of_an_idle_server_is_heard() -> None:
 async def test_idle_connections_end_with_quit() -> None:
     async with sink() as server, rig(server, limits=seconds(idle=0.1)) as ours:
         await ours.outcome()
-        await until(lambda: server.heard[-1] == "QUIT")
+        await comes_true(lambda: server.heard[-1] == "QUIT")
         assert len(ours.sender.idle) == 0
 
 
@@ -282,7 +282,7 @@ async def test_so_many_connections_wait(monkeypatch: pytest.MonkeyPatch) -> None
         await asyncio.gather(*(ours.outcome() for _ in range(5)))
         assert server.connections == 5
         assert len(ours.sender.idle) == 3
-        await until(lambda: server.open == 3)
+        await comes_true(lambda: server.open == 3)
 
 
 async def test_a_spoiled_transaction_is_reset_before_the_next() -> None:
@@ -459,7 +459,7 @@ async def test_cancelled_in_the_middle() -> None:
     """A worker that ends leaves no connection behind."""
     async with sink({"mail": Say(pause=30)}) as server, rig(server, limits=seconds(mail=60)) as ours:
         task = asyncio.create_task(ours.outcome())
-        await until(lambda: "MAIL FROM:<anna@home.test> SIZE=36" in server.heard)
+        await comes_true(lambda: "MAIL FROM:<anna@home.test> SIZE=36" in server.heard)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

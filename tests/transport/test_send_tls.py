@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 
+from fakes import comes_true
 from posthouse.mail.address import ReversePath
 from posthouse.mail.ids import Trail
 from posthouse.mail.outcome import Action
@@ -23,7 +24,7 @@ from posthouse.wire import sasl
 from posthouse.wire.scram import derive
 from posthouse.wire.smtp.conversation import Conversation
 from sink import CLOSE, OFFERS, RESET, STALL, After, Answer, Say, Sink, sink
-from transport.sending import MESSAGE, Item, brief, item, rig, seconds, target, until
+from transport.sending import MESSAGE, Item, brief, item, rig, seconds, target
 
 DELAYED, FAILED, RELAYED = Action.DELAYED, Action.FAILED, Action.RELAYED
 TAKEN = (RELAYED, "dot", "2.0.0")
@@ -131,7 +132,7 @@ async def test_a_server_without_tls(sending: Sending, level: TlsLevel) -> None:
         outcome = await ours.outcome()
         assert brief([outcome]) == [(DELAYED, "tls", "4.7.4")]
         assert outcome.reason == "the server offers no TLS, and the policy of work.test does not allow that"
-        await until(lambda: server.heard == ["EHLO us.test", "QUIT"])
+        await comes_true(lambda: server.heard == ["EHLO us.test", "QUIT"])
 
 
 @pytest.mark.parametrize(
