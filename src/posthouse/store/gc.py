@@ -1,6 +1,6 @@
 """What is removed later: rows of deleted mailboxes, octets nobody names, files of a crash.
 
-The scripts are of bounded length; `collect_garbage` calls them all: a worker's duty, once an hour and after deletions.
+The scripts are of bounded length; `collect_garbage` calls them all: the duty of one worker, once an hour.
 A blob without reference goes a day after it was first seen so (durability.md): a backup that copies the
 database first and the files afterwards has that long. On a disk that is too full it goes at once (`make_room`).
 """
