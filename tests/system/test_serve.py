@@ -101,12 +101,12 @@ def ask_until(client: imaplib.IMAP4, deadline: float) -> None:
 class TestProcesses:
     def test_no_waiting_connection_is_lost(self, fresh: Running) -> None:
         """A worker stands still, connections queue up, it is killed: all of them are served by its successor."""
-        victim = fresh.worker_pids()[0]
-        for pid in fresh.worker_pids():
+        victim, *others = fresh.worker_pids()
+        for pid in (victim, *others):
             os.kill(pid, signal.SIGSTOP)
         waiting = [socket.create_connection(("127.0.0.1", fresh.ports.smtp), timeout=60) for _ in range(20)]
         os.kill(victim, signal.SIGKILL)
-        for pid in fresh.worker_pids():
+        for pid in others:
             os.kill(pid, signal.SIGCONT)
         for connection in waiting:
             with connection:
