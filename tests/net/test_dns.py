@@ -29,7 +29,7 @@ from posthouse.trust.resolver import Answer, Found, Mx, Tlsa
 
 Query = dns.message.QueryMessage
 Answers = Callable[["DnsServer", Query, bool], list[bytes]]  # server, question, by TCP -> datagrams
-QUICK = DnsLimits(try_seconds=0.3, tries=3, name_seconds=2.0)
+QUICK = DnsLimits(try_seconds=1.0, tries=3, name_seconds=6.0)
 SOA = "test. 900 IN SOA ns.test. host.test. 1 2 3 4 120"
 
 
