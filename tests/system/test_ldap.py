@@ -5,6 +5,7 @@ import imaplib
 import poplib
 import smtplib
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -191,8 +192,9 @@ def test_the_server_knows_the_users_of_the_directory(fresh: Running, tmp_path: P
 
 def eventually_refused(server: Running, name: str, password: str) -> None:
     """What was proven a moment ago is remembered for a moment."""
-    for _ in range(20):
+    for _ in range(300):
         read(server, name, password)
+        time.sleep(0.1)
 
 
 def test_who_is_gone_becomes_a_user_of_this_server(fresh: Running, tmp_path: Path) -> None:
