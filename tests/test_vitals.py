@@ -44,6 +44,7 @@ class Time:
 
 @pytest.fixture
 def peers() -> Peers:
+    Time.now = 0.0
     return Peers(PeerLimits(), lambda: Time.now, connections=10)
 
 
