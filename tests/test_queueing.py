@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from posthouse import admin, people, trace
+from posthouse import people, removing, trace
 from posthouse.cli import main
 from posthouse.mail.address import Domain
 from posthouse.mail.ids import Millis, Trail
@@ -219,7 +219,7 @@ def test_who_is_removed_hears_what_will_still_leave(line: QueueRig, capsys: pyte
     line.store.run(accounts.add_account, address("anna@home.test"), CREDENTIAL)
     for who in ("x@one.test", "x@two.test"):
         line.send(who)
-    admin.remove_user(line.store, "anna@home.test", sure=True)
+    removing.remove_user(line.store, "anna@home.test", 30, sure=True)
     assert capsys.readouterr().out.endswith(
         "2 messages from anna@home.test wait in the queue and will still be sent;\n"
         "`posthouse queue cancel --sender anna@home.test` stops them.\n"
