@@ -29,7 +29,8 @@ from posthouse.trust.resolver import Answer, Found, Mx, Tlsa
 
 Query = dns.message.QueryMessage
 Answers = Callable[["DnsServer", Query, bool], list[bytes]]  # server, question, by TCP -> datagrams
-QUICK = DnsLimits(try_seconds=1.0, tries=3, name_seconds=6.0)
+PATIENT = DnsLimits(try_seconds=20.0, tries=3, name_seconds=60.0)  # somebody answers, on a busy machine too
+QUICK = DnsLimits(try_seconds=1.0, tries=3, name_seconds=60.0)  # nobody does
 SOA = "test. 900 IN SOA ns.test. host.test. 1 2 3 4 120"
 
 
@@ -88,7 +89,7 @@ async def serving(answers: Answers) -> AsyncIterator[DnsServer]:
 
 @contextlib.asynccontextmanager
 async def asking(
-    *servers: DnsServer, limits: DnsLimits = QUICK, trusted: bool = True
+    *servers: DnsServer, limits: DnsLimits = PATIENT, trusted: bool = True
 ) -> AsyncIterator[NetworkResolver]:
     resolver = NetworkResolver(lambda: tuple(Server("127.0.0.1", s.port, trusted) for s in servers), limits)
     try:
@@ -120,8 +121,10 @@ def always(*lines: str, rcode: dns.rcode.Rcode = dns.rcode.NOERROR, soa: bool = 
     return answers
 
 
-async def mx(answers: Answers, name: str = "Home.TEST.", trusted: bool = True) -> tuple[Answer[Mx], DnsServer]:
-    async with serving(answers) as server, asking(server, trusted=trusted) as resolver:
+async def mx(
+    answers: Answers, name: str = "Home.TEST.", *, limits: DnsLimits = PATIENT, trusted: bool = True
+) -> tuple[Answer[Mx], DnsServer]:
+    async with serving(answers) as server, asking(server, limits=limits, trusted=trusted) as resolver:
         return await resolver.mx(name), server
 
 
@@ -169,7 +172,7 @@ async def test_denials_and_failures_are_kept_apart() -> None:
     assert failed.found is Found.SERVFAIL
     assert failed.temporary
     assert (await mx(always(rcode=dns.rcode.REFUSED)))[0].found is Found.SERVFAIL
-    silent, server = await mx(lambda *_: [])
+    silent, server = await mx(lambda *_: [], limits=QUICK)
     assert silent.found is Found.TIMEOUT
     assert silent.temporary
     assert len(server.asked) == 3
@@ -354,7 +357,7 @@ async def test_the_next_server_is_asked_and_remembered() -> None:
         serving(lambda *_: []) as dead,
         serving(always(rcode=dns.rcode.SERVFAIL)) as sick,
         serving(always(line)) as well,
-        asking(dead, sick, well) as resolver,
+        asking(dead, sick, well, limits=QUICK) as resolver,
     ):
         assert (await resolver.mx("home.test")).records
         assert (await resolver.mx("b.home.test")).found is Found.NO_DATA
@@ -380,7 +383,7 @@ async def test_answers_are_remembered_and_asked_once() -> None:
         assert len(server.asked) == 2
     async with serving(always("home.test. 99999999 IN MX 1 mx.test.")) as server, asking(server) as resolver:
         assert (await resolver.mx("home.test")).ttl == 86_400
-    async with serving(lambda *_: []) as server, asking(server) as resolver:
+    async with serving(lambda *_: []) as server, asking(server, limits=QUICK) as resolver:
         assert (await resolver.mx("home.test")).found is Found.TIMEOUT
         assert (await resolver.mx("home.test")).found is Found.TIMEOUT
         assert len(server.asked) == 3, "a failure is remembered for a moment"
