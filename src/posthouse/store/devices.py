@@ -176,7 +176,8 @@ def _device(row: Row) -> Device:
     return Device(DeviceId(number), name, frozenset(services.split()), expires, digest, own, older)
 
 
-def _require(address: Address) -> Script[User]:
+def require_user(address: Address) -> Script[User]:
+    """The user who signs in by this name. Raises NotFound."""
     found = yield from known_as(address)
     if found is None:
         raise NotFound(f"there is no user {address}")
@@ -185,7 +186,7 @@ def _require(address: Address) -> Script[User]:
 
 def add(address: Address, new: NewDevice, now: Millis) -> Script[None]:
     """Raises NotFound, Exists (the name), Refused (too many)."""
-    account, _ = yield from _require(address)
+    account, _ = yield from require_user(address)
     rows = yield sql("SELECT name FROM device WHERE account = $1", account)
     if len(rows) >= DEVICES:
         raise Refused(f"{address} has {DEVICES} device passwords already; revoke one that is not used any more")
@@ -202,7 +203,7 @@ def add(address: Address, new: NewDevice, now: Millis) -> Script[None]:
 
 def list_devices(address: Address) -> Script[list[DeviceRow]]:
     """In the order in which they were made. Raises NotFound."""
-    account, _ = yield from _require(address)
+    account, _ = yield from require_user(address)
     rows = yield sql(
         "SELECT name, services, made, expires, used, used_ip, used_service, used_program FROM device"
         " WHERE account = $1 ORDER BY id",
@@ -214,7 +215,7 @@ def list_devices(address: Address) -> Script[list[DeviceRow]]:
 def revoke(address: Address, name: str | None) -> Script[int]:
     """Take one device password back, or all (None): sessions that it opened end. Gives how many.
     Raises NotFound."""
-    account, _ = yield from _require(address)
+    account, _ = yield from require_user(address)
     rows = yield sql("SELECT id, name FROM device WHERE account = $1", account)
     meant = [number for number, known in rows if name is None or known.casefold() == name.casefold()]
     if name is not None and not meant:
@@ -227,7 +228,7 @@ def revoke(address: Address, name: str | None) -> Script[int]:
 
 def set_devices_only(address: Address, *, only: bool) -> Script[None]:
     """Whether mail programs of this user need a device password. Raises NotFound, Refused (there is none)."""
-    account, _ = yield from _require(address)
+    account, _ = yield from require_user(address)
     if only and not (yield sql("SELECT 1 FROM device WHERE account = $1 LIMIT 1", account)):
         raise Refused(f"{address} has no device password yet, and could sign in nowhere")
     yield sql("UPDATE account SET devices_only = $2 WHERE id = $1", account, int(only))

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from posthouse.mail.address import Address
 from posthouse.mail.ids import AccountId, Millis
 from posthouse.store import logins
-from posthouse.store.accounts import known_as
-from posthouse.store.script import NotFound, Script, sql
+from posthouse.store.devices import require_user
+from posthouse.store.script import Script, sql
 
 
 class Factor(NamedTuple):
@@ -23,16 +23,9 @@ class Factor(NamedTuple):
     recovery: int
 
 
-def _require(address: Address) -> Script[AccountId]:
-    found = yield from known_as(address)
-    if found is None:
-        raise NotFound(f"there is no user {address}")
-    return found.account
-
-
 def enable(address: Address, secret: bytes, recovery: Sequence[bytes], now: Millis) -> Script[None]:
     """A new secret and the digests of new codes, instead of those that were there. Raises NotFound."""
-    account = yield from _require(address)
+    account, _ = yield from require_user(address)
     yield from _forget(account)
     yield sql("INSERT INTO totp VALUES ($1, $2, $3, -1)", account, secret, now)
     for digest in recovery:
@@ -42,7 +35,7 @@ def enable(address: Address, secret: bytes, recovery: Sequence[bytes], now: Mill
 
 def disable(address: Address) -> Script[bool]:
     """Whether there was one. Raises NotFound."""
-    account = yield from _require(address)
+    account, _ = yield from require_user(address)
     rows = yield sql("SELECT 1 FROM totp WHERE account = $1", account)
     yield from _forget(account)
     return bool(rows)

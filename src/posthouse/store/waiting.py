@@ -176,31 +176,25 @@ def count() -> Script[list[Tally]]:
 
 def hold(at: Moment, items: Sequence[QueueId]) -> Script[list[QueueId]]:
     """They stay until they are released, and grow no older. One that is being sent is held after its attempt."""
-    yield from keep_time(at)
-    done: dict[QueueId, str] = {}
-    for item in items:  # inside one script, in the writer's thread
-        rows = yield sql(
-            "UPDATE queue_item SET held = $2, state = CASE WHEN state = 2 THEN 2 ELSE 3 END"
-            " WHERE id = $1 AND held = 0 RETURNING destination",
-            item, at.now,
-        )  # fmt: skip
-        done.update((item, name) for (name,) in rows)
+    done = yield from _on_each(
+        at,
+        items,
+        "UPDATE queue_item SET held = $2, state = CASE WHEN state = 2 THEN 2 ELSE 3 END"
+        " WHERE id = $1 AND held = 0 RETURNING destination",
+    )
     yield from look_again(at.now, done.values())
     return list(done)
 
 
 def release(at: Moment, items: Sequence[QueueId]) -> Script[list[QueueId]]:
     """They are no longer held; the time they were is not counted."""
-    yield from keep_time(at)
-    done: dict[QueueId, str] = {}
-    for item in items:  # inside one script, in the writer's thread
-        rows = yield sql(
-            "UPDATE queue_item SET expires = expires + $2 - held, attention = attention + $2 - held, held = 0,"
-            " state = CASE WHEN state = 2 THEN 2 WHEN next_attempt > $2 THEN 1 ELSE 0 END"
-            " WHERE id = $1 AND held <> 0 RETURNING destination",
-            item, at.now,
-        )  # fmt: skip
-        done.update((item, name) for (name,) in rows)
+    done = yield from _on_each(
+        at,
+        items,
+        "UPDATE queue_item SET expires = expires + $2 - held, attention = attention + $2 - held, held = 0,"
+        " state = CASE WHEN state = 2 THEN 2 WHEN next_attempt > $2 THEN 1 ELSE 0 END"
+        " WHERE id = $1 AND held <> 0 RETURNING destination",
+    )
     yield from look_again(at.now, done.values())
     return list(done)
 
@@ -208,19 +202,26 @@ def release(at: Moment, items: Sequence[QueueId]) -> Script[list[QueueId]]:
 def retry(at: Moment, items: Sequence[QueueId]) -> Script[list[QueueId]]:
     """Their next attempt is now, and their destinations rest no longer. Held ones stay held, and nobody is tried before
     the moment its sender wished (RFC 4865 §4)."""
-    yield from keep_time(at)
-    done: dict[QueueId, str] = {}
-    for item in items:  # inside one script, in the writer's thread
-        rows = yield sql(
-            "UPDATE queue_item SET state = 1, next_attempt = $2 WHERE id = $1 AND state < 2 AND release <= $2"
-            " RETURNING destination",
-            item, at.now,
-        )  # fmt: skip
-        done.update((item, name) for (name,) in rows)
+    done = yield from _on_each(
+        at,
+        items,
+        "UPDATE queue_item SET state = 1, next_attempt = $2 WHERE id = $1 AND state < 2 AND release <= $2"
+        " RETURNING destination",
+    )
     for name in sorted(set(done.values())):
         yield sql("UPDATE queue_destination SET rests_until = 0, failures = 0 WHERE name = $1", name)
     yield from look_again(at.now, done.values())
     return list(done)
+
+
+def _on_each(at: Moment, items: Sequence[QueueId], statement: str) -> Script[dict[QueueId, str]]:
+    """Run a statement for each item ($1) at this moment ($2); the destinations of those with which it was done."""
+    yield from keep_time(at)
+    done: dict[QueueId, str] = {}
+    for item in items:  # inside one script, in the writer's thread
+        rows = yield sql(statement, item, at.now)
+        done.update((item, name) for (name,) in rows)
+    return done
 
 
 def unreached(after: str) -> Script[list[str]]:
