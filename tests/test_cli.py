@@ -2,7 +2,6 @@
 
 import fcntl
 import getpass
-import io
 import json
 import os
 import signal
@@ -18,8 +17,8 @@ from typing import IO
 import psutil
 import pytest
 
+from commands import Said, answer
 from posthouse import admin, removing, start
-from posthouse.cli import main
 from posthouse.mail.ids import Millis
 from posthouse.store import emails, mailboxes
 from posthouse.store.migrate import STEPS, migrate
@@ -32,20 +31,15 @@ MESSAGE = b"From: Anna <anna@home.test>\r\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\
 HEAVY = ("asyncio", "apsw", "cryptography", "argon2", "posthouse.store.store", "email")
 
 
-class Said:
-    """What a command answered."""
-
-    def __init__(self, status: object, out: str, err: str) -> None:
-        self.status, self.out, self.err = status, out, err
-
-
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
     def command(*words: str, text: str = "") -> Said:
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
-        with pytest.raises(SystemExit) as exited:
-            main([*words, "--data", str(tmp_path)] if words[0] in ("domain", "user", "alias", "group") else words)
-        return Said(exited.value.code, *capsys.readouterr())
+        return answer(
+            [*words, "--data", str(tmp_path)] if words[0] in ("domain", "user", "alias", "group") else words,
+            text,
+            capsys,
+            monkeypatch,
+        )
 
     return command
 

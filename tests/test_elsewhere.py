@@ -1,20 +1,17 @@
 """`posthouse user password` of a user of a directory: who is gone from it becomes a user of this server."""
 
-import io
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import apsw
 import pytest
 
-from posthouse.cli import main
+from commands import Said, answer
 from posthouse.mail.address import Address, Domain
 from posthouse.store import accounts, devices, emails, expiry, mailboxes, renaming
 from posthouse.store.store import open_sync
 from store_rig import new_email
-from test_cli import Said
 
 Run = Callable[..., Said]
 HOME = Domain("home.test")
@@ -37,11 +34,8 @@ def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.
     settings(tmp_path, directory=True)
 
     def command(*words: str, text: str = "new\n") -> Said:
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
         place = () if "--data" in words else ("--config", str(tmp_path / "posthouse.toml"))
-        with pytest.raises(SystemExit) as exited:
-            main([*words, *place])
-        return Said(exited.value.code, *capsys.readouterr())
+        return answer([*words, *place], text, capsys, monkeypatch)
 
     assert command("domain", "add", "home.test").status == 0
     with open_sync(tmp_path / "data") as store:

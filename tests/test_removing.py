@@ -1,21 +1,18 @@
 """`posthouse user remove`, `restore` and `list --removed`: a mistake can be undone (decision 0139)."""
 
-import io
 import json
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from commands import Said, answer
 from posthouse import removing
-from posthouse.cli import main
 from posthouse.mail.address import Address, Domain
 from posthouse.store import accounts, emails, gc, mailboxes
 from posthouse.store.store import open_sync
 from store_rig import new_email
-from test_cli import Said
 
 Run = Callable[..., Said]
 ANNA = "anna@home.test"
@@ -27,11 +24,8 @@ def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.
     settings(tmp_path, 30)
 
     def command(*words: str, text: str = "secret\n") -> Said:
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
         place = () if "--data" in words else ("--config", str(tmp_path / "posthouse.toml"))
-        with pytest.raises(SystemExit) as exited:
-            main([*words, *place])
-        return Said(exited.value.code, *capsys.readouterr())
+        return answer([*words, *place], text, capsys, monkeypatch)
 
     assert command("domain", "add", "home.test").status == 0
     anna(command, tmp_path)

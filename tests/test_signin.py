@@ -1,15 +1,13 @@
 """`posthouse user device`, `totp` and `logins`: what they print, and what they refuse."""
 
-import io
 import json
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from posthouse.cli import main
+from commands import Said, answer
 from posthouse.mail.address import Address, Domain
 from posthouse.mail.ids import Millis
 from posthouse.serve.passwords import device_digest
@@ -18,7 +16,6 @@ from posthouse.store import devices, logins, totp
 from posthouse.store.logins import Batch, Times, Used, Visit
 from posthouse.store.moment import wall_clock
 from posthouse.store.store import SyncStore, open_sync
-from test_cli import Said
 
 ANNA = "anna@home.test"
 _PASSWORD = re.compile(r"^    ((?:[a-z2-9]{4}-){4}[a-z2-9]{4})$", re.MULTILINE)
@@ -29,10 +26,7 @@ Run = Callable[..., Said]
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     def command(*words: str, text: str = "") -> Said:
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
-        with pytest.raises(SystemExit) as exited:
-            main([*words, "--data", str(tmp_path)])
-        return Said(exited.value.code, *capsys.readouterr())
+        return answer([*words, "--data", str(tmp_path)], text, capsys, monkeypatch)
 
     assert command("domain", "add", "home.test").status == 0
     assert command("user", "add", ANNA, "--password-stdin", text="secret\n").status == 0

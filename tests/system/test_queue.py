@@ -191,6 +191,14 @@ def test_looked_at_held_released_and_cancelled(leaving: Make) -> None:
         assert len(far.taken()) == 1
 
 
+def until_a_worker_died(running: Running, before: list[int]) -> None:
+    """Wait until the workers are no longer those that were `before`."""
+    deadline = time.monotonic() + PATIENCE
+    while running.worker_pids() == before:
+        assert time.monotonic() < deadline, "the crash point was never reached"
+        time.sleep(0.02)
+
+
 AT_ONCE = ["queue.inside_claim", "queue.claimed", "queue.before_settle", "queue.inside_settle", "queue.before_letter"]
 
 
@@ -204,10 +212,7 @@ def test_killed_at(leaving: Make, name: str, n: int) -> None:
         running.start(POSTHOUSE_CRASH=f"{name}:{n}")
         before = running.worker_pids()
         accepted, unanswered = submit_until_death(anna, 8)
-        deadline = time.monotonic() + PATIENCE
-        while running.worker_pids() == before:
-            assert time.monotonic() < deadline, "the crash point was never reached"
-            time.sleep(0.02)
+        until_a_worker_died(running, before)
         running.kill()
         running.start()
         empty(running)
@@ -234,10 +239,7 @@ def test_one_notice_of_many_failures(leaving: Make, crash: str) -> None:
         before = running.worker_pids()
         submit(anna, "m1", *[f"{'bad' if number % 2 else 'good'}{number}@d{number}.test" for number in range(16)])
         if crash:
-            deadline = time.monotonic() + PATIENCE
-            while running.worker_pids() == before:
-                assert time.monotonic() < deadline, "the crash point was never reached"
-                time.sleep(0.02)
+            until_a_worker_died(running, before)
             running.kill()
             running.start()
         empty(running)
